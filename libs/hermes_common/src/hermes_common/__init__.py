@@ -1,0 +1,1 @@
+"""Contracts and runtime that the services of the Hermes DICOM router share."""

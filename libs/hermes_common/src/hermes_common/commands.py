@@ -1,0 +1,43 @@
+"""What a person asks for: messages on the work stream that the owner of the state carries out."""
+
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from hermes_common.ids import Slug, Uid
+
+
+class Command(BaseModel):
+    """A request, with the id under which it is carried out once, and who made it."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    command_id: Annotated[str, Field(pattern=r"^[0-9a-f-]{36}$")]
+    actor: Annotated[str, Field(min_length=1, max_length=200)]
+    reason: Annotated[str, Field(max_length=2000)] = ""
+
+
+class SeriesCommand(Command):
+    """To the router: send a series to targets, evaluate the rules again, or discard it."""
+
+    series_uid: Uid
+    action: Literal["route", "reevaluate", "discard"]
+    targets: tuple[Slug, ...] = ()
+    """For ``route``: where to."""
+
+
+class DeliveryCommand(Command):
+    """To the dispatcher: make a delivery again, stop it, or take it as done with."""
+
+    delivery_id: Annotated[str, Field(pattern=r"^[0-9a-f-]{36}$")]
+    action: Literal["restart", "cancel", "dismiss"]
+    scope: Literal["missing", "all"] = "missing"
+    """For ``restart``: what to send."""
+
+
+class DeliveryWork(BaseModel):
+    """An entry of a target's work queue. Everything about the delivery is in its live record."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    delivery_id: str

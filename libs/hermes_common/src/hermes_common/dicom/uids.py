@@ -1,0 +1,89 @@
+"""UIDs: validity, Hermes' own, and which transfer syntaxes and SOP classes are which (PS3.5 9, PS3.6 A, PS3.4 B.5)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Final
+
+from pydicom._uid_dict import UID_dictionary
+
+from hermes_common.ids import InvalidIdentifierError, check_uid
+
+VERIFICATION: Final = "1.2.840.10008.1.1"
+APPLICATION_CONTEXT: Final = "1.2.840.10008.3.1.1.1"
+IMPLICIT_LITTLE: Final = "1.2.840.10008.1.2"
+EXPLICIT_LITTLE: Final = "1.2.840.10008.1.2.1"
+DEFLATED_LITTLE: Final = "1.2.840.10008.1.2.1.99"
+EXPLICIT_BIG: Final = "1.2.840.10008.1.2.2"
+
+IMPLEMENTATION_CLASS_UID: Final = "2.25.129782588092694493159499723291737932872"
+IMPLEMENTATION_VERSION: Final = "HERMES_0_1"
+
+_NOT_DATA_SETS: Final = (
+    "1.2.840.10008.1.2.6.",
+    "1.2.840.10008.1.2.7.",
+)  # MIME / XML encapsulation; SMPTE ST 2110 flows
+
+
+@dataclass(frozen=True, slots=True)
+class Encoding:
+    """How the elements of a data set are written (PS3.5 A)."""
+
+    explicit: bool
+    little: bool
+    deflated: bool = False
+
+
+def uid_problem(value: str) -> str | None:
+    """Say what makes ``value`` unusable as a UID, or None; the rule is that of :func:`hermes_common.ids.check_uid`."""
+    try:
+        check_uid(value)
+    except InvalidIdentifierError as exc:
+        return str(exc)
+    return None
+
+
+def is_valid_uid(value: str) -> bool:
+    """Whether :func:`uid_problem` finds nothing."""
+    return uid_problem(value) is None
+
+
+def is_standard_transfer_syntax(uid: str) -> bool:
+    """Whether PS3.6 A-1 lists ``uid``, retired ones included, as a transfer syntax of a DICOM data set."""
+    entry = UID_dictionary.get(uid)
+    return entry is not None and entry[1] == "Transfer Syntax" and not uid.startswith(_NOT_DATA_SETS)
+
+
+def encoding_of(transfer_syntax: str) -> Encoding:
+    """Say how the data set is encoded under ``transfer_syntax``; every encapsulated syntax is explicit little endian
+    (PS3.5 A.4).
+    """
+    match transfer_syntax:
+        case "1.2.840.10008.1.2" | "1.2.840.10008.1.20":  # the second is Papyrus 3, retired
+            return Encoding(explicit=False, little=True)
+        case "1.2.840.10008.1.2.2":
+            return Encoding(explicit=True, little=False)
+        case "1.2.840.10008.1.2.1.99" | "1.2.840.10008.1.2.4.95" | "1.2.840.10008.1.2.4.205":
+            return Encoding(explicit=True, little=True, deflated=True)
+        case _:
+            return Encoding(explicit=True, little=True)
+
+
+@lru_cache(1024)
+def is_storage_class(uid: str) -> bool:
+    """Whether instances of the abstract syntax ``uid`` may be stored with C-STORE.
+
+    True for every storage SOP class of PS3.4 B.5 (retired ones too), for private classes and for anything unknown;
+    false for what
+    the standard defines as another service (query, print, worklist, commitment ...), and for text that is no UID.
+    """
+    if not is_valid_uid(uid):
+        return False
+    entry = UID_dictionary.get(uid)
+    if entry is None:
+        return True
+    name, kind = entry[0], entry[1]
+    if kind != "SOP Class" or "Commitment" in name or "Directory" in name:
+        return False
+    return "Storage" in name or not name  # two retired image classes have lost their names

@@ -1,0 +1,119 @@
+"""The events of Hermes: every fact that a service publishes, as a versioned model.
+
+:data:`EVENT_TYPES` maps the permanent name of each type to its model; :func:`encode` and :func:`decode` are the way
+to and from the wire (CloudEvents 1.0, NATS binary mode: attributes in headers, data in the body).
+"""
+
+from hermes_common.events import delivery, operations, reception, series
+from hermes_common.events.base import Envelope, Event, Sender, SeriesRef, Tags, Time, Value
+from hermes_common.events.delivery import (
+    DeliveryCancelled,
+    DeliveryDismissed,
+    DeliveryFailed,
+    DeliveryProgressed,
+    DeliveryQueued,
+    DeliveryRestarted,
+    DeliveryRetrying,
+    DeliveryStarted,
+    DeliverySucceeded,
+    InstanceOutcome,
+)
+from hermes_common.events.operations import (
+    AlertCleared,
+    AlertRaised,
+    ConfigChanged,
+    MessageParked,
+    ServiceCrashed,
+    ServiceStarted,
+    ServiceStopped,
+    UserChanged,
+    UserCreated,
+    UserDisabled,
+    UserLoggedIn,
+    UserLoggedOut,
+    UserLoginFailed,
+)
+from hermes_common.events.reception import (
+    AssociationAborted,
+    AssociationClosed,
+    AssociationOpened,
+    AssociationRejected,
+    InstanceQuarantined,
+    InstanceRefused,
+    InstanceStored,
+)
+from hermes_common.events.series import (
+    Clause,
+    Decision,
+    PlannedDelivery,
+    RuleOutcome,
+    SeriesCompleted,
+    SeriesDeleted,
+    SeriesDiscarded,
+    SeriesRecovered,
+    SeriesRouted,
+    SeriesUnmatched,
+)
+from hermes_common.events.wire import MalformedEventError, UnknownEventError, decode, encode
+
+EVENT_TYPES: dict[str, type[Event]] = {
+    model.type(): model
+    for module in (reception, series, delivery, operations)
+    for model in vars(module).values()
+    if isinstance(model, type) and issubclass(model, Event) and "verb" in vars(model)
+}
+
+__all__ = [
+    "EVENT_TYPES",
+    "AlertCleared",
+    "AlertRaised",
+    "AssociationAborted",
+    "AssociationClosed",
+    "AssociationOpened",
+    "AssociationRejected",
+    "Clause",
+    "ConfigChanged",
+    "Decision",
+    "DeliveryCancelled",
+    "DeliveryDismissed",
+    "DeliveryFailed",
+    "DeliveryProgressed",
+    "DeliveryQueued",
+    "DeliveryRestarted",
+    "DeliveryRetrying",
+    "DeliveryStarted",
+    "DeliverySucceeded",
+    "Envelope",
+    "Event",
+    "InstanceOutcome",
+    "InstanceQuarantined",
+    "InstanceRefused",
+    "InstanceStored",
+    "MalformedEventError",
+    "MessageParked",
+    "PlannedDelivery",
+    "RuleOutcome",
+    "Sender",
+    "SeriesCompleted",
+    "SeriesDeleted",
+    "SeriesDiscarded",
+    "SeriesRecovered",
+    "SeriesRef",
+    "SeriesRouted",
+    "SeriesUnmatched",
+    "ServiceCrashed",
+    "ServiceStarted",
+    "ServiceStopped",
+    "Tags",
+    "Time",
+    "UnknownEventError",
+    "UserChanged",
+    "UserCreated",
+    "UserDisabled",
+    "UserLoggedIn",
+    "UserLoggedOut",
+    "UserLoginFailed",
+    "Value",
+    "decode",
+    "encode",
+]

@@ -1,0 +1,119 @@
+"""Events of deliveries: one batch of a series to one target."""
+
+from typing import Annotated, ClassVar, Literal
+
+from pydantic import Field
+
+from hermes_common.config import Priority
+from hermes_common.events.base import Event, SeriesRef, Time, Value
+from hermes_common.ids import Slug, Uid
+
+
+class _DeliveryEvent(Event, SeriesRef):
+    entity: ClassVar[str] = "delivery"
+
+    delivery_id: str
+    batch_id: str
+    target: Slug
+
+    def token(self) -> str:
+        return self.target
+
+
+class DeliveryQueued(_DeliveryEvent):
+    """A delivery was planned and waits for its turn."""
+
+    verb: ClassVar[str] = "queued"
+
+    manifest_key: str
+    instances: int
+    octets: int
+    priority: Priority = Priority.NORMAL
+    rules: list[Slug] = []
+    actor: str = ""
+
+
+class DeliveryStarted(_DeliveryEvent):
+    """An attempt began. ``missing`` instances have not been delivered by an earlier one."""
+
+    verb: ClassVar[str] = "started"
+
+    attempt: Annotated[int, Field(ge=1)]
+    missing: int
+    dispatcher: str
+
+
+class InstanceOutcome(Value):
+    """What one attempt came to for one instance. ``delivered`` is said only if the target said so of this instance."""
+
+    index: Annotated[int, Field(ge=0)]
+    """Position in the manifest, from 0."""
+    sop_instance_uid: Uid
+    result: Literal["delivered", "failed"]
+    status: int | None = None
+    """DIMSE status that the target gave, where it gave one."""
+    reason: str = ""
+    at: Time
+
+
+class DeliveryProgressed(_DeliveryEvent):
+    """Some instances of an attempt have an outcome."""
+
+    verb: ClassVar[str] = "progressed"
+
+    attempt: Annotated[int, Field(ge=1)]
+    outcomes: Annotated[list[InstanceOutcome], Field(min_length=1, max_length=500)]
+
+
+class DeliverySucceeded(_DeliveryEvent):
+    """The target has said of every instance that it has it."""
+
+    verb: ClassVar[str] = "succeeded"
+
+    attempt: Annotated[int, Field(ge=1)]
+    instances: int
+
+
+class _Unfinished(_DeliveryEvent):
+    attempt: Annotated[int, Field(ge=0)]
+    missing: int
+    reason: str
+
+
+class DeliveryRetrying(_Unfinished):
+    """An attempt left instances behind; the next one comes at ``next_attempt_at``."""
+
+    verb: ClassVar[str] = "retrying"
+
+    next_attempt_at: Time
+
+
+class DeliveryFailed(_Unfinished):
+    """The last attempt left instances behind: the images stay until a person restarts or dismisses the delivery."""
+
+    verb: ClassVar[str] = "failed"
+
+
+class _ByAPerson(_DeliveryEvent):
+    actor: str
+    reason: str = ""
+
+
+class DeliveryCancelled(_ByAPerson):
+    """A person stopped a delivery before it was done."""
+
+    verb: ClassVar[str] = "cancelled"
+
+
+class DeliveryRestarted(_ByAPerson):
+    """A person asked for a delivery to be made again: what is missing, or all of it."""
+
+    verb: ClassVar[str] = "restarted"
+
+    scope: Literal["missing", "all"] = "missing"
+
+
+class DeliveryDismissed(_ByAPerson):
+    """A person said that a failed delivery needs nothing more: its retention begins."""
+
+    verb: ClassVar[str] = "dismissed"

@@ -1,0 +1,325 @@
+"""The history in PostgreSQL, schema ``ledger``: written by the bookkeeper, read by the web service.
+
+The tables are the contract between the two. They only grow: a release adds columns and tables that the release before
+can ignore, and takes away what no running release reads.
+"""
+
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    Column,
+    DateTime,
+    Identity,
+    Index,
+    Integer,
+    MetaData,
+    PrimaryKeyConstraint,
+    Table,
+    Text,
+    false,
+    text,
+)
+from sqlalchemy.dialects.postgresql import JSONB
+
+SCHEMA = "ledger"
+
+MILESTONE = "type <> 'hermes.v1.instance.stored'"
+"""Condition of the index over what happened to a series besides receptions; a query has to repeat it."""
+
+metadata = MetaData(
+    schema=SCHEMA,
+    naming_convention={"ix": "ix_%(table_name)s_%(column_0_N_name)s", "pk": "pk_%(table_name)s"},
+)
+
+
+def _instant(name: str, *, nullable: bool = True) -> Column[object]:
+    return Column(name, DateTime(timezone=True), nullable=nullable)
+
+
+def _json(name: str) -> Column[object]:
+    return Column(name, JSONB, nullable=False)
+
+
+def _sender() -> list[Column[object]]:
+    return [Column(name, Text, nullable=False, server_default="") for name in ("calling_aet", "called_aet", "address")]
+
+
+events = Table(
+    "events",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("seq", BigInteger, nullable=False, index=True),
+    Column("type", Text, nullable=False),
+    Column("subject", Text, nullable=False),
+    Column("source", Text, nullable=False),
+    _instant("time", nullable=False),
+    Column("series_uid", Text, index=True),
+    Column("delivery_id", Text, index=True),
+    Column("about", Text),
+    _json("data"),
+    _instant("recorded_at", nullable=False),
+    Index(None, "type", "time"),
+    Index("ix_events_milestones", "series_uid", "seq", postgresql_where=text(MILESTONE)),
+    Index("ix_events_about", "about", postgresql_where=text("about IS NOT NULL")),
+)
+"""Every event once, by its id. ``seq`` is the sequence in the stream at which it was first said, ``about`` the
+association, service process or alert that it is about. What happened to a series besides receptions is found by
+``series_uid`` and :data:`MILESTONE`."""
+
+series = Table(
+    "series",
+    metadata,
+    Column("series_uid", Text, primary_key=True),
+    Column("study_uid", Text, nullable=False, index=True),
+    Column("state", Text, nullable=False),
+    Column("instances", Integer, nullable=False, server_default="0"),
+    Column("octets", BigInteger, nullable=False, server_default="0"),
+    Column("duplicates", Integer, nullable=False, server_default="0"),
+    Column("conflicts", Integer, nullable=False, server_default="0"),
+    Column("batches", Integer, nullable=False, server_default="0"),
+    *_sender(),
+    Column("modality", Text, nullable=False, server_default=""),
+    Column("patient_id", Text, nullable=False, server_default=""),
+    Column("patient_name", Text, nullable=False, server_default=""),
+    Column("accession_number", Text, nullable=False, server_default=""),
+    Column("study_description", Text, nullable=False, server_default=""),
+    Column("series_description", Text, nullable=False, server_default=""),
+    Column("tags", JSONB, nullable=False, server_default="{}"),
+    Column("problems", JSONB, nullable=False, server_default="[]"),
+    Column("rules_revision", Integer),
+    _instant("first_received_at", nullable=False),
+    _instant("last_received_at", nullable=False),
+    _instant("completed_at"),
+    _instant("decided_at"),
+    _instant("ended_at"),
+    _instant("deleted_at"),
+    Column("last_seq", BigInteger, nullable=False),
+    Index(None, "last_received_at", "series_uid"),
+    Index(None, "state", "last_received_at"),
+)
+"""One row a series. ``state``: receiving, completed, routed, delivered, partly_failed, failed, unmatched, discarded,
+deleted. ``instances`` counts distinct SOP instances, ``ended_at`` when its last delivery ended."""
+
+instances = Table(
+    "instances",
+    metadata,
+    Column("reception_id", Text, primary_key=True),
+    Column("series_uid", Text, nullable=False),
+    Column("study_uid", Text, nullable=False),
+    Column("sop_instance_uid", Text, nullable=False, index=True),
+    Column("sop_class_uid", Text, nullable=False),
+    Column("transfer_syntax_uid", Text, nullable=False),
+    Column("key", Text, nullable=False),
+    Column("digest", Text, nullable=False),
+    Column("octets", BigInteger, nullable=False),
+    Column("association_id", Text, nullable=False, index=True),
+    *_sender(),
+    Column("duplicate", Boolean, nullable=False, server_default=false()),
+    Column("warnings", JSONB, nullable=False, server_default="[]"),
+    _instant("received_at", nullable=False),
+    _instant("stored_at", nullable=False),
+    Column("seq", BigInteger, nullable=False),
+    Index(None, "series_uid", "seq"),
+)
+"""One row a reception. ``duplicate``: the same instance with the same bytes was there before."""
+
+batches = Table(
+    "batches",
+    metadata,
+    Column("batch_id", Text, primary_key=True),
+    Column("series_uid", Text, nullable=False, index=True),
+    Column("batch", Integer, nullable=False),
+    Column("manifest_key", Text, nullable=False),
+    Column("instances", Integer, nullable=False),
+    Column("octets", BigInteger, nullable=False),
+    Column("duplicates", Integer, nullable=False),
+    Column("conflicts", Integer, nullable=False),
+    _instant("first_received_at", nullable=False),
+    _instant("last_received_at", nullable=False),
+    _instant("completed_at", nullable=False),
+    Column("seq", BigInteger, nullable=False, server_default="0"),
+)
+
+decisions = Table(
+    "decisions",
+    metadata,
+    Column("event_id", Text, primary_key=True),
+    Column("batch_id", Text, nullable=False, index=True),
+    Column("series_uid", Text, nullable=False, index=True),
+    Column("kind", Text, nullable=False),
+    Column("outcome", Text, nullable=False),
+    Column("revision", Integer, nullable=False),
+    Column("actor", Text, nullable=False, server_default=""),
+    _json("decision"),
+    _instant("decided_at", nullable=False),
+    Column("seq", BigInteger, nullable=False),
+)
+"""Every decision whole, as ``hermes_common.events.Decision``."""
+
+deliveries = Table(
+    "deliveries",
+    metadata,
+    Column("delivery_id", Text, primary_key=True),
+    Column("series_uid", Text, nullable=False, index=True),
+    Column("study_uid", Text, nullable=False),
+    Column("batch_id", Text, nullable=False),
+    Column("target", Text, nullable=False),
+    Column("state", Text, nullable=False),
+    Column("priority", Text, nullable=False),
+    _json("rules"),
+    Column("instances", Integer, nullable=False),
+    Column("octets", BigInteger, nullable=False),
+    Column("delivered", Integer, nullable=False, server_default="0"),
+    Column("attempt", Integer, nullable=False, server_default="0"),
+    Column("reason", Text, nullable=False, server_default=""),
+    Column("actor", Text, nullable=False, server_default=""),
+    _instant("next_attempt_at"),
+    _instant("queued_at", nullable=False),
+    _instant("started_at"),
+    _instant("ended_at"),
+    _instant("updated_at", nullable=False),
+    Column("last_seq", BigInteger, nullable=False),
+    Index(None, "target", "state"),
+    Index(None, "state", "updated_at"),
+)
+"""One row a delivery. ``state`` is one of ``hermes_common.records.DeliveryState``; ``delivered`` counts the instances
+of which the target said that it has them."""
+
+attempts = Table(
+    "attempts",
+    metadata,
+    Column("delivery_id", Text, nullable=False),
+    Column("attempt", Integer, nullable=False),
+    Column("dispatcher", Text, nullable=False, server_default=""),
+    _instant("started_at"),
+    _instant("ended_at"),
+    Column("result", Text, nullable=False, server_default=""),
+    Column("missing", Integer),
+    Column("reason", Text, nullable=False, server_default=""),
+    PrimaryKeyConstraint("delivery_id", "attempt"),
+)
+"""One row an attempt; ``result`` is the state that it left the delivery in, empty while it runs."""
+
+instance_deliveries = Table(
+    "instance_deliveries",
+    metadata,
+    Column("delivery_id", Text, nullable=False),
+    Column("index", Integer, nullable=False),
+    Column("sop_instance_uid", Text, nullable=False, index=True),
+    Column("result", Text, nullable=False),
+    Column("status", Integer),
+    Column("reason", Text, nullable=False, server_default=""),
+    Column("attempt", Integer, nullable=False),
+    _instant("at", nullable=False),
+    Column("seq", BigInteger, nullable=False),
+    PrimaryKeyConstraint("delivery_id", "index"),
+)
+"""The last outcome of each instance at each target: ``delivered`` or ``failed``. Once delivered, always delivered."""
+
+associations = Table(
+    "associations",
+    metadata,
+    Column("association_id", Text, primary_key=True),
+    Column("state", Text, nullable=False),
+    *_sender(),
+    Column("instances", Integer, nullable=False, server_default="0"),
+    Column("refused", Integer, nullable=False, server_default="0"),
+    Column("octets", BigInteger, nullable=False, server_default="0"),
+    Column("reason", Text, nullable=False, server_default=""),
+    _instant("opened_at", nullable=False),
+    _instant("closed_at"),
+    Column("last_seq", BigInteger, nullable=False),
+    Index(None, "calling_aet", "opened_at"),
+    Index(None, "opened_at"),
+)
+"""``state``: opened, closed, aborted, rejected."""
+
+quarantine = Table(
+    "quarantine",
+    metadata,
+    Column("reception_id", Text, primary_key=True),
+    Column("association_id", Text, nullable=False),
+    Column("key", Text, nullable=False),
+    Column("reason", Text, nullable=False),
+    Column("status", Integer, nullable=False),
+    Column("octets", BigInteger, nullable=False),
+    *_sender(),
+    Column("sop_class_uid", Text, nullable=False, server_default=""),
+    Column("sop_instance_uid", Text, nullable=False, server_default=""),
+    _instant("received_at", nullable=False),
+    Column("seq", BigInteger, nullable=False),
+    Index(None, "received_at"),
+)
+
+config_changes = Table(
+    "config_changes",
+    metadata,
+    Column("kind", Text, nullable=False),
+    Column("revision", Integer, nullable=False),
+    Column("author", Text, nullable=False),
+    Column("comment", Text, nullable=False, server_default=""),
+    _instant("time", nullable=False),
+    _json("before"),
+    _json("after"),
+    Column("seq", BigInteger, nullable=False, server_default="0"),
+    PrimaryKeyConstraint("kind", "revision"),
+)
+
+audit = Table(
+    "audit",
+    metadata,
+    Column("number", BigInteger, Identity(always=True), primary_key=True),
+    Column("event_id", Text, nullable=False, unique=True),
+    _instant("time", nullable=False),
+    Column("actor", Text, nullable=False),
+    Column("action", Text, nullable=False),
+    Column("about", Text, nullable=False, server_default=""),
+    Column("address", Text, nullable=False, server_default=""),
+    Column("detail", JSONB, nullable=False, server_default="{}"),
+    Index(None, "time"),
+    Index(None, "actor", "time"),
+)
+"""What people did: ``action`` is the type of the event without ``hermes.v1.``."""
+
+services = Table(
+    "services",
+    metadata,
+    Column("instance", Text, primary_key=True),
+    Column("service", Text, nullable=False),
+    Column("version", Text, nullable=False, server_default=""),
+    Column("state", Text, nullable=False),
+    Column("reason", Text, nullable=False, server_default=""),
+    _instant("started_at"),
+    _instant("ended_at"),
+    Column("last_seq", BigInteger, nullable=False),
+    Index(None, "service", "started_at"),
+)
+"""``state``: started, stopped, crashed."""
+
+alerts = Table(
+    "alerts",
+    metadata,
+    Column("alert_id", Text, primary_key=True),
+    Column("kind", Text, nullable=False),
+    Column("about", Text, nullable=False),
+    Column("severity", Text, nullable=False),
+    Column("message", Text, nullable=False),
+    Column("reason", Text, nullable=False, server_default=""),
+    _instant("raised_at", nullable=False),
+    _instant("cleared_at"),
+    Column("last_seq", BigInteger, nullable=False),
+    Index(None, "cleared_at", "raised_at"),
+)
+
+parked = Table(
+    "parked",
+    metadata,
+    Column("event_id", Text, primary_key=True),
+    Column("consumer", Text, nullable=False),
+    Column("original_subject", Text, nullable=False),
+    Column("stream_sequence", BigInteger, nullable=False),
+    Column("reason", Text, nullable=False),
+    Column("attempts", Integer, nullable=False),
+    _instant("time", nullable=False),
+)
+"""Messages that could not be worked on; their content is in the stream HERMES_PARKED."""

@@ -1,0 +1,341 @@
+"""The bus: publishing, live records, timers and reading back, over one NATS connection.
+
+Every call has a time limit and raises :class:`BusUnavailableError` when the bus does not answer; the connection is
+made again for ever in the background.
+"""
+
+import asyncio
+import contextlib
+import json
+import logging
+from collections.abc import AsyncIterator, Awaitable, Mapping, Sequence
+from contextvars import ContextVar
+from dataclasses import dataclass
+from datetime import datetime
+from typing import TypeVar
+
+import nats
+import nats.errors
+import nats.js.errors
+from nats.aio.client import Client
+from nats.js import JetStreamContext
+from pydantic import BaseModel
+
+from hermes_common.events import Envelope, Event, encode
+from hermes_common.runtime import topology
+from hermes_common.runtime.clock import new_id, now
+from hermes_common.runtime.errors import BusLostError, BusUnavailableError, ConflictError, MessageTooLargeError
+from hermes_common.runtime.settings import RuntimeSettings
+
+log = logging.getLogger(__name__)
+
+Record = TypeVar("Record", bound=BaseModel)
+T = TypeVar("T")
+
+traceparent: ContextVar[str | None] = ContextVar("traceparent", default=None)
+"""W3C trace context of the work at hand; carried from the message that is handled to what is published."""
+
+NEEDED_PAYLOAD = 8 * 1024 * 1024
+"""Octets of a message that the bus should take (``max_payload``)."""
+
+_LIMIT = 5.0
+_HEAD = 64
+_NO_MESSAGE = 10037
+_WRONG_SEQUENCE = (10071, 10164)
+
+
+@dataclass(frozen=True, slots=True)
+class StoredMessage:
+    """A message read back from a stream."""
+
+    subject: str
+    sequence: int
+    headers: Mapping[str, str]
+    data: bytes
+
+
+class Bus:
+    """A connection to NATS with the streams and buckets of Hermes."""
+
+    def __init__(self, settings: RuntimeSettings, name: str) -> None:
+        self._settings = settings
+        self.name = name
+        """CloudEvents source of what is published: service and instance."""
+        self.nc = Client()
+        self.js: JetStreamContext = self.nc.jetstream(timeout=_LIMIT)
+        self._ready = asyncio.Event()
+        self._task: asyncio.Task[None] | None = None
+        self._closing = False
+        self._lost = asyncio.Event()
+        self._mending: set[asyncio.Task[None]] = set()
+
+    # -- life cycle
+
+    def start(self) -> None:
+        """Begin to connect, in the background."""
+        self._task = asyncio.create_task(self._connect(), name="bus-connect")
+
+    async def ready(self) -> None:
+        """Wait until the bus has been connected once and its streams exist."""
+        await self._ready.wait()
+
+    def problem(self) -> str | None:
+        """Return what is wrong with the connection, in words, or None."""
+        if self._ready.is_set() and self.nc.is_connected:
+            return None
+        return "the bus (NATS) is not connected"
+
+    async def watch(self) -> None:
+        """Wait; raise :class:`BusLostError` when the client has given the connection up, as it does on some errors."""
+        await self._lost.wait()
+        raise BusLostError("the bus closed the connection for good; see the messages before this one")
+
+    async def close(self) -> None:
+        """Publish what is under way and disconnect."""
+        self._closing = True
+        for task in self._mending:
+            task.cancel()
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.gather(self._task, return_exceptions=True)
+        with contextlib.suppress(nats.errors.Error, TimeoutError, OSError):
+            if self.nc.is_connected:
+                await asyncio.wait_for(self.nc.flush(2), 3)
+        with contextlib.suppress(nats.errors.Error, TimeoutError, OSError):
+            await asyncio.wait_for(self.nc.close(), 3)
+
+    async def _connect(self) -> None:
+        servers = [url.strip() for url in self._settings.nats_url.get_secret_value().split(",")]
+        while not self.nc.is_connected:
+            try:
+                await self.nc.connect(
+                    servers,
+                    name=self.name,
+                    max_reconnect_attempts=-1,
+                    reconnect_time_wait=1,
+                    connect_timeout=3,
+                    ping_interval=10,
+                    max_outstanding_pings=2,
+                    pending_size=32 * 1024 * 1024,
+                    error_cb=_on_error,
+                    disconnected_cb=_on_disconnected,
+                    reconnected_cb=self._on_reconnected,
+                    closed_cb=self._on_closed,
+                )
+            except (nats.errors.Error, OSError, TimeoutError) as error:
+                log.warning("the bus is not reachable yet: %s", error or type(error).__name__)
+                await asyncio.sleep(1)
+        await self._make_streams()
+        if self.nc.max_payload < NEEDED_PAYLOAD:
+            log.warning("the bus takes messages of %d octets; set max_payload to 8MB", self.nc.max_payload)
+        self._ready.set()
+
+    async def _make_streams(self) -> None:
+        while not self._closing:
+            try:
+                await self._ensure_topology()
+                return
+            except (nats.errors.Error, nats.js.errors.Error, OSError, TimeoutError) as error:
+                log.warning("the streams cannot be made yet: %s", error)
+                await asyncio.sleep(1)
+
+    async def _on_reconnected(self) -> None:
+        log.info("the bus is connected again")
+        task = asyncio.create_task(self._make_streams(), name="bus-streams")  # it may have come back empty
+        self._mending.add(task)
+        task.add_done_callback(self._mending.discard)
+
+    async def _on_closed(self) -> None:
+        if not self._closing and self._ready.is_set():
+            self._lost.set()
+
+    async def _ensure_topology(self) -> None:
+        settings = self._settings
+        for stream in topology.streams(
+            settings.nats_replicas, settings.nats_events_max_bytes, settings.nats_events_max_days
+        ):
+            try:
+                await self.js.add_stream(stream)
+            except nats.js.errors.BadRequestError:
+                await self.js.update_stream(stream)
+        for bucket in topology.buckets(settings.nats_replicas):
+            with contextlib.suppress(nats.js.errors.BadRequestError):
+                await self.js.create_key_value(bucket)
+
+    # -- publishing
+
+    async def publish(self, event: Event, event_id: str | None = None, time: datetime | None = None) -> int:
+        """Publish an event durably and return its sequence in the stream.
+
+        ``event_id`` is given where saying a thing again must count once: derive it from what happened.
+        """
+        envelope = Envelope(
+            id=event_id if event_id is not None else new_id(),
+            source=self.name,
+            time=time if time is not None else now(),
+            traceparent=traceparent.get(),
+            event=event,
+        )
+        subject, headers, body = encode(envelope)
+        return await self.send(subject, body, headers)
+
+    async def publish_all(self, events: Sequence[tuple[Event, str]]) -> None:
+        """Publish several events with their ids at once; return when every one is durable."""
+        await asyncio.gather(*(self.publish(event, event_id) for event, event_id in events))
+
+    async def send(self, subject: str, body: bytes, headers: Mapping[str, str] | None = None) -> int:
+        """Publish a message to whichever stream holds its subject; return its sequence.
+
+        :class:`MessageTooLargeError` if the server would not take it: it closes the connection on whoever tries.
+        """
+        size = len(body) + sum(len(name) + len(str(value).encode()) + 4 for name, value in (headers or {}).items())
+        if self.nc.is_connected and size + _HEAD > self.nc.max_payload:
+            raise MessageTooLargeError(f"a message of {size} octets on {subject}: the bus takes {self.nc.max_payload}")
+        ack = await _limited(self.js.publish(subject, body, headers=dict(headers) if headers else None, timeout=_LIMIT))
+        return int(ack.seq)
+
+    async def enqueue(self, subject: str, work: BaseModel, message_id: str) -> None:
+        """Put a piece of work into the queue of its subject, once for each ``message_id`` (within two minutes)."""
+        headers = {"Nats-Msg-Id": message_id, "content-type": "application/json"}
+        if (trace := traceparent.get()) is not None:
+            headers["traceparent"] = trace
+        await self.send(subject, work.model_dump_json().encode(), headers)
+
+    # -- timers
+
+    async def arm(self, timer: str, due: str, at: datetime) -> None:
+        """Have the server publish to ``due`` at the given instant; replaces what was armed for the same timer."""
+        headers = {
+            "Nats-Schedule": f"@at {at.isoformat().replace('+00:00', 'Z')}",
+            "Nats-Schedule-Target": due,
+        }
+        if (trace := traceparent.get()) is not None:
+            headers["traceparent"] = trace
+        await self.send(timer, json.dumps({"due": at.isoformat()}).encode(), headers)
+
+    # -- live records
+
+    async def load(self, bucket: str, key: str, model: type[Record]) -> tuple[Record, int] | None:
+        """Return a record and its revision, or None if there is none."""
+        subject = f"$KV.{bucket}.{key}"
+        try:
+            raw = await _limited(self.js.get_last_msg(f"KV_{bucket}", subject))
+        except nats.js.errors.NotFoundError:
+            return None
+        if raw.headers and raw.headers.get("KV-Operation") in ("DEL", "PURGE"):
+            return None
+        return model.model_validate_json(raw.data or b""), int(raw.seq or 0)
+
+    async def create(self, bucket: str, key: str, record: BaseModel) -> int:
+        """Write a record that does not exist yet; raise :class:`ConflictError` if it does."""
+        kv = await _limited(self.js.key_value(bucket))
+        try:
+            return int(await _limited(kv.create(key, record.model_dump_json().encode())))
+        except nats.js.errors.KeyWrongLastSequenceError as error:
+            raise ConflictError(f"{key} exists already") from error
+
+    async def update(self, bucket: str, key: str, record: BaseModel, revision: int) -> int:
+        """Replace a revision of a record and return the new one; :class:`ConflictError` if it is not the last."""
+        headers = {"Nats-Expected-Last-Subject-Sequence": str(revision)}
+        try:
+            return await self.send(f"$KV.{bucket}.{key}", record.model_dump_json().encode(), headers)
+        except nats.js.errors.APIError as error:
+            if error.err_code in _WRONG_SEQUENCE:
+                raise ConflictError(f"{key} was changed by somebody else") from error
+            raise
+
+    async def forget(self, bucket: str, key: str, revision: int) -> None:
+        """Remove the given revision of a record with its history; :class:`ConflictError` if it is not the last."""
+        headers = {
+            "KV-Operation": "PURGE",
+            "Nats-Rollup": "sub",
+            "Nats-Expected-Last-Subject-Sequence": str(revision),
+        }
+        try:
+            await self.send(f"$KV.{bucket}.{key}", b"", headers)
+        except nats.js.errors.APIError as error:
+            if error.err_code in _WRONG_SEQUENCE:
+                raise ConflictError(f"{key} was changed by somebody else") from error
+            raise
+
+    async def keys(self, bucket: str, pattern: str) -> list[str]:
+        """Return the keys of a bucket that match a subject pattern, such as ``series.*``; some may just be removed."""
+        prefix = f"$KV.{bucket}."
+        return [subject.removeprefix(prefix) for subject in await self.subjects(f"KV_{bucket}", prefix + pattern)]
+
+    async def subjects(self, stream: str, pattern: str) -> dict[str, int]:
+        """Return how many messages a stream holds on each subject that matches a pattern."""
+        found: dict[str, int] = {}
+        while True:
+            request = json.dumps({"subjects_filter": pattern, "offset": len(found)}).encode()
+            answer = await _limited(self.nc.request(f"$JS.API.STREAM.INFO.{stream}", request, timeout=_LIMIT))
+            info = json.loads(answer.data)
+            if "error" in info:
+                raise BusUnavailableError(f"the bus refused: {info['error'].get('description')}")
+            page: dict[str, int] = info["state"].get("subjects") or {}
+            found.update(page)
+            if not page or len(found) >= int(info.get("total", 0)):
+                return found
+
+    # -- reading back
+
+    async def read(self, stream: str, subject: str, after: int, batch: int = 500) -> AsyncIterator[StoredMessage]:
+        """Yield the messages of one subject whose sequence is greater than ``after``, in their order."""
+        position = after
+        while messages := await self._read_batch(stream, subject, position + 1, batch):
+            for message in messages:
+                yield message
+            position = messages[-1].sequence  # the server may have ended a batch early, at a bound of its own
+
+    async def last_sequence(self, stream: str, subject: str) -> int:
+        """Return the sequence of the last message of a subject, or 0 if there is none."""
+        try:
+            raw = await _limited(self.js.get_last_msg(stream, subject))
+        except nats.js.errors.NotFoundError:
+            return 0
+        return int(raw.seq or 0)
+
+    async def _read_batch(self, stream: str, subject: str, first: int, batch: int) -> list[StoredMessage]:
+        inbox = self.nc.new_inbox()
+        subscription = await _limited(self.nc.subscribe(inbox))
+        request = {"seq": max(first, 1), "batch": batch, "next_by_subj": subject}
+        messages: list[StoredMessage] = []
+        try:
+            await _limited(self.nc.publish(f"$JS.API.DIRECT.GET.{stream}", json.dumps(request).encode(), reply=inbox))
+            while True:
+                message = await _limited(subscription.next_msg(timeout=_LIMIT))
+                headers: dict[str, str] = dict(message.headers or {})
+                status = headers.get("Status")
+                if status in ("204", "404"):
+                    return messages
+                if status is not None:
+                    raise BusUnavailableError(f"reading {subject} back: status {status}")
+                messages.append(
+                    StoredMessage(headers["Nats-Subject"], int(headers["Nats-Sequence"]), headers, message.data)
+                )
+        finally:
+            with contextlib.suppress(nats.errors.Error):
+                await subscription.unsubscribe()
+
+
+async def _limited(call: Awaitable[T]) -> T:
+    try:
+        return await asyncio.wait_for(call, _LIMIT + 1)
+    except nats.js.errors.KeyWrongLastSequenceError:
+        raise
+    except nats.errors.MaxPayloadError as error:
+        raise MessageTooLargeError(str(error)) from error
+    except nats.js.errors.APIError as error:
+        if error.err_code in (*_WRONG_SEQUENCE, _NO_MESSAGE):
+            raise
+        raise BusUnavailableError(f"the bus refused: {error.description or error}") from error
+    except (nats.errors.Error, nats.js.errors.Error, TimeoutError, OSError) as error:
+        raise BusUnavailableError(f"the bus did not answer: {str(error) or type(error).__name__}") from error
+
+
+async def _on_error(error: Exception) -> None:
+    log.warning("bus: %s", str(error) or type(error).__name__)
+
+
+async def _on_disconnected() -> None:
+    log.info("the bus is disconnected")

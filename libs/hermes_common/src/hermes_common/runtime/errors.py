@@ -1,0 +1,29 @@
+"""Errors of the outside world that pass by themselves.
+
+TransientError            try again later; nothing is wrong with what was asked
+├── BusUnavailableError   the bus is away, slow or full
+└── (StoreUnavailable of the object store; see runtime.objectstore.errors)
+ConflictError             somebody else changed the record first: load it again
+MessageTooLargeError      larger than the bus takes: trying again is of no use
+BusLostError              the connection was closed for good: the service has to start again
+"""
+
+
+class TransientError(Exception):
+    """Something outside is away; the same request may succeed later."""
+
+
+class BusUnavailableError(TransientError):
+    """The bus did not take or answer a request in time."""
+
+
+class ConflictError(Exception):
+    """A record was changed by somebody else since it was loaded."""
+
+
+class MessageTooLargeError(ValueError):
+    """A message is larger than the bus takes (``max_payload`` of the server)."""
+
+
+class BusLostError(Exception):
+    """The server closed the connection for good, and the client does not connect again by itself."""

@@ -1,0 +1,72 @@
+"""The streams and buckets of Hermes. Whichever service comes first makes them; making them again changes nothing."""
+
+from typing import Any
+
+from nats.js.api import (
+    DiscardPolicy,
+    KeyValueConfig,
+    RetentionPolicy,
+    StorageType,
+    StreamConfig,
+)
+
+from hermes_common import subjects
+
+_DAY = 86400.0
+
+
+def streams(replicas: int, events_max_bytes: int, events_max_days: int) -> list[StreamConfig]:
+    """Return the streams: events, work, timers, parked messages.
+
+    ``discard: new``: a full stream refuses the publisher, and never drops what it accepted.
+    """
+    common: dict[str, Any] = {"storage": StorageType.FILE, "num_replicas": replicas, "discard": DiscardPolicy.NEW}
+    return [
+        StreamConfig(
+            name=subjects.EVENTS,
+            description="What happened: every event of Hermes",
+            subjects=[subjects.EVENTS_ALL],
+            retention=RetentionPolicy.LIMITS,
+            max_age=events_max_days * _DAY,
+            max_bytes=events_max_bytes,
+            duplicate_window=120,
+            allow_direct=True,
+            deny_delete=True,
+            **common,
+        ),
+        StreamConfig(
+            name=subjects.WORK,
+            description="What is to be done: deliveries by target, and commands",
+            subjects=[subjects.WORK_ALL],
+            retention=RetentionPolicy.WORK_QUEUE,
+            duplicate_window=120,
+            **common,
+        ),
+        StreamConfig(
+            name=subjects.TIMERS,
+            description="Schedules, and the messages they become when they are due; one of each per subject",
+            subjects=[subjects.TIMERS_ALL, subjects.DUE_ALL],
+            retention=RetentionPolicy.WORK_QUEUE,
+            max_msgs_per_subject=1,
+            allow_msg_schedules=True,
+            allow_msg_ttl=True,
+            allow_direct=True,
+            **{**common, "discard": DiscardPolicy.OLD},  # schedules ask for it; no limit is set, so nothing is dropped
+        ),
+        StreamConfig(
+            name=subjects.PARKED,
+            description="Messages that could not be worked on, with the reason, until somebody looks",
+            subjects=[subjects.PARKED_ALL],
+            retention=RetentionPolicy.LIMITS,
+            allow_direct=True,
+            **common,
+        ),
+    ]
+
+
+def buckets(replicas: int) -> list[KeyValueConfig]:
+    """Return the key-value buckets: live records, and configuration with its history."""
+    return [
+        KeyValueConfig(bucket=subjects.STATE, description="Live records", history=1, replicas=replicas),
+        KeyValueConfig(bucket=subjects.CONFIG, description="Configuration documents", history=64, replicas=replicas),
+    ]

@@ -1,0 +1,83 @@
+"""Streams, buckets, subjects and durable consumers of the bus: the one place that spells them.
+
+No patient data, no AE title and no free text becomes part of a subject: only UIDs as tokens, slugs and ids.
+"""
+
+from hermes_common.ids import check_slug, uid_token
+
+# Streams
+EVENTS = "HERMES"
+WORK = "HERMES_WORK"
+TIMERS = "HERMES_TIMERS"
+PARKED = "HERMES_PARKED"
+
+# Key-value buckets
+STATE = "hermes_state"
+CONFIG = "hermes_config"
+
+# Subjects of the streams
+EVENTS_ALL = "hermes.v1.>"
+WORK_ALL = "hermes.work.>"
+TIMERS_ALL = "hermes.timer.>"
+DUE_ALL = "hermes.due.>"
+PARKED_ALL = "hermes.parked.>"
+
+INSTANCE_STORED = "hermes.v1.instance.stored"
+
+SERIES_COMMANDS = "hermes.work.command.series"
+DELIVERY_COMMANDS = "hermes.work.command.delivery"
+
+
+def event_type(entity: str, verb: str) -> str:
+    """Return the permanent name of an event type, which is also the beginning of its subject."""
+    return f"hermes.v1.{entity}.{verb}"
+
+
+def instances_of(series_uid: str) -> str:
+    """Return the subject that every stored instance of a series is announced on."""
+    return f"{INSTANCE_STORED}.{uid_token(series_uid)}"
+
+
+def series_timer(series_uid: str) -> str:
+    """Return the subject of the schedule that waits for a series to be quiet."""
+    return f"hermes.timer.series.{uid_token(series_uid)}"
+
+
+def series_due(series_uid: str) -> str:
+    """Return the subject on which the server says that a series has been quiet."""
+    return f"hermes.due.series.{uid_token(series_uid)}"
+
+
+def retention_timer(series_uid: str) -> str:
+    """Return the subject of the schedule that waits for the retention of a series to pass."""
+    return f"hermes.timer.retention.{uid_token(series_uid)}"
+
+
+def retention_due(series_uid: str) -> str:
+    """Return the subject on which the server says that the retention of a series may have passed."""
+    return f"hermes.due.retention.{uid_token(series_uid)}"
+
+
+def delivery_timer(delivery_id: str) -> str:
+    """Return the subject of the schedule that waits for the next attempt of a delivery."""
+    return f"hermes.timer.delivery.{delivery_id}"
+
+
+def delivery_due(delivery_id: str) -> str:
+    """Return the subject on which the server says that a delivery may be tried again."""
+    return f"hermes.due.delivery.{delivery_id}"
+
+
+def delivery_work(target: str) -> str:
+    """Return the subject of the work queue of one target."""
+    return f"hermes.work.delivery.{check_slug(target)}"
+
+
+def series_state(series_uid: str) -> str:
+    """Return the key of the live record of a series."""
+    return f"series.{uid_token(series_uid)}"
+
+
+def delivery_state(delivery_id: str) -> str:
+    """Return the key of the live record of a delivery."""
+    return f"delivery.{delivery_id}"

@@ -1,0 +1,68 @@
+"""What docs/rules.md shows is so."""
+
+import json
+import re
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+
+from hermes_common.rules import Context, RuleError, check, compile_rule, format_rule, parse
+from hermes_common.rules.dictionary import FACTS, OPERATORS
+
+NOW = datetime(2026, 3, 14, 10, 30, tzinfo=UTC)
+TEXT = next(
+    path for parent in Path(__file__).resolve().parents if (path := parent / "docs" / "rules.md").is_file()
+).read_text()
+BLOCKS = re.findall(r"^```(rule[a-z -]*)\n(.*?)^```$", TEXT, re.MULTILINE | re.DOTALL)
+RULES = [(body, "study" if "study" in kind else "series") for kind, body in BLOCKS if kind in {"rule", "rule study"}]
+CASES = [
+    (line.rsplit("->", 1)[0].strip(), line.rsplit("->", 1)[1].strip(), body.split("\n", 1)[0])
+    for kind, body in BLOCKS
+    if kind == "rule-cases"
+    for line in body.strip().split("\n")[1:]
+]
+
+
+def table(heading: str) -> list[list[str]]:
+    """Return the rows of the table after ``heading``, cells without their backticks."""
+    rows = TEXT.split(heading, 1)[1].split("|---", 1)[1].split("\n\n", 1)[0].splitlines()[1:]
+    return [[cell.strip().strip("`") for cell in row.strip("|").split("|")] for row in rows]
+
+
+@pytest.mark.parametrize(("text", "scope"), RULES)
+def test_an_example_is_a_rule_without_warnings(text: str, scope: str) -> None:
+    checked = check(text, scope)
+    assert [w for w in checked.warnings if "not (ImageType" not in text] == []
+    assert parse(format_rule(checked.ast)) == checked.ast
+
+
+@pytest.mark.parametrize(("text", "verdict", "tags"), CASES)
+def test_an_example_answers_as_shown(text: str, verdict: str, tags: str) -> None:
+    assert compile_rule(text).evaluate(Context(json.loads(tags)), NOW).value == verdict.replace(" ", "_")
+
+
+@pytest.mark.parametrize(("text", "_why", "suggestion"), table("## What is refused"))
+def test_what_is_said_to_be_refused_is(text: str, _why: str, suggestion: str) -> None:
+    with pytest.raises(RuleError) as caught:
+        check(text)
+    assert (caught.value.problems[0].suggestion or "") == suggestion
+
+
+@pytest.mark.parametrize(("text", "_why"), table("And these are warnings:"))
+def test_what_is_said_to_be_a_warning_is(text: str, _why: str) -> None:
+    assert len(check(text).warnings) == 1
+
+
+def test_every_fact_type_and_operator_is_described() -> None:
+    for name in FACTS:
+        assert f"`{name}`" in TEXT
+    for kind, operators in OPERATORS.items():
+        assert re.search(rf"\b{kind.value}\b", TEXT)
+        for operator in operators:
+            assert f"`{operator}" in TEXT
+
+
+def test_the_examples_were_found() -> None:
+    assert len(RULES) >= 4
+    assert len(CASES) >= 25
