@@ -1,0 +1,1 @@
+"""The receiver of the Hermes DICOM router: takes instances from scanners and makes them durable."""

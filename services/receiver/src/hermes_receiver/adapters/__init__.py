@@ -1,0 +1,1 @@
+"""The outside of the receiver: sockets, spool, metrics."""

@@ -1,0 +1,1 @@
+"""Decisions of the receiver: pure functions over values."""

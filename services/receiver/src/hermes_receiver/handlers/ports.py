@@ -1,0 +1,42 @@
+"""What the handlers need from outside, as small protocols."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from pathlib import Path
+from typing import Protocol
+
+from hermes_common.events import Event
+
+
+class Announcer(Protocol):
+    """Takes facts that may be lost when the bus is away for long: associations, refusals. Callable from any thread,
+    never blocks.
+    """
+
+    def say(self, event: Event) -> None:
+        """Queue ``event`` for publication."""
+
+
+class Publisher(Protocol):
+    """Publishes durably."""
+
+    async def publish(self, event: Event, event_id: str | None = None, time: datetime | None = None) -> int:
+        """Return when the bus has acknowledged; raises TransientError."""
+
+
+class Uploads(Protocol):
+    """Is told of entries that wait in the spool. Callable from any thread, never blocks."""
+
+    def offer(self, entry: str, *, quarantined: bool) -> None:
+        """Take note that ``entry`` is ready."""
+
+
+class Objects(Protocol):
+    """The part of the object store that the uploader uses."""
+
+    def put_file(self, key: str, path: Path) -> None:
+        """Store the file durably under ``key``."""
+
+    def stat(self, key: str) -> object | None:
+        """Return what is stored under ``key`` (with a ``size``), or None."""

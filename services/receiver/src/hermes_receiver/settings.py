@@ -1,0 +1,57 @@
+"""Settings of the receiver, from the environment (prefix ``HERMES_``)."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from pathlib import Path
+from typing import Annotated
+
+from pydantic import Field
+
+from hermes_common.durations import Duration
+from hermes_common.ids import AeTitle
+from hermes_common.runtime.settings import ObjectStoreSettings, RuntimeSettings
+from hermes_receiver.core.limits import Limits
+
+_DEFAULT = Limits()
+
+
+class Settings(RuntimeSettings, ObjectStoreSettings):
+    """Where to listen, where to spool, and the limits. Object store: ``HERMES_OBJECT_STORE``, ``HERMES_S3_*``."""
+
+    dicom_host: str = "0.0.0.0"
+    dicom_port: Annotated[int, Field(ge=0, le=65535)] = 11112
+    """0 takes any free port and logs it."""
+    dicom_aet: AeTitle = "HERMES"
+    dicom_tls_cert: Path | None = None
+    """PEM certificate chain; with it, every connection is TLS."""
+    dicom_tls_key: Path | None = None
+    dicom_tls_ca: Path | None = None
+    """PEM certificates of the authorities whose clients are let in; without it, clients need no certificate."""
+    dicom_require_called_aet: bool = False
+    """Refuse associations that call another AE title than ours."""
+    spool: Path
+    """Folder on a local disk, for this receiver alone."""
+    spool_max_bytes: Annotated[int, Field(gt=0)] = _DEFAULT.spool_bytes
+    spool_min_free_bytes: Annotated[int, Field(ge=0)] = _DEFAULT.free_bytes
+    spool_grace: Duration = timedelta(minutes=10)
+    """How long a spool file stays after it is in the object store."""
+    instance_max_bytes: Annotated[int, Field(gt=0)] = _DEFAULT.instance_bytes
+    max_associations: Annotated[int, Field(ge=1, le=2000)] = _DEFAULT.associations
+    max_associations_per_address: Annotated[int, Field(ge=1)] = _DEFAULT.associations_per_address
+    association_idle: Duration = _DEFAULT.idle
+    """Silence after which an association is aborted."""
+    upload_parallel: Annotated[int, Field(ge=1, le=64)] = 4
+    extra_tags: tuple[str, ...] = ()
+    """More attributes to announce: keywords, ``(gggg,eeee)``, ``A.B`` paths, as a JSON list."""
+
+    def limits(self) -> Limits:
+        """Return the limits that these settings make."""
+        return Limits(
+            associations=self.max_associations,
+            associations_per_address=self.max_associations_per_address,
+            idle=self.association_idle,
+            instance_bytes=self.instance_max_bytes,
+            spool_bytes=self.spool_max_bytes,
+            free_bytes=self.spool_min_free_bytes,
+        )

@@ -1,0 +1,179 @@
+"""A receiver in this process: real port, real spool, a directory as object store, a bus that remembers."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import shutil
+import threading
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future
+from pathlib import Path
+
+import pytest
+from pydicom.data import get_testdata_file
+
+from hermes_common.dicom.part10 import Part10, parse_file_meta
+from hermes_common.events import Event
+from hermes_common.runtime.errors import BusUnavailableError
+from hermes_common.runtime.objectstore import StoreUnavailable
+from hermes_common.runtime.objectstore.directory import DirectoryStore
+from hermes_receiver.app import Receiver, build, tls
+from hermes_receiver.settings import Settings
+
+
+class MemoryBus:
+    """Publishes into a list; can be away."""
+
+    def __init__(self) -> None:
+        self.events: list[tuple[str | None, Event]] = []
+        self.away = False
+
+    async def publish(self, event: Event, event_id: str | None = None, time: object = None) -> int:
+        if self.away:
+            raise BusUnavailableError("away")
+        self.events.append((event_id, event))
+        return len(self.events)
+
+    def of(self, kind: type[Event]) -> list[Event]:
+        return [event for _, event in self.events if type(event) is kind]
+
+
+class FlakyStore:
+    """The directory store, and a switch."""
+
+    def __init__(self, root: Path) -> None:
+        self.inner = DirectoryStore(root)
+        self.root = root
+        self.away = False
+
+    def put_file(self, key: str, path: Path) -> None:
+        if self.away:
+            raise StoreUnavailable("away")
+        self.inner.put_file(key, path)
+
+    def stat(self, key: str) -> object | None:
+        if self.away:
+            raise StoreUnavailable("away")
+        return self.inner.stat(key)
+
+
+class Running:
+    """A receiver and what it talks to."""
+
+    def __init__(self, folder: Path, **settings: object) -> None:
+        self.spool = folder / "spool"
+        self.bus = MemoryBus()
+        self.store = FlakyStore(folder / "objects")
+        self.settings = Settings(
+            **{"spool": self.spool, "dicom_host": "127.0.0.1", "dicom_port": 0, "spool_min_free_bytes": 0} | settings  # type: ignore[arg-type]
+        )
+        self.judge: Callable[[str, str, str], str | None] = lambda *_: None
+        self.receiver: Receiver
+        self._loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
+        self._tasks: Future[None] | None = None
+
+    def start(self) -> Running:
+        self._thread.start()
+        self.receiver = self.call(self._build())
+        self._tasks = asyncio.run_coroutine_threadsafe(self._work(), self._loop)
+        self.receiver.listener.start()
+        self.port = self.receiver.listener.port
+        return self
+
+    def call(self, coroutine):
+        return asyncio.run_coroutine_threadsafe(coroutine, self._loop).result(10)
+
+    async def _build(self) -> Receiver:
+        return build(self.settings, self.store, self.bus, self._judge, tls(self.settings))
+
+    def _judge(self, calling: str, called: str, address: str) -> str | None:
+        return self.judge(calling, called, address)
+
+    async def _work(self) -> None:
+        await asyncio.gather(self.receiver.uploader.run(), self.receiver.announcer.run(), self.receiver.keep_copies())
+
+    def stop(self) -> None:
+        self.call(self.receiver.stop())
+        if self._tasks is not None:
+            self._tasks.cancel()
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join(5)
+        pending = asyncio.all_tasks(self._loop)
+        if pending:
+            self._loop.run_until_complete(asyncio.gather(*pending, return_exceptions=True))
+        self._loop.run_until_complete(self._loop.shutdown_default_executor())
+        self._loop.close()
+
+    def eventually(self, condition: Callable[[], object], limit: float = 8.0) -> object:
+        deadline = time.monotonic() + limit
+        while True:
+            value = condition()
+            if value or time.monotonic() > deadline:
+                assert value, "this did not become true in time"
+                return value
+            time.sleep(0.01)
+
+    def events(self, kind: type[Event], count: int = 1) -> list:
+        self.eventually(lambda: len(self.bus.of(kind)) >= count)
+        return self.bus.of(kind)
+
+    def files(self, folder: str) -> list[Path]:
+        return sorted((self.spool / folder).iterdir())
+
+
+@pytest.fixture
+def make_receiver(tmp_path: Path) -> Iterator[Callable[..., Running]]:
+    made: list[Running] = []
+
+    def make(*, start: bool = True, **settings: object) -> Running:
+        running = Running(tmp_path, **settings)
+        if start:
+            running.start()
+            made.append(running)
+        return running
+
+    yield make
+    for running in made:
+        running.stop()
+
+
+@pytest.fixture
+def receiver(make_receiver: Callable[..., Running]) -> Running:
+    return make_receiver()
+
+
+class Sample:
+    """A test instance: whole file, file meta information, data set bytes."""
+
+    def __init__(self, name: str) -> None:
+        self.path = Path(str(get_testdata_file(name)))
+        self.file = self.path.read_bytes()
+        self.part10: Part10 = parse_file_meta(self.file)
+        self.data = self.file[self.part10.offset :]
+        self.sop_class = self.part10.meta.sop_class_uid
+        self.sop_instance = self.part10.meta.sop_instance_uid
+        self.syntax = self.part10.meta.transfer_syntax
+
+
+@pytest.fixture(scope="session")
+def ct() -> Sample:
+    return Sample("CT_small.dcm")
+
+
+@pytest.fixture(scope="session")
+def sample() -> Callable[[str], Sample]:
+    return Sample
+
+
+@pytest.fixture
+def storescu() -> str:
+    """Path of DCMTK's storescu; missing skips here and fails in CI."""
+    found = "/usr/bin/storescu" if Path("/usr/bin/storescu").exists() else shutil.which("storescu")
+    if found is None:
+        if os.environ.get("CI") == "true":
+            pytest.fail("DCMTK's storescu is not installed")
+        pytest.skip("DCMTK's storescu is not installed")
+    return found
