@@ -1,0 +1,34 @@
+"""The router put together: the only place that names concrete adapters."""
+
+import asyncio
+
+from hermes_common.runtime.configview import ConfigView
+from hermes_common.runtime.consumer import ConsumerLoop
+from hermes_common.runtime.service import Context
+from hermes_common.runtime.store import store_of
+from hermes_router.adapters.documents import Documents
+from hermes_router.handlers import assembling, commanding, deciding
+from hermes_router.settings import Settings
+
+DECIDERS = 8
+"""Series that one router decides at a time."""
+
+
+async def build(context: Context[Settings]) -> None:
+    """Start the router's work on ``context``."""
+    bus = context.bus
+    context.health.require("bus", bus.problem)
+    store = store_of(context.settings)
+    context.cleanup.push_async_callback(asyncio.to_thread, store.close)
+    config = ConfigView(bus)
+    context.background("configuration", config.run())
+    context.health.require("configuration", config.problem)
+    await bus.ready()
+    documents = Documents(store)
+    assembler = assembling.Assembler(bus, config)
+    decider = deciding.Decider(bus, config, documents)
+    commander = commanding.Commander(bus, config, documents, decider)
+    stopping = context.stopping
+    context.work("assembler", ConsumerLoop(bus, assembling.CONSUMER, stopping).batches(assembler.handle, 500))
+    context.work("decider", ConsumerLoop(bus, deciding.CONSUMER, stopping).each(decider.handle, DECIDERS))
+    context.work("commands", ConsumerLoop(bus, commanding.CONSUMER, stopping).each(commander.handle, 2))

@@ -1,0 +1,125 @@
+"""From what the rules said, or a person, to a decision: which deliveries, and why."""
+
+from collections.abc import Sequence
+from datetime import datetime
+
+from hermes_common.config import Action, Priority, RuleState, Targets
+from hermes_common.events import Clause, Decision, PlannedDelivery, RuleOutcome
+from hermes_common.ids import derived_id
+from hermes_common.rules import RuleResult, SetDecision
+
+LARGEST = 400_000
+"""Octets of JSON that the rules of a decision may take in an event; the store has the decision whole."""
+
+
+def by_rules(said: SetDecision, batch_id: str, revision: int, targets: Targets, at: datetime, key: str) -> Decision:
+    """Return the decision that follows from the rules; a target that is not configured is a visible problem."""
+    deliveries = [
+        PlannedDelivery(
+            delivery_id=delivery_id(batch_id, planned.target),
+            target=planned.target,
+            priority=Priority(planned.priority),
+            rules=list(planned.rules),
+        )
+        for planned in said.targets
+    ]
+    problems = [f"rule {result.slug} failed: {result.reason}" for result in said.failures]
+    problems += [
+        f"target {planned.target} is asked for by {', '.join(planned.rules)}, but is not configured"
+        for planned in said.targets
+        if targets.get(planned.target) is None
+    ]
+    return Decision(
+        batch_id=batch_id,
+        kind="rules",
+        outcome=said.outcome,
+        revision=revision,
+        rules=[_outcome(result) for result in said.results],
+        deliveries=deliveries,
+        problems=problems,
+        decided_at=at,
+        key=key,
+    )
+
+
+def like_before(previous: Sequence[Decision], batch_id: str, at: datetime, key: str) -> Decision:
+    """Return the decision for late instances: they go where all decisions on their series sent it, by rules or by hand.
+
+    ``previous`` are those on one batch, in their order; the last that sent it anywhere says how, and which revision.
+    """
+    targets = {planned.target: planned for decision in previous for planned in decision.deliveries}
+    last = next((decision for decision in reversed(previous) if decision.deliveries), previous[-1])
+    return last.model_copy(
+        update={
+            "batch_id": batch_id,
+            "kind": "late",
+            "deliveries": [
+                planned.model_copy(update={"delivery_id": delivery_id(batch_id, planned.target)})
+                for planned in targets.values()
+            ],
+            "decided_at": at,
+            "key": key,
+        }
+    )
+
+
+def by_hand(
+    batch_id: str, command_id: str, slugs: Sequence[str], actor: str, revision: int, at: datetime, key: str
+) -> Decision:
+    """Return the decision of a person: to these targets, or nowhere if there is none."""
+    return Decision(
+        batch_id=batch_id,
+        kind="manual",
+        outcome="routed" if slugs else "discarded",
+        revision=revision,
+        deliveries=[
+            PlannedDelivery(delivery_id=delivery_id(batch_id, slug, command_id), target=slug)
+            for slug in dict.fromkeys(slugs)
+        ],
+        actor=actor,
+        decided_at=at,
+        key=key,
+    )
+
+
+def delivery_id(batch_id: str, target: str, command_id: str = "") -> str:
+    """Return the id of the delivery of a batch to a target: the same however often it is planned."""
+    return derived_id("delivery", batch_id, target, command_id)
+
+
+def for_event(decision: Decision) -> Decision:
+    """Return a decision that fits into an event: without the clauses of rules that had no effect, if they are many."""
+    if sum(len(rule.model_dump_json()) for rule in decision.rules) <= LARGEST:
+        return decision
+    rules = [rule if rule.status == "fired" else rule.model_copy(update={"clauses": []}) for rule in decision.rules]
+    shorter = decision.model_copy(update={"rules": rules, "truncated": True})
+    if sum(len(rule.model_dump_json()) for rule in rules) <= LARGEST:
+        return shorter
+    fired = [rule.model_copy(update={"clauses": []}) for rule in rules if rule.status == "fired"]
+    return shorter.model_copy(update={"rules": fired[:200]})
+
+
+def _outcome(result: RuleResult) -> RuleOutcome:
+    clauses = [] if result.explanation is None else result.explanation.clauses
+    return RuleOutcome(
+        slug=result.slug,
+        name=result.name,
+        state=RuleState(result.state),
+        action=Action(result.action),
+        status=result.status.value,
+        verdict=None if result.verdict is None else result.verdict.value,
+        targets=list(result.targets),
+        expression=result.expression,
+        clauses=[
+            Clause(
+                text=clause.text,
+                start=clause.span.start,
+                end=clause.span.end,
+                outcome=clause.outcome.value,
+                seen=list(clause.seen),
+                reason=clause.reason,
+            )
+            for clause in clauses
+        ],
+        reason=result.reason,
+    )

@@ -1,0 +1,192 @@
+"""A series has been quiet: what came since the last time becomes a batch, and the rules say where it goes.
+
+The live record of the series, changed by compare-and-set, is the moment of decision. Before it, everything can be
+done again with nothing to undo; after it, everything follows from the record and is said until it has been said.
+"""
+
+import logging
+from datetime import timedelta
+
+from prometheus_client import Counter
+
+from hermes_common import subjects
+from hermes_common.config import RuleSet
+from hermes_common.events import Decision, InstanceStored, decode
+from hermes_common.ids import token_uid
+from hermes_common.keys import decision_key
+from hermes_common.manifest import Manifest
+from hermes_common.records import BatchRef, SeriesRecord, SeriesState
+from hermes_common.rules import CompiledRuleSet, Context, decide
+from hermes_common.runtime.bus import Bus
+from hermes_common.runtime.clock import new_id, now
+from hermes_common.runtime.configview import ConfigView
+from hermes_common.runtime.consumer import Consumer, Done, Message, Outcome, RetryAfter
+from hermes_router.adapters.documents import Documents
+from hermes_router.core import lifecycle, planning
+from hermes_router.core.batching import Reception, next_batch, rule_fields
+from hermes_router.handlers.saying import Speaker
+
+log = logging.getLogger(__name__)
+
+DECISIONS = Counter("hermes_decisions_total", "Batches decided", ["outcome", "kind"])
+
+CONSUMER = Consumer(
+    stream=subjects.TIMERS,
+    durable="router-decider",
+    subjects=("hermes.due.series.*",),
+    ack_wait=timedelta(seconds=60),
+    max_ack_pending=256,
+)
+
+
+class Rules:
+    """The rules of the present revision, compiled once."""
+
+    def __init__(self, config: ConfigView) -> None:
+        self._config = config
+        self._compiled: tuple[int, RuleSet, CompiledRuleSet] | None = None
+
+    def current(self) -> tuple[int, CompiledRuleSet]:
+        """Return the revision and its rules."""
+        revision, rules = self._config.rules
+        if self._compiled is None or self._compiled[0] != revision:
+            self._compiled = (revision, rules, CompiledRuleSet.compile(rules.rules))
+        return revision, self._compiled[2]
+
+
+class Decider:
+    """Handles ``hermes.due.series``, and what commands need of it."""
+
+    def __init__(self, bus: Bus, config: ConfigView, documents: Documents) -> None:
+        self._bus = bus
+        self._config = config
+        self._documents = documents
+        self._rules = Rules(config)
+        self._speaker = Speaker(bus, config)
+
+    async def handle(self, message: Message) -> Outcome:
+        """Decide what is undecided of one series."""
+        await self._config.loaded.wait()
+        series_uid = token_uid(message.subject.rsplit(".", 1)[-1])
+        loaded = await self.load(series_uid)
+        if loaded is not None and loaded[0].state is SeriesState.DELETING:
+            return RetryAfter(timedelta(seconds=5), "the series is being deleted")
+        after = 0 if loaded is None else loaded[0].through_seq
+        receptions = [
+            Reception(stored.sequence, event)
+            async for stored in self._bus.read(subjects.EVENTS, subjects.instances_of(series_uid), after)
+            if isinstance(event := decode(stored.headers, stored.data).event, InstanceStored)
+        ]
+        newest = await self._bus.last_sequence(subjects.EVENTS, subjects.instances_of(series_uid))
+        if newest > max((each.sequence for each in receptions), default=after):
+            return RetryAfter(timedelta(seconds=1), "the stream has more than could be read")
+        if receptions:
+            await self._take(series_uid, loaded, receptions)
+        return Done()
+
+    async def load(self, series_uid: str) -> tuple[SeriesRecord, int] | None:
+        """Return the record of a series with its revision, with everything said that follows from it."""
+        loaded = await self._bus.load(subjects.STATE, subjects.series_state(series_uid), SeriesRecord)
+        if loaded is None or loaded[0].state is not SeriesState.OPEN:
+            return loaded
+        record, revision = loaded
+        for batch in record.batches:
+            if not batch.said:
+                record, revision = await self._say(record, revision, batch)
+        if record.pending is not None:
+            record, revision = await self.say_pending(record, revision)
+        return record, revision
+
+    async def store(self, record: SeriesRecord, revision: int | None) -> int:
+        """Write the record of a series over the given revision (None: there is none yet); return the new one."""
+        key = subjects.series_state(record.series_uid)
+        if revision is None:
+            return await self._bus.create(subjects.STATE, key, record)
+        return await self._bus.update(subjects.STATE, key, record, revision)
+
+    def evaluate(self, batch_id: str, manifests: list[Manifest], key: str) -> Decision:
+        """Return what the rules of the present revision say of a series."""
+        revision, rules = self._rules.current()
+        at = now()
+        fields = rule_fields(manifests, manifests[-1].last_received_at.astimezone())
+        said = decide(rules, Context(fields), at)
+        return planning.by_rules(said, batch_id, revision, self._config.targets, at, key)
+
+    async def say_pending(self, record: SeriesRecord, revision: int) -> tuple[SeriesRecord, int]:
+        """Publish what follows from the command that last changed the record."""
+        if record.pending is None:
+            return record, revision
+        command = record.pending
+        batches = {batch.batch_id: batch for batch in record.batches}
+        for decision in await self._documents.decisions(command.decision_key):
+            batch = batches[decision.batch_id]
+            [manifest] = await self._documents.manifests((batch,))
+            await self._speaker.decided(manifest, batch, decision, command.command_id)
+        record = lifecycle.command_done(record, now())
+        return record, await self.store(record, revision)
+
+    # -- one batch
+
+    async def _take(
+        self, series_uid: str, loaded: tuple[SeriesRecord, int] | None, receptions: list[Reception]
+    ) -> None:
+        record, revision = loaded if loaded is not None else (None, None)
+        batches = record.batches if record is not None and record.state is SeriesState.OPEN else ()
+        earlier = await self._documents.manifests(batches)
+        manifest = next_batch(new_id(), len(batches) + 1, receptions, earlier)
+        if manifest is None:
+            if record is not None:
+                through = max(reception.sequence for reception in receptions)
+                await self.store(lifecycle.skipped(record, through, now()), revision)
+            return
+        decision = None
+        if manifest.instances:
+            decision = await self._decide(manifest, batches, earlier)
+            await self._documents.write_decisions(series_uid, manifest.batch_id, [decision])
+        await self._documents.write_manifest(manifest)
+        changed = lifecycle.with_batch(record, manifest, decision, now())
+        revision = await self.store(changed, revision)
+        if decision is not None:
+            DECISIONS.labels(decision.outcome, decision.kind).inc()
+            log.info(
+                "series %s: batch %d of %d instances is %s",
+                series_uid,
+                manifest.batch,
+                len(manifest.instances),
+                decision.outcome,
+            )
+        await self._publish(changed, revision, changed.batches[-1], manifest, earlier, decision)
+
+    async def _decide(self, manifest: Manifest, batches: tuple[BatchRef, ...], earlier: list[Manifest]) -> Decision:
+        key = decision_key(manifest.series_uid, manifest.batch_id)
+        previous = next((batch for batch in reversed(batches) if batch.outcome in ("routed", "discarded")), None)
+        if previous is not None:
+            decisions = [
+                decision
+                for each in (previous.decision_key, *previous.more_decisions)
+                for decision in await self._documents.decisions(each)
+                if decision.batch_id == previous.batch_id
+            ]
+            return planning.like_before(decisions, manifest.batch_id, now(), key)
+        return self.evaluate(manifest.batch_id, [*earlier, manifest], key)
+
+    async def _say(self, record: SeriesRecord, revision: int, batch: BatchRef) -> tuple[SeriesRecord, int]:
+        position = record.batches.index(batch)
+        *earlier, manifest = await self._documents.manifests(record.batches[: position + 1])
+        decision = (await self._documents.decisions(batch.decision_key))[0] if batch.decision_key else None
+        return await self._publish(record, revision, batch, manifest, earlier, decision)
+
+    async def _publish(
+        self,
+        record: SeriesRecord,
+        revision: int,
+        batch: BatchRef,
+        manifest: Manifest,
+        earlier: list[Manifest],
+        decision: Decision | None,
+    ) -> tuple[SeriesRecord, int]:
+        await self._speaker.completed(manifest, batch, earlier)
+        if decision is not None:
+            await self._speaker.decided(manifest, batch, decision)
+        record = lifecycle.said(record, batch.batch_id, now())
+        return record, await self.store(record, revision)

@@ -1,0 +1,352 @@
+"""The router on a real bus: from stored instances to deliveries."""
+
+import asyncio
+import hashlib
+from collections.abc import AsyncIterator
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+
+from hermes_common import config, events, keys, records, subjects
+from hermes_common.commands import SeriesCommand
+from hermes_common.runtime.bus import Bus
+from hermes_common.runtime.clock import new_id, now
+from hermes_common.runtime.configview import ConfigView
+from hermes_common.runtime.consumer import ConsumerLoop, Message
+from hermes_common.runtime.objectstore import ObjectStore
+from hermes_common.runtime.objectstore.directory import DirectoryStore
+from hermes_router.adapters.documents import Documents
+from hermes_router.handlers import assembling, commanding, deciding
+
+pytestmark = pytest.mark.servers
+
+SERIES = "1.2.3"
+SENDER = events.Sender(calling_aet="CT01", called_aet="HERMES", address="10.0.0.7")
+
+
+class Router:
+    """A router put together as the application does it, without the process around it."""
+
+    def __init__(self, bus: Bus, store: ObjectStore) -> None:
+        self.bus = bus
+        self.store = store
+        self.config = ConfigView(bus)
+        self.documents = Documents(store)
+        self.decider = deciding.Decider(bus, self.config, self.documents)
+        self.commander = commanding.Commander(bus, self.config, self.documents, self.decider)
+        self.assembler = assembling.Assembler(bus, self.config)
+        self.stopping = asyncio.Event()
+        self.tasks: list[asyncio.Task[None]] = []
+
+    def start(self) -> None:
+        loops = (
+            self.config.run(),
+            ConsumerLoop(self.bus, assembling.CONSUMER, self.stopping).batches(self.assembler.handle, 100),
+            ConsumerLoop(self.bus, deciding.CONSUMER, self.stopping).each(self.decider.handle, 4),
+            ConsumerLoop(self.bus, commanding.CONSUMER, self.stopping).each(self.commander.handle, 2),
+        )
+        self.tasks = [asyncio.create_task(each) for each in loops]
+
+    async def stop(self) -> None:
+        self.stopping.set()
+        for task in self.tasks:
+            task.cancel()
+        await asyncio.gather(*self.tasks, return_exceptions=True)
+
+    async def due(self, series_uid: str = SERIES) -> None:
+        """Have a series decided now, as its timer would."""
+        await self.decider.handle(Message(subjects.series_due(series_uid), {}, b"", 1, 1))
+
+    async def record(self) -> records.SeriesRecord:
+        loaded = await self.bus.load(subjects.STATE, subjects.series_state(SERIES), records.SeriesRecord)
+        assert loaded is not None
+        return loaded[0]
+
+
+@pytest.fixture
+async def router(bus: Bus, tmp_path: Path) -> AsyncIterator[Router]:
+    made = Router(bus, DirectoryStore(tmp_path / "store"))
+    yield made
+    await made.stop()
+    made.store.close()
+
+
+async def save(bus: Bus, kind: config.Kind, document: config.Document, revision: int = 1) -> None:
+    value = config.Revision(
+        kind=kind, revision=revision, author="test", time=now(), document=document.model_dump(mode="json")
+    )
+    await bus.send(f"$KV.{subjects.CONFIG}.{kind.value}", value.model_dump_json().encode())
+
+
+async def configure(router: Router, *rules: config.Rule, revision: int = 1) -> None:
+    targets = [config.FolderTarget(slug=slug, name=slug, path=f"/tmp/{slug}") for slug in ("a", "b")]
+    await save(router.bus, config.Kind.TARGETS, config.Targets(targets=tuple(targets)), revision)
+    await save(router.bus, config.Kind.RULES, config.RuleSet(rules=rules), revision)
+    await router.config.refresh()
+
+
+def rule(slug: str, expression: str, *targets: str, **more: object) -> config.Rule:
+    return config.Rule.model_validate(
+        {"slug": slug, "name": slug, "expression": expression, "targets": targets, **more}
+    )
+
+
+async def stored(bus: Bus, sop: str = "1.2.3.1", data: bytes = b"x", reception: str = "", **tags: list[str]) -> str:
+    reception = reception or new_id().replace("-", "")
+    digest = hashlib.sha256(data).hexdigest()
+    event = events.InstanceStored(
+        reception_id=reception,
+        association_id="a1",
+        series_uid=SERIES,
+        study_uid="1.2",
+        sop_instance_uid=sop,
+        sop_class_uid="1.2.840.10008.5.1.4.1.1.2",
+        transfer_syntax_uid="1.2.840.10008.1.2.1",
+        key=keys.instance_key(SERIES, sop, digest, reception),
+        digest=digest,
+        octets=100,
+        received_at=now(),
+        sender=SENDER,
+        tags={"Modality": ["CT"], **tags},
+    )
+    await bus.publish(event, reception)
+    return reception
+
+
+async def said(bus: Bus, type_: str) -> list[events.Event]:
+    """Return the events of a type that were said, each id once."""
+    found = {
+        message.headers["ce-id"]: events.decode(message.headers, message.data).event
+        async for message in bus.read(subjects.EVENTS, f"hermes.v1.{type_}", 0)
+    }
+    return list(found.values())
+
+
+async def works(bus: Bus) -> int:
+    return int((await bus.js.stream_info(subjects.WORK)).state.messages)
+
+
+async def test_a_series_that_has_been_quiet_goes_to_the_targets_of_the_rules_that_match(router: Router) -> None:
+    await configure(
+        router, rule("ct", 'Modality == "CT" and source.aet == "CT01"', "a", "b"), rule("mr", 'Modality == "MR"', "b")
+    )
+    await save(
+        router.bus,
+        config.Kind.POLICIES,
+        config.Policies(completion=config.Completion(quiet_period=timedelta(seconds=1))),
+    )
+    router.start()
+    await router.config.loaded.wait()
+    for number in range(5):
+        await stored(router.bus, f"1.2.3.{number}")
+    async with asyncio.timeout(10):
+        while not (routed := await said(router.bus, "series.routed.1-2-3")):
+            await asyncio.sleep(0.1)
+        while await works(router.bus) < 2:
+            await asyncio.sleep(0.05)
+    assert isinstance(routed[0], events.SeriesRouted)
+    decision = routed[0].decision
+    assert [planned.target for planned in decision.deliveries] == ["a", "b"]
+    assert [(each.slug, each.status) for each in decision.rules] == [("ct", "fired"), ("mr", "not_matched")]
+    assert decision.rules[0].clauses[0].seen == ["CT"]
+    assert decision.revision == 1
+    [completed] = await said(router.bus, "series.completed.1-2-3")
+    assert isinstance(completed, events.SeriesCompleted)
+    assert completed.instances == 5
+    for planned in decision.deliveries:
+        loaded = await router.bus.load(
+            subjects.STATE, subjects.delivery_state(planned.delivery_id), records.DeliveryRecord
+        )
+        assert loaded is not None
+        assert loaded[0].instances == 5
+
+
+async def test_deciding_twice_has_the_effect_of_deciding_once(router: Router) -> None:
+    await configure(router, rule("ct", 'Modality == "CT"', "a"))
+    await stored(router.bus)
+    await asyncio.gather(*(router.due() for _ in range(5)), return_exceptions=True)
+    await router.due()
+    assert len((await router.record()).batches) == 1
+    assert len(await said(router.bus, "series.completed.1-2-3")) == 1
+    assert len(await said(router.bus, "delivery.queued.a")) == 1
+    assert await works(router.bus) == 1
+
+
+@pytest.mark.parametrize("step", ["completed", "decided", "_queue"])
+async def test_a_crash_after_the_decision_is_made_good_by_the_next_attempt(
+    router: Router, monkeypatch: pytest.MonkeyPatch, step: str
+) -> None:
+    await configure(router, rule("ct", 'Modality == "CT"', "a"))
+    await stored(router.bus)
+
+    async def crash(*_: object) -> None:
+        raise ConnectionAbortedError("the process is gone")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(f"hermes_router.handlers.saying.Speaker.{step}", crash)
+        with pytest.raises(ConnectionAbortedError):
+            await router.due()
+    assert not (await router.record()).batches[0].said
+    await configure(router, rule("ct", 'Modality == "CT"', "b"), revision=2)
+    await router.due()
+    [routed] = await said(router.bus, "series.routed.1-2-3")
+    assert isinstance(routed, events.SeriesRouted)
+    assert routed.decision.revision == 1
+    assert [planned.target for planned in routed.decision.deliveries] == ["a"]
+    assert await works(router.bus) == 1
+
+
+async def test_late_instances_go_where_the_series_went_even_if_the_rules_changed(router: Router) -> None:
+    await configure(router, rule("ct", 'Modality == "CT"', "a"))
+    await stored(router.bus, "1.2.3.1")
+    await router.due()
+    await configure(router, rule("ct", 'Modality == "CT"', "b"), revision=2)
+    await stored(router.bus, "1.2.3.2")
+    await router.due()
+    first, late = await said(router.bus, "series.routed.1-2-3")
+    assert isinstance(first, events.SeriesRouted)
+    assert isinstance(late, events.SeriesRouted)
+    assert late.decision.kind == "late"
+    assert late.decision.revision == 1
+    assert [planned.target for planned in late.decision.deliveries] == ["a"]
+    assert late.decision.deliveries[0].delivery_id != first.decision.deliveries[0].delivery_id
+    assert [batch.instances for batch in (await router.record()).batches] == [1, 1]
+
+
+async def test_late_instances_of_an_unmatched_series_are_looked_at_with_all_its_tags(router: Router) -> None:
+    await configure(router, rule("both", 'ImageType has "A" and ImageType has "B"', "a"))
+    await stored(router.bus, "1.2.3.1", ImageType=["A"])
+    await router.due()
+    await stored(router.bus, "1.2.3.2", ImageType=["B"])
+    await router.due()
+    assert [batch.outcome for batch in (await router.record()).batches] == ["unmatched", "routed"]
+
+
+async def test_the_same_reception_said_again_long_after_makes_no_new_batch(router: Router) -> None:
+    await configure(router, rule("ct", 'Modality == "CT"', "a"))
+    reception = await stored(router.bus)
+    await router.due()
+    [message] = [m async for m in router.bus.read(subjects.EVENTS, subjects.instances_of(SERIES), 0)]
+    await router.bus.send(
+        message.subject,
+        message.data,
+        {"ce-id": reception, "ce-type": message.headers["ce-type"], "ce-time": message.headers["ce-time"]},
+    )
+    await router.due()
+    record = await router.record()
+    assert len(record.batches) == 1
+    assert record.through_seq == await router.bus.last_sequence(subjects.EVENTS, subjects.instances_of(SERIES))
+
+
+async def test_the_same_instance_again_is_a_duplicate_and_other_bytes_are_a_conflict_of_which_the_newest_goes(
+    router: Router,
+) -> None:
+    await configure(router, rule("ct", 'Modality == "CT"', "a"))
+    await stored(router.bus, data=b"x")
+    await stored(router.bus, data=b"x")
+    await stored(router.bus, data=b"y")
+    await router.due()
+    [completed] = await said(router.bus, "series.completed.1-2-3")
+    assert isinstance(completed, events.SeriesCompleted)
+    assert (completed.instances, completed.duplicates, completed.conflicts) == (1, 1, 1)
+    [manifest] = await router.documents.manifests((await router.record()).batches)
+    assert manifest.instances[0].digest == hashlib.sha256(b"y").hexdigest()
+    assert len(manifest.superseded) == 1
+    assert manifest.redundant[0].same_as == manifest.superseded[0].key
+    await stored(router.bus, data=b"y")
+    await router.due()
+    assert [batch.outcome for batch in (await router.record()).batches] == ["routed", "duplicates"]
+    assert await works(router.bus) == 1
+
+
+async def test_a_rule_that_fails_is_visible_and_the_series_is_kept_as_unmatched(router: Router) -> None:
+    broken = config.Rule.model_construct(
+        **{**rule("broken", "Modality is present", "a").model_dump(), "expression": "Modality ==== 3"}
+    )
+    await configure(router, broken)
+    await stored(router.bus)
+    await router.due()
+    [unmatched] = await said(router.bus, "series.unmatched.1-2-3")
+    assert isinstance(unmatched, events.SeriesUnmatched)
+    assert unmatched.decision.rules[0].status == "failed"
+    assert "rule broken failed" in unmatched.decision.problems[0]
+
+
+async def test_a_target_that_is_not_configured_is_a_problem_of_the_series_and_its_delivery_is_made(
+    router: Router,
+) -> None:
+    await configure(router, rule("ct", 'Modality == "CT"', "gone"))
+    await stored(router.bus)
+    await router.due()
+    [routed] = await said(router.bus, "series.routed.1-2-3")
+    assert isinstance(routed, events.SeriesRouted)
+    assert routed.decision.problems == ["target gone is asked for by ct, but is not configured"]
+    assert await works(router.bus) == 1
+
+
+async def test_an_unmatched_series_is_recovered_by_routing_it_by_hand_once(router: Router) -> None:
+    await configure(router)
+    await stored(router.bus)
+    await router.due()
+    command = SeriesCommand(command_id=new_id(), actor="anna", series_uid=SERIES, action="route", targets=("b",))
+    message = Message(subjects.SERIES_COMMANDS, {}, command.model_dump_json().encode(), 1, 1)
+    await router.commander.handle(message)
+    await router.commander.handle(message)
+    [recovered] = await said(router.bus, "series.recovered.1-2-3")
+    assert isinstance(recovered, events.SeriesRecovered)
+    assert recovered.targets == ["b"]
+    [routed] = await said(router.bus, "series.routed.1-2-3")
+    assert isinstance(routed, events.SeriesRouted)
+    assert (routed.decision.kind, routed.decision.actor) == ("manual", "anna")
+    record = await router.record()
+    assert record.batches[0].outcome == "routed"
+    assert len(record.batches[0].deliveries) == 1
+    assert record.pending is None
+    assert await works(router.bus) == 1
+
+
+async def test_reevaluation_sends_only_where_the_series_did_not_go_before(router: Router) -> None:
+    await configure(router, rule("ct", 'Modality == "CT"', "a"))
+    await stored(router.bus)
+    await router.due()
+    await configure(router, rule("ct", 'Modality == "CT"', "a", "b"), revision=2)
+    command = SeriesCommand(command_id=new_id(), actor="anna", series_uid=SERIES, action="reevaluate")
+    await router.commander.handle(Message(subjects.SERIES_COMMANDS, {}, command.model_dump_json().encode(), 1, 1))
+    assert len(await said(router.bus, "delivery.queued.a")) == 1
+    assert len(await said(router.bus, "delivery.queued.b")) == 1
+
+
+async def test_discarding_leaves_what_is_on_its_way_alone(router: Router) -> None:
+    await configure(router, rule("ct", 'Modality == "CT"', "a"))
+    await stored(router.bus)
+    await router.due()
+    command = SeriesCommand(command_id=new_id(), actor="anna", series_uid=SERIES, action="discard")
+    await router.commander.handle(Message(subjects.SERIES_COMMANDS, {}, command.model_dump_json().encode(), 1, 1))
+    assert (await router.record()).batches[0].outcome == "routed"
+    assert await said(router.bus, "series.discarded.1-2-3") == []
+
+
+async def test_when_bytes_change_and_change_back_the_newest_are_sent(router: Router) -> None:
+    await configure(router, rule("ct", 'Modality == "CT"', "a"))
+    for data in (b"x", b"y", b"x"):
+        newest = await stored(router.bus, data=data)
+    await router.due()
+    [manifest] = await router.documents.manifests((await router.record()).batches)
+    assert [item.reception_id for item in manifest.instances] == [newest]
+    assert len(manifest.superseded) == 2
+    assert manifest.redundant == []
+
+
+async def test_late_instances_of_a_series_that_was_routed_by_hand_go_there_too(router: Router) -> None:
+    await configure(router)
+    await stored(router.bus, "1.2.3.1")
+    await router.due()
+    command = SeriesCommand(command_id=new_id(), actor="anna", series_uid=SERIES, action="route", targets=("b",))
+    await router.commander.handle(Message(subjects.SERIES_COMMANDS, {}, command.model_dump_json().encode(), 1, 1))
+    await stored(router.bus, "1.2.3.2")
+    await router.due()
+    late = (await said(router.bus, "series.routed.1-2-3"))[-1]
+    assert isinstance(late, events.SeriesRouted)
+    assert (late.decision.kind, late.decision.actor) == ("late", "anna")
+    assert [planned.target for planned in late.decision.deliveries] == ["b"]
