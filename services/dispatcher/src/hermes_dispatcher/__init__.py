@@ -1,0 +1,1 @@
+"""The dispatcher of the Hermes DICOM router: sends to targets and proves what arrived."""

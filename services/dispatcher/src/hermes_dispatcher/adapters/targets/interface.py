@@ -1,0 +1,74 @@
+"""What a kind of target has to be able to do."""
+
+import threading
+import time
+from collections.abc import Callable, Sequence
+from datetime import timedelta
+from typing import Protocol
+
+from hermes_dispatcher.adapters.objects import Item, Supply
+from hermes_dispatcher.core.outcomes import NotDelivered, Outcome
+
+Report = Callable[[Item, Outcome, int], None]
+"""Takes the outcome of one instance, with the octets of its data set. Called from the sending thread."""
+
+
+class Permit:
+    """Whether the sending thread may go on: the lease as that thread sees it, and the way to stop it from outside.
+
+    The lease is measured on the monotonic clock, from before it was written: a thread that was stopped and comes back
+    finds it expired before it sends another instance.
+    """
+
+    def __init__(self) -> None:
+        self._until = 0.0
+        self._guard = threading.Lock()
+        self._stopped = False
+        self._killed = False
+        self._kill: Callable[[], None] | None = None
+
+    def extend(self, since: float, lease: timedelta) -> None:
+        """Allow sending until ``lease`` after the monotonic instant ``since``."""
+        self._until = since + lease.total_seconds()
+
+    @property
+    def lapsed(self) -> bool:
+        """Whether the lease has run out."""
+        return time.monotonic() >= self._until
+
+    @property
+    def may_send(self) -> bool:
+        """Whether another instance may be begun."""
+        return not self._stopped and not self.lapsed
+
+    def stop(self) -> None:
+        """Let the instance under way end, and begin no other."""
+        self._stopped = True
+
+    def kill(self) -> None:
+        """End the instance under way, too."""
+        self._stopped = True
+        with self._guard:
+            self._killed = True
+            kill = self._kill
+        if kill is not None:
+            kill()
+
+    def killed_by(self, kill: Callable[[], None] | None) -> None:
+        """Say how the instance under way is ended; called at once if it is to be."""
+        with self._guard:
+            self._kill = kill
+            late = self._killed
+        if late and kill is not None:
+            kill()
+
+
+class Sender(Protocol):
+    """Sends instances to one target, in the thread that calls it; every step has a time limit."""
+
+    def send(self, items: Sequence[Item], supply: Supply, report: Report, permit: Permit) -> NotDelivered | None:
+        """Send the instances in turn, asking ``permit`` before each, and report the outcome of each one tried.
+
+        Returns why the attempt ended before all were tried, or None (all were, or the permit was gone). ``Delivered``
+        is reported only after the target has said so of that very instance. Raises what ``supply`` raises.
+        """

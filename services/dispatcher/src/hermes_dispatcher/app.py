@@ -1,0 +1,35 @@
+"""The dispatcher put together: the only place that names concrete adapters."""
+
+import asyncio
+
+from hermes_common.runtime.configview import ConfigView
+from hermes_common.runtime.consumer import ConsumerLoop
+from hermes_common.runtime.service import Context
+from hermes_common.runtime.store import store_of
+from hermes_dispatcher.adapters.objects import Objects
+from hermes_dispatcher.adapters.targets import sender_of
+from hermes_dispatcher.handlers import commanding, due
+from hermes_dispatcher.handlers.attempting import Pace
+from hermes_dispatcher.handlers.queues import Queues
+from hermes_dispatcher.handlers.working import Worker
+from hermes_dispatcher.settings import Settings
+
+
+async def build(context: Context[Settings]) -> None:
+    """Start the dispatcher's work on ``context``."""
+    bus, settings = context.bus, context.settings
+    context.health.require("bus", bus.problem)
+    store = store_of(settings, threads=64)
+    context.cleanup.push_async_callback(asyncio.to_thread, store.close)
+    config = ConfigView(bus)
+    context.background("configuration", config.run())
+    context.health.require("configuration", config.problem)
+    await bus.ready()
+    objects = Objects(store, settings.dispatcher_memory, settings.dispatcher_temporary)
+    pace = Pace(settings.dispatcher_lease, settings.dispatcher_checkpoint, settings.dispatcher_grace)
+    worker = Worker(bus, config, objects, sender_of, pace, context.stopping)
+    commander = commanding.Commander(bus)
+    timers = due.Due(bus)
+    context.work("queues", Queues(bus, config, worker.handle, context.stopping).run())
+    context.work("due", ConsumerLoop(bus, due.CONSUMER, context.stopping).each(timers.handle, 8))
+    context.work("commands", ConsumerLoop(bus, commanding.CONSUMER, context.stopping).each(commander.handle, 2))

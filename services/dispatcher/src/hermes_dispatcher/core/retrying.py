@@ -1,0 +1,85 @@
+"""Whether and when a delivery is tried again."""
+
+from collections import Counter
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from hermes_common.config import Retry as Policy
+from hermes_dispatcher.core.outcomes import PASSING, WORDS, NotDelivered
+
+SPREAD = 0.1
+"""Part of the delay by which attempts are spread, so that they do not all come at once after an outage."""
+
+LONGEST = 1500
+"""Characters of a reason that are kept."""
+
+
+@dataclass(frozen=True, slots=True)
+class Succeed:
+    """Nothing is missing."""
+
+
+@dataclass(frozen=True, slots=True)
+class TryAgain:
+    """Another attempt comes at ``at``."""
+
+    at: datetime
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class GiveUp:
+    """A person has to look: nothing more happens by itself."""
+
+    reason: str
+
+
+Decision = Succeed | TryAgain | GiveUp
+
+
+def delay(policy: Policy, tries: int, jitter: float) -> timedelta:
+    """Return how long to wait after ``tries`` (from 1) attempts; ``jitter`` is 0 to 1."""
+    seconds = policy.delay.total_seconds()
+    longest = policy.max_delay.total_seconds()
+    for _ in range(tries - 1):
+        seconds *= policy.factor
+        if seconds >= longest:
+            break
+    return timedelta(seconds=min(seconds, longest) * (1 + SPREAD * jitter))
+
+
+def decide(
+    policy: Policy, tries: int, left: Collection[NotDelivered], total: int, now: datetime, jitter: float
+) -> Decision:
+    """Return what becomes of a delivery after an attempt that left some of its ``total`` instances behind.
+
+    ``left`` has one entry for each missing instance. Instances that the target refuses, or that are damaged, are no
+    reason to try again; the others are, until the policy's attempts are used up.
+    """
+    if not left:
+        return Succeed()
+    reason = describe(left, total)
+    if not any(item.trouble in PASSING for item in left):
+        return GiveUp(f"{reason}; trying again is of no use")
+    if tries >= policy.max_attempts:
+        attempts = "1 attempt" if tries == 1 else f"{tries} attempts"
+        return GiveUp(f"{reason}; given up after {attempts}")
+    return TryAgain(now + delay(policy, tries, jitter), reason)
+
+
+def describe(left: Collection[NotDelivered], total: int) -> str:
+    """Return in words how many instances are missing and why, with one reason of each kind."""
+    counts: Counter[str] = Counter(WORDS[item.trouble] for item in left)
+    first: dict[str, str] = {}
+    for item in left:
+        first.setdefault(WORDS[item.trouble], item.reason)
+    parts = [f"{count} {words} ({first[words]})" for words, count in counts.most_common()]
+    return f"{len(left)} of {total} instances missing: {'; '.join(parts)}"[:LONGEST]
+
+
+def missing_of(
+    total: int, delivered: Collection[int], known: Mapping[int, NotDelivered], otherwise: NotDelivered
+) -> list[NotDelivered]:
+    """Return why each instance is missing: what is known of it, or what stopped the attempt before its turn."""
+    return [known.get(position, otherwise) for position in range(total) if position not in delivered]

@@ -1,0 +1,101 @@
+"""What is said about a delivery, under which id: the same thing said again has the same id, and counts once."""
+
+from collections.abc import Sequence
+
+from hermes_common.commands import DeliveryCommand
+from hermes_common.events import (
+    DeliveryCancelled,
+    DeliveryDismissed,
+    DeliveryFailed,
+    DeliveryProgressed,
+    DeliveryRestarted,
+    DeliveryRetrying,
+    DeliveryStarted,
+    DeliverySucceeded,
+    Event,
+    InstanceOutcome,
+)
+from hermes_common.ids import derived_id
+from hermes_common.ranges import parse_ranges
+from hermes_common.records import DeliveryRecord, DeliveryState
+
+Saying = tuple[Event, str]
+"""An event and its id."""
+
+
+def _id(record: DeliveryRecord, verb: str, *more: str) -> str:
+    return derived_id("delivery", record.delivery_id, str(record.generation), verb, str(record.attempt), *more)
+
+
+def _about(record: DeliveryRecord) -> dict[str, str]:
+    return {
+        "series_uid": record.series_uid,
+        "study_uid": record.study_uid,
+        "delivery_id": record.delivery_id,
+        "batch_id": record.batch_id,
+        "target": record.target,
+    }
+
+
+def missing(record: DeliveryRecord) -> int:
+    """Return how many instances the target has not said it has."""
+    return record.instances - len(parse_ranges(record.delivered))
+
+
+def started(record: DeliveryRecord, dispatcher: str) -> Saying:
+    """Return that an attempt began."""
+    event = DeliveryStarted.model_validate(
+        {**_about(record), "attempt": record.attempt, "missing": missing(record), "dispatcher": dispatcher}
+    )
+    return event, _id(record, "started")
+
+
+def progressed(record: DeliveryRecord, outcomes: Sequence[InstanceOutcome], token: str, number: int) -> Saying:
+    """Return the outcomes of some instances; ``token`` and ``number`` tell one checkpoint from every other."""
+    event = DeliveryProgressed.model_validate({**_about(record), "attempt": record.attempt, "outcomes": list(outcomes)})
+    return event, _id(record, "progressed", token, str(number))
+
+
+def standing(record: DeliveryRecord) -> Saying | None:
+    """Return the event that says where a delivery stands, or None for a state that a command or a start speaks for."""
+    about = _about(record)
+    match record.state:
+        case DeliveryState.SUCCEEDED:
+            event: Event = DeliverySucceeded.model_validate(
+                {**about, "attempt": record.attempt, "instances": record.instances}
+            )
+        case DeliveryState.FAILED:
+            event = DeliveryFailed.model_validate(
+                {**about, "attempt": record.attempt, "missing": missing(record), "reason": record.reason}
+            )
+        case DeliveryState.RETRYING:
+            event = DeliveryRetrying.model_validate(
+                {
+                    **about,
+                    "attempt": record.attempt,
+                    "missing": missing(record),
+                    "reason": record.reason,
+                    "next_attempt_at": record.next_attempt_at,
+                }
+            )
+        case _:
+            return None
+    return event, _id(record, record.state.value)
+
+
+def commanded(record: DeliveryRecord, command: DeliveryCommand) -> Saying:
+    """Return that a command was carried out; one command says one thing, however often it comes."""
+    more = {**_about(record), "actor": command.actor, "reason": command.reason}
+    match command.action:
+        case "restart":
+            event: Event = DeliveryRestarted.model_validate({**more, "scope": command.scope})
+        case "cancel":
+            event = DeliveryCancelled.model_validate(more)
+        case "dismiss":
+            event = DeliveryDismissed.model_validate(more)
+    return event, derived_id("delivery", record.delivery_id, command.action, command.command_id)
+
+
+def work_id(record: DeliveryRecord) -> str:
+    """Return the id under which the work of the coming attempt is put into the queue once."""
+    return f"{record.delivery_id}.{record.generation}.{record.attempt}"

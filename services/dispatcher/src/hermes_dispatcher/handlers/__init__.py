@@ -1,0 +1,1 @@
+"""One module per message: load, decide, store, say."""

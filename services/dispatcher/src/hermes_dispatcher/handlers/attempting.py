@@ -1,0 +1,140 @@
+"""One attempt: the sending thread, the checkpoints beside it, and what may end it early."""
+
+import asyncio
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any
+
+from hermes_common.manifest import Manifest
+from hermes_common.runtime.bus import Bus
+from hermes_common.runtime.clock import now
+from hermes_common.runtime.errors import TransientError
+from hermes_dispatcher.adapters import metrics
+from hermes_dispatcher.adapters.objects import Item, Supply
+from hermes_dispatcher.adapters.records import Hold
+from hermes_dispatcher.adapters.targets.interface import Permit, Sender
+from hermes_dispatcher.adapters.threads import in_daemon, on_loop
+from hermes_dispatcher.core.outcomes import Delivered, NotDelivered, Outcome, Trouble
+from hermes_dispatcher.core.retrying import missing_of
+from hermes_dispatcher.handlers.checkpointing import Checkpointer, Heard
+
+log = logging.getLogger(__name__)
+
+_KILLED = timedelta(seconds=3)
+
+
+@dataclass(frozen=True, slots=True)
+class Over:
+    """The attempt came to its end; ``left`` has one entry for each missing instance."""
+
+    left: Sequence[NotDelivered]
+
+
+@dataclass(frozen=True, slots=True)
+class Interrupted:
+    """The attempt stopped through no fault of the target: it is to be gone on with."""
+
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Pace:
+    """The times of an attempt; see the settings of the same names."""
+
+    lease: timedelta
+    checkpoint: timedelta
+    grace: timedelta
+
+
+class Attempt:
+    """Sends what is missing of one delivery. FencedError when it is not ours any more."""
+
+    def __init__(self, bus: Bus, hold: Hold, permit: Permit, pace: Pace, stopping: asyncio.Event) -> None:
+        self._hold = hold
+        self._pace = pace
+        self._permit = permit
+        self._stopping = stopping
+        self._told_to_end = False
+        self._checkpoints = Checkpointer(bus, hold, permit, pace.lease, pace.checkpoint, now)
+
+    async def run(self, manifest: Manifest, sender: Sender, supply: Supply) -> Over | Interrupted:
+        """Send until the end, the stop, or the loss of the delivery; everything heard is durable on return."""
+        done = self._checkpoints.delivered | self._checkpoints.refused
+        items = [
+            Item(position, manifest.study_uid, manifest.series_uid, instance)
+            for position, instance in enumerate(manifest.instances)
+            if position not in done
+        ]
+        checkpoints = asyncio.create_task(self._checkpoints.run())
+        sending = asyncio.ensure_future(self._sending(sender, items, supply))
+        try:
+            await self._until_ended(sending, checkpoints)
+            self._checkpoints.close()
+            await checkpoints
+        finally:
+            self._permit.kill()
+            checkpoints.cancel()
+            await asyncio.gather(checkpoints, return_exceptions=True)
+        return self._end(sending, len(manifest.instances))
+
+    def _sending(self, sender: Sender, items: Sequence[Item], supply: Supply) -> "asyncio.Future[NotDelivered | None]":
+        loop = asyncio.get_running_loop()
+        target = self._hold.record.target
+
+        def report(item: Item, outcome: Outcome, octets: int) -> None:
+            heard = Heard(item.position, item.instance.sop_instance_uid, outcome, now())
+            if isinstance(outcome, Delivered):
+                metrics.INSTANCES.labels(target, "delivered").inc()
+                metrics.OCTETS.labels(target).inc(octets)
+            else:
+                metrics.INSTANCES.labels(target, "failed").inc()
+            on_loop(loop, lambda: self._checkpoints.hear(heard))
+            self._checkpoints.window.take(lambda: self._permit.may_send)
+
+        def send() -> NotDelivered | None:
+            return sender.send(items, supply, report, self._permit) if items else None
+
+        return in_daemon(f"send-{target}", send)
+
+    async def _until_ended(
+        self, sending: "asyncio.Future[NotDelivered | None]", checkpoints: "asyncio.Task[None]"
+    ) -> None:
+        stop: asyncio.Future[Any] = asyncio.create_task(self._stopping.wait())
+        ended: set[asyncio.Future[Any]] = {sending, checkpoints}
+        try:
+            await asyncio.wait({stop, *ended}, return_when=asyncio.FIRST_COMPLETED)
+            if checkpoints.done():
+                checkpoints.result()
+            if not sending.done():
+                self._told_to_end = True
+                self._permit.stop()
+                await asyncio.wait(
+                    ended,
+                    timeout=self._pace.grace.total_seconds(),
+                    return_when=asyncio.FIRST_COMPLETED,
+                )
+            if not sending.done():
+                self._permit.kill()
+                await asyncio.wait({sending}, timeout=_KILLED.total_seconds())
+        finally:
+            stop.cancel()
+
+    def _end(self, sending: "asyncio.Future[NotDelivered | None]", total: int) -> Over | Interrupted:
+        if not sending.done():
+            sending.cancel()
+            return Interrupted("the service stops, and the instance under way did not end in time")
+        error = sending.exception()
+        if isinstance(error, TransientError):
+            return Interrupted(str(error))
+        delivered, failures = self._checkpoints.delivered, self._checkpoints.failures
+        if error is not None:
+            log.error("delivery %s: the sender failed", self._hold.record.delivery_id, exc_info=error)
+            otherwise = NotDelivered(Trouble.INTERNAL, f"{type(error).__name__}: {error}")
+        else:
+            found = sending.result()
+            if len(delivered) + len(failures) < total and (found is None or self._told_to_end):
+                return Interrupted("the service stops" if self._told_to_end else "the lease ran out")
+            otherwise = found or NotDelivered(Trouble.INTERNAL, "it was not tried")
+        return Over(missing_of(total, delivered, failures, otherwise))

@@ -1,0 +1,86 @@
+"""What a person asks of a delivery: restart, cancel, dismiss.
+
+Against the cleaner: it marks a series and then looks at its deliveries; we change a delivery and then look at its
+series. Whichever way the two overlap, at least one of them sees the other and steps back.
+"""
+
+import logging
+from datetime import timedelta
+
+from pydantic import ValidationError
+
+from hermes_common import subjects
+from hermes_common.commands import DeliveryCommand
+from hermes_common.records import DeliveryRecord, DeliveryState, SeriesState
+from hermes_common.runtime.bus import Bus
+from hermes_common.runtime.clock import now
+from hermes_common.runtime.consumer import Consumer, Done, Message, Outcome, Park, RetryAfter
+from hermes_dispatcher.adapters.records import Deliveries
+from hermes_dispatcher.core import lifecycle, saying
+from hermes_dispatcher.handlers.speaking import Speaker
+
+log = logging.getLogger(__name__)
+
+CONSUMER = Consumer(subjects.WORK, "dispatcher-commands", (subjects.DELIVERY_COMMANDS,))
+
+_SOON = timedelta(seconds=1)
+
+
+class Commander:
+    """Handles commands about deliveries; each is carried out once, however often it comes."""
+
+    def __init__(self, bus: Bus) -> None:
+        self._bus = bus
+        self._deliveries = Deliveries(bus)
+        self._speaker = Speaker(bus)
+
+    async def handle(self, message: Message) -> Outcome:
+        """Carry out one command, or log why it means nothing."""
+        try:
+            command = DeliveryCommand.model_validate_json(message.data)
+        except ValidationError as error:
+            return Park(f"this is no command: {error.error_count()} mistakes")
+        found = await self._deliveries.load(command.delivery_id)
+        if found is None:
+            return _refused(command, "there is no such delivery (any more)")
+        record, revision = found
+        if command.command_id in record.commands:
+            return await self._follow(record, revision, command, None)
+        if command.action == "restart" and not await self._is_open(record):
+            return _refused(command, "its series is being deleted or is gone")
+        match lifecycle.on_command(record, command, now()):
+            case lifecycle.Refusal(reason=reason):
+                return _refused(command, reason)
+            case lifecycle.Change(record=changed):
+                revision = await self._deliveries.change(changed, revision)
+                return await self._follow(changed, revision, command, record)
+
+    async def _follow(
+        self, record: DeliveryRecord, revision: int, command: DeliveryCommand, former: DeliveryRecord | None
+    ) -> Outcome:
+        """Do what follows from a command that changed the record; ``former`` is what it was, if that is known."""
+        if command.action == "restart" and record.state is DeliveryState.QUEUED:
+            if not await self._is_open(record):
+                return await self._step_back(record, revision, command, former)
+            await self._speaker.enqueue(record)
+        await self._bus.publish(*saying.commanded(record, command))
+        return Done()
+
+    async def _step_back(
+        self, record: DeliveryRecord, revision: int, command: DeliveryCommand, former: DeliveryRecord | None
+    ) -> Outcome:
+        """Undo a restart that met the cleaner; the command comes again, and finds the series open or gone."""
+        back = former or record.model_copy(update={"state": DeliveryState.CANCELLED, "updated_at": now()})
+        await self._deliveries.change(back, revision)
+        if former is None:
+            return _refused(command, "its series was deleted meanwhile")
+        return RetryAfter(_SOON, "its series is being looked at by the cleaner")
+
+    async def _is_open(self, record: DeliveryRecord) -> bool:
+        series = await self._deliveries.series(record.series_uid)
+        return series is not None and series.state is SeriesState.OPEN
+
+
+def _refused(command: DeliveryCommand, reason: str) -> Outcome:
+    log.warning("%s of delivery %s by %s is refused: %s", command.action, command.delivery_id, command.actor, reason)
+    return Done()

@@ -1,0 +1,35 @@
+"""What follows from the state of a record: timers, work, events. Doing it again has the effect of doing it once."""
+
+from datetime import timedelta
+
+from hermes_common import subjects
+from hermes_common.commands import DeliveryWork
+from hermes_common.records import DeliveryRecord, DeliveryState
+from hermes_common.runtime.bus import Bus
+from hermes_common.runtime.clock import now
+from hermes_dispatcher.core import saying
+
+_SOONEST = timedelta(seconds=1)
+"""A timer is not armed for an instant that may have passed when the server reads it."""
+
+
+class Speaker:
+    """Publishes what a record says."""
+
+    def __init__(self, bus: Bus) -> None:
+        self._bus = bus
+
+    async def standing(self, record: DeliveryRecord) -> None:
+        """Say where a delivery stands; one that waits for its next attempt gets its timer first."""
+        if record.state is DeliveryState.RETRYING and record.next_attempt_at is not None:
+            at = max(record.next_attempt_at, now() + _SOONEST)
+            timer = subjects.delivery_timer(record.delivery_id)
+            await self._bus.arm(timer, subjects.delivery_due(record.delivery_id), at)
+        said = saying.standing(record)
+        if said is not None:
+            await self._bus.publish(*said)
+
+    async def enqueue(self, record: DeliveryRecord) -> None:
+        """Put the work of a queued delivery into the queue of its target."""
+        work = DeliveryWork(delivery_id=record.delivery_id)
+        await self._bus.enqueue(subjects.delivery_work(record.target), work, saying.work_id(record))

@@ -1,0 +1,25 @@
+"""Settings of the dispatcher, from the environment."""
+
+from datetime import timedelta
+from pathlib import Path
+from typing import Annotated
+
+from pydantic import Field
+
+from hermes_common.durations import Duration
+from hermes_common.runtime.settings import ObjectStoreSettings, RuntimeSettings
+
+
+class Settings(RuntimeSettings, ObjectStoreSettings):
+    """What the dispatcher needs: the bus and the object store."""
+
+    dispatcher_lease: Duration = timedelta(seconds=15)
+    """How long a dispatcher that died holds what it was sending."""
+    dispatcher_checkpoint: Duration = timedelta(milliseconds=100)
+    """Longest time between an answer of the target and the checkpoint that makes it durable, while sending goes on."""
+    dispatcher_grace: Duration = timedelta(seconds=20)
+    """How long the instance under way may take to end when the service stops."""
+    dispatcher_memory: Annotated[int, Field(ge=0)] = 16 * 1024 * 1024
+    """Octets of an instance that are held in memory; a larger one is spooled to a file."""
+    dispatcher_temporary: Path | None = None
+    """Folder of those files; the system's own for temporary files if not given."""

@@ -1,0 +1,196 @@
+"""The decisions of the dispatcher, as tables."""
+
+from datetime import UTC, datetime, timedelta
+from itertools import product
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from hermes_common.commands import DeliveryCommand
+from hermes_common.config import DicomTarget, FolderTarget, Retry, Targets
+from hermes_common.dicom.status import meaning_of
+from hermes_common.records import ENDED, DeliveryRecord, DeliveryState, Lease
+from hermes_dispatcher.core import lifecycle, saying
+from hermes_dispatcher.core.outcomes import PASSING, Delivered, NotDelivered, Trouble, outcome_of
+from hermes_dispatcher.core.queues import REMOVED, wanted
+from hermes_dispatcher.core.retrying import GiveUp, Succeed, TryAgain, decide, delay, missing_of
+
+NOW = datetime(2026, 1, 1, tzinfo=UTC)
+MINE = Lease(owner="me", until=NOW + timedelta(seconds=60))
+THEIRS = Lease(owner="they", until=NOW + timedelta(seconds=10))
+EXPIRED = Lease(owner="they", until=NOW)
+ID = "00000000-0000-7000-8000-000000000001"
+POLICY = Retry(max_attempts=3, delay=timedelta(seconds=10), factor=2, max_delay=timedelta(seconds=25))
+
+
+def record(state: DeliveryState = DeliveryState.QUEUED, **changes: object) -> DeliveryRecord:
+    made = DeliveryRecord(
+        delivery_id=ID, series_uid="1.2", study_uid="1.3", batch_id="b", target="t", manifest_key="k",
+        instances=10, octets=1, state=state, created_at=NOW, updated_at=NOW,
+    )  # fmt: skip
+    return made.model_copy(update=changes)
+
+
+def command(action: str, scope: str = "missing", number: int = 2) -> DeliveryCommand:
+    return DeliveryCommand.model_validate(
+        {"command_id": ID[:-1] + str(number), "actor": "ann", "delivery_id": ID, "action": action, "scope": scope}
+    )
+
+
+def test_only_success_and_warnings_of_the_standard_are_delivered_for_every_possible_status() -> None:
+    delivered = {code for code in range(0x10000) if isinstance(outcome_of(meaning_of(code), ""), Delivered)}
+    assert delivered == {0x0000, 0x0001, 0x0107, 0x0116} | set(range(0xB000, 0xC000))
+
+
+@pytest.mark.parametrize(
+    ("status", "trouble"),
+    [
+        (0xA700, Trouble.BUSY), (0xA7FF, Trouble.BUSY), (0x0213, Trouble.BUSY), (0x0110, Trouble.BUSY),
+        (0xFFFF, Trouble.BUSY), (0xA900, Trouble.REFUSED), (0xC000, Trouble.REFUSED), (0xCFFF, Trouble.REFUSED),
+        (0x0122, Trouble.REFUSED), (0x0124, Trouble.REFUSED),
+    ],
+)  # fmt: skip
+def test_a_failing_status_is_either_worth_another_attempt_or_not(status: int, trouble: Trouble) -> None:
+    outcome = outcome_of(meaning_of(status), "why")
+    assert isinstance(outcome, NotDelivered)
+    assert (outcome.trouble, outcome.status) == (trouble, status)
+    assert "why" in outcome.reason
+
+
+@pytest.mark.parametrize(("tries", "seconds"), [(1, 10), (2, 20), (3, 25), (1000, 25)])
+def test_the_delay_grows_by_its_factor_up_to_its_bound(tries: int, seconds: float) -> None:
+    assert delay(POLICY, tries, 0) == timedelta(seconds=seconds)
+    assert delay(POLICY, tries, 1) == timedelta(seconds=seconds * 1.1)
+
+
+@pytest.mark.parametrize(
+    ("troubles", "tries"),
+    list(product([[a] for a in Trouble] + [[a, b] for a in Trouble for b in Trouble], [1, 2, 3, 4])),
+)
+def test_a_delivery_is_tried_again_only_if_an_attempt_may_cure_something_and_attempts_are_left(
+    troubles: list[Trouble], tries: int
+) -> None:
+    left = [NotDelivered(trouble, f"because {trouble}") for trouble in troubles]
+    decision = decide(POLICY, tries, left, 10, NOW, 0)
+    if any(trouble in PASSING for trouble in troubles) and tries < 3:
+        assert isinstance(decision, TryAgain)
+        assert decision.at == NOW + delay(POLICY, tries, 0)
+    else:
+        assert isinstance(decision, GiveUp)
+    assert all(f"because {trouble}" in decision.reason for trouble in troubles) or len(set(troubles)) < len(troubles)
+    assert f"{len(troubles)} of 10 instances missing" in decision.reason
+
+
+def test_nothing_missing_is_success_also_after_too_many_tries() -> None:
+    assert decide(POLICY, 99, [], 10, NOW, 0) == Succeed()
+
+
+@given(st.sets(st.integers(0, 30)), st.sets(st.integers(0, 30)))
+def test_every_instance_is_either_delivered_or_missing_for_a_reason(delivered: set[int], known: set[int]) -> None:
+    why = NotDelivered(Trouble.REFUSED, "no")
+    rest = NotDelivered(Trouble.UNREACHABLE, "gone")
+    left = missing_of(31, delivered, dict.fromkeys(known, why), rest)
+    assert len(left) == 31 - len(delivered)
+    assert left.count(why) == len(known - delivered)
+
+
+@pytest.mark.parametrize("state", list(DeliveryState))
+@pytest.mark.parametrize("lease", [None, THEIRS, EXPIRED])
+def test_work_means_one_thing_in_each_state(state: DeliveryState, lease: Lease | None) -> None:
+    found = lifecycle.on_work(record(state, lease=lease, attempt=4, tries=2), MINE, NOW)
+    match state:
+        case DeliveryState.QUEUED:
+            assert isinstance(found, lifecycle.Begin)
+            assert (found.record.attempt, found.record.tries, found.record.lease) == (5, 3, MINE)
+        case DeliveryState.SENDING if lease is THEIRS:
+            assert found == lifecycle.Wait(THEIRS.until)
+        case DeliveryState.SENDING:
+            assert isinstance(found, lifecycle.Begin)
+            assert (found.record.attempt, found.record.tries, found.record.interruptions) == (5, 2, 1)
+        case DeliveryState.RETRYING:
+            assert found == lifecycle.WaitsForTimer()
+        case _:
+            assert state in ENDED
+            assert found == lifecycle.HasEnded()
+
+
+def test_a_delivery_over_which_dispatchers_die_in_a_row_fails_unless_it_makes_progress() -> None:
+    now = record(DeliveryState.SENDING, attempt=1, tries=1)
+    for _ in range(lifecycle.INTERRUPTIONS - 1):
+        begun = lifecycle.on_work(now, EXPIRED, NOW)
+        assert isinstance(begun, lifecycle.Begin)
+        now = begun.record
+    worn = lifecycle.on_work(now, EXPIRED, NOW)
+    assert isinstance(worn, lifecycle.Worn)
+    assert worn.record.state is DeliveryState.FAILED
+    moved = lifecycle.progressed(now, "0", "", "", EXPIRED)
+    assert isinstance(lifecycle.on_work(moved, EXPIRED, NOW), lifecycle.Begin)
+
+
+def test_an_attempt_that_is_given_back_costs_no_try() -> None:
+    begun = lifecycle.on_work(record(tries=1), MINE, NOW)
+    assert isinstance(begun, lifecycle.Begin)
+    back = lifecycle.given_back(begun.record, NOW)
+    assert (back.state, back.tries, back.attempt, back.lease) == (DeliveryState.QUEUED, 1, 1, None)
+
+
+ALLOWED = {
+    ("restart", "missing"): {"failed", "cancelled", "retrying", "dismissed"},
+    ("restart", "all"): {"failed", "cancelled", "retrying", "dismissed", "succeeded"},
+    ("cancel", "missing"): {"queued", "sending", "retrying"},
+    ("dismiss", "missing"): {"failed"},
+}
+
+
+@pytest.mark.parametrize("state", list(DeliveryState))
+@pytest.mark.parametrize(("action", "scope"), list(ALLOWED))
+def test_commands_are_carried_out_in_these_states_and_refused_in_all_others(
+    state: DeliveryState, action: str, scope: str
+) -> None:
+    before = record(state, delivered="0-3", refused="5", tries=3, attempt=3, lease=THEIRS)
+    result = lifecycle.on_command(before, command(action, scope), NOW)
+    if state.value not in ALLOWED[action, scope]:
+        assert isinstance(result, lifecycle.Refusal)
+        assert state.value in result.reason
+        return
+    assert isinstance(result, lifecycle.Change)
+    after = result.record
+    assert (after.actor, after.commands, after.lease) == ("ann", (command(action).command_id,), None)
+    match action:
+        case "restart":
+            assert (after.state, after.generation, after.tries, after.refused) == (DeliveryState.QUEUED, 1, 0, "")
+            assert after.delivered == ("" if scope == "all" else "0-3")
+        case "cancel":
+            assert (after.state, after.generation) == (DeliveryState.CANCELLED, 0)
+        case _:
+            assert after.state is DeliveryState.DISMISSED
+
+
+def test_a_record_remembers_a_bounded_number_of_commands() -> None:
+    now = record(DeliveryState.FAILED)
+    for number in range(40):
+        done = command("restart").model_copy(update={"command_id": str(number)})
+        result = lifecycle.on_command(now.model_copy(update={"state": DeliveryState.FAILED}), done, NOW)
+        assert isinstance(result, lifecycle.Change)
+        now = result.record
+    assert now.commands == tuple(str(number) for number in range(24, 40))
+
+
+@pytest.mark.parametrize("state", list(DeliveryState))
+def test_what_is_said_again_has_the_same_id_and_another_attempt_or_generation_has_another(state: DeliveryState) -> None:
+    now = record(state, attempt=2, next_attempt_at=NOW, reason="r")
+    said = saying.standing(now)
+    if state not in (DeliveryState.SUCCEEDED, DeliveryState.FAILED, DeliveryState.RETRYING):
+        assert said is None
+        return
+    assert said is not None
+    assert saying.standing(now) == said
+    others = [now.model_copy(update=change) for change in ({"attempt": 3}, {"generation": 1}, {"delivery_id": "x"})]
+    assert len({said[1], *(other[1] for other in map(saying.standing, others) if other)}) == 4
+
+
+def test_paused_targets_rest_and_work_for_removed_ones_is_looked_at() -> None:
+    folder = FolderTarget(slug="a", name="a", path="/a", concurrency=7)
+    pacs = DicomTarget(slug="b", name="b", host="h", port=1, called_aet="B", enabled=False)
+    assert wanted(Targets(targets=(folder, pacs)), {"b", "gone"}) == {"a": 7, "gone": REMOVED}
