@@ -1,0 +1,1 @@
+"""Decisions of the cleaner: pure functions over values; no I/O, no clock, no randomness."""

@@ -1,0 +1,165 @@
+"""Watching series become done, and letting them go when their retention has passed."""
+
+import asyncio
+import logging
+from datetime import timedelta
+
+from pydantic import ValidationError
+
+from hermes_cleaner.core.retention import Delete, Keep, Nothing, Wait, judge
+from hermes_cleaner.handlers.deleting import LARGEST, Deleter, Records
+from hermes_common import subjects
+from hermes_common.events import (
+    ConfigChanged,
+    DeliveryCancelled,
+    DeliveryDismissed,
+    DeliverySucceeded,
+    SeriesCompleted,
+    SeriesDiscarded,
+    SeriesUnmatched,
+    decode,
+)
+from hermes_common.ids import token_uid
+from hermes_common.manifest import Manifest
+from hermes_common.records import SeriesRecord, SeriesState
+from hermes_common.runtime.bus import Bus
+from hermes_common.runtime.clock import now
+from hermes_common.runtime.configview import ConfigView
+from hermes_common.runtime.consumer import Consumer, Done, Message, Outcome, RetryAfter
+from hermes_common.runtime.errors import ConflictError
+from hermes_common.runtime.objectstore import ObjectMissing, ObjectStore
+
+log = logging.getLogger(__name__)
+
+EVENTS = Consumer(
+    stream=subjects.EVENTS,
+    durable="cleaner",
+    subjects=(
+        "hermes.v1.series.completed.*",
+        "hermes.v1.series.unmatched.*",
+        "hermes.v1.series.discarded.*",
+        "hermes.v1.delivery.succeeded.*",
+        "hermes.v1.delivery.cancelled.*",
+        "hermes.v1.delivery.dismissed.*",
+        "hermes.v1.config.changed.policies",
+    ),
+    ack_wait=timedelta(seconds=60),
+)
+
+LOOK_AGAIN = timedelta(seconds=5)
+
+DUE = Consumer(
+    stream=subjects.TIMERS,
+    durable="cleaner-due",
+    subjects=("hermes.due.retention.*",),
+    ack_wait=timedelta(seconds=120),
+    max_ack_pending=64,
+)
+
+_ABOUT_A_SERIES = (
+    SeriesCompleted,
+    SeriesUnmatched,
+    SeriesDiscarded,
+    DeliverySucceeded,
+    DeliveryCancelled,
+    DeliveryDismissed,
+)
+
+
+class Retainer:
+    """Handles what may make a series done, and the timers of those that are."""
+
+    def __init__(self, bus: Bus, config: ConfigView, store: ObjectStore) -> None:
+        self._bus = bus
+        self._config = config
+        self._store = store
+        self._records = Records(bus)
+        self._deleter = Deleter(bus, store, self._records)
+
+    async def on_event(self, message: Message) -> Outcome:
+        """Look at the series that an event is about."""
+        await self._config.loaded.wait()
+        event = decode(message.headers, message.data).event
+        if isinstance(event, ConfigChanged):
+            await self._config.refresh()
+            await self.look_at_all()
+            return Done()
+        if isinstance(event, SeriesCompleted) and event.duplicates:
+            await self._remove_redundant(event.manifest_key)
+        if isinstance(event, _ABOUT_A_SERIES):
+            return await self.look(event.series_uid)
+        return Done()
+
+    async def on_due(self, message: Message) -> Outcome:
+        """Look at a series whose retention may have passed."""
+        await self._config.loaded.wait()
+        return await self.look(token_uid(message.subject.rsplit(".", 1)[-1]))
+
+    async def look(self, series_uid: str) -> Outcome:
+        """Judge a series now, and do what follows."""
+        loaded = await self._records.series(series_uid)
+        if loaded is None:
+            return Done()
+        record, revision = loaded
+        deliveries = await self._records.deliveries(record)
+        newest = await self._bus.last_sequence(subjects.EVENTS, subjects.instances_of(series_uid))
+        match judge(record, deliveries, newest, self._config.policies.retention, now()):
+            case Nothing():
+                return Done()
+            case Keep(reason=reason, passes=True):
+                return RetryAfter(LOOK_AGAIN, reason)
+            case Keep():
+                if record.done_at is not None:
+                    await self._records.change(record, revision, done_at=None)
+                return Done()
+            case Wait(until):
+                if record.done_at is None:
+                    await self._records.change(record, revision, done_at=now())
+                await self._bus.arm(subjects.retention_timer(series_uid), subjects.retention_due(series_uid), until)
+                return Done()
+            case Delete(reason):
+                await self._deleter.delete(record, revision, reason)
+                return Done()
+
+    async def look_at_all(self) -> None:
+        """Judge every series, because the policies changed."""
+        for key in await self._bus.keys(subjects.STATE, "series.*"):
+            try:
+                outcome = await self.look(token_uid(key.removeprefix("series.")))
+            except (ConflictError, ValidationError) as error:
+                log.warning("%s is looked at when something happens to it: %s", key, error)
+                continue
+            if isinstance(outcome, RetryAfter):
+                log.info("%s is being worked on; the events to come will be looked at", key)
+
+    async def sweep(self, older_than: timedelta) -> int:
+        """Forget deleted series whose events have left the bus too; return how many."""
+        count = 0
+        for key in await self._bus.keys(subjects.STATE, "series.*"):
+            try:
+                loaded = await self._bus.load(subjects.STATE, key, SeriesRecord)
+            except ValidationError as error:
+                log.warning("%s cannot be read: %s", key, error)
+                continue
+            if loaded is None or not _is_over(loaded[0], older_than):
+                continue
+            try:
+                await self._bus.forget(subjects.STATE, key, loaded[1])
+                count += 1
+            except ConflictError:
+                continue
+        return count
+
+    async def _remove_redundant(self, manifest_key: str) -> None:
+        """Remove what was received a second time, if the first is there."""
+        try:
+            body = await asyncio.to_thread(self._store.get_bytes, manifest_key, LARGEST)
+        except ObjectMissing:
+            return
+        for item in Manifest.model_validate_json(body).redundant:
+            if item.same_as and await asyncio.to_thread(self._store.stat, item.same_as) is not None:
+                await asyncio.to_thread(self._store.delete, item.key)
+
+
+def _is_over(record: SeriesRecord, older_than: timedelta) -> bool:
+    return record.state is SeriesState.DELETED and now() - record.updated_at >= older_than
