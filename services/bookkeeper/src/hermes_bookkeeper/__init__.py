@@ -1,0 +1,1 @@
+"""The bookkeeper of the Hermes DICOM router: turns every event into history in PostgreSQL."""

@@ -1,0 +1,91 @@
+"""The bookkeeper, put together: the only place that names concrete adapters."""
+
+import asyncio
+import contextlib
+import itertools
+import logging
+from datetime import timedelta
+
+import nats.errors
+import nats.js.errors
+from prometheus_client import Gauge
+from pydantic import SecretStr
+
+from hermes_bookkeeper.adapters.database import Database
+from hermes_bookkeeper.adapters.ledger import SqlLedger
+from hermes_bookkeeper.adapters.migrate import migrate
+from hermes_bookkeeper.errors import DatabaseUnavailableError, RefusedError
+from hermes_bookkeeper.handlers.recording import Recorder, database_backoff
+from hermes_bookkeeper.settings import Settings
+from hermes_common import subjects
+from hermes_common.runtime.bus import Bus
+from hermes_common.runtime.consumer import Consumer, ConsumerLoop
+from hermes_common.runtime.service import Context
+
+log = logging.getLogger(__name__)
+
+LAG = Gauge("hermes_bookkeeper_lag_events", "Events in the stream that are not in the ledger yet")
+
+CONSUMER = Consumer(stream=subjects.EVENTS, durable="bookkeeper", subjects=(subjects.EVENTS_ALL,), max_ack_pending=2000)
+
+_LOOK = timedelta(seconds=5)
+
+
+async def main(context: Context[Settings]) -> None:
+    """Put the service together and start its work."""
+    settings = context.settings
+    database = Database(settings.database_url, "bookkeeper")
+    probe = Database(settings.database_url, "bookkeeper-probe")
+    context.cleanup.push_async_callback(database.close)
+    context.cleanup.push_async_callback(probe.close)
+    context.health.require("bus", context.bus.problem)
+    context.health.require("database", lambda: database.problem() or probe.problem())
+    context.work("bookkeeper", keep_books(context.bus, database, settings, context.stopping))
+    context.background("look", _look(context.bus, probe))
+
+
+async def keep_books(bus: Bus, database: Database, settings: Settings, stopping: asyncio.Event) -> None:
+    """Wait for the database and the bus, then record every event until stopped."""
+    await _migrated(settings.database_url, database, stopping)
+    ready = asyncio.create_task(bus.ready())
+    stop = asyncio.create_task(stopping.wait())
+    await asyncio.wait({ready, stop}, return_when=asyncio.FIRST_COMPLETED)
+    for task in (ready, stop):
+        task.cancel()
+    await asyncio.gather(ready, stop, return_exceptions=True)
+    recorder = Recorder(SqlLedger(database), bus, stopping)
+    await ConsumerLoop(bus, CONSUMER, stopping).batches(recorder.handle, settings.bookkeeper_batch)
+
+
+async def _migrated(url: SecretStr, database: Database, stopping: asyncio.Event) -> None:
+    """Bring the tables up to date, waiting for the database for as long as it takes."""
+    for attempt in itertools.count():
+        if stopping.is_set():
+            return
+        try:
+            await asyncio.to_thread(migrate, url)
+        except DatabaseUnavailableError as error:
+            database.note(str(error))
+            log.warning("waiting for the database: %s", error)
+        else:
+            database.note(None)
+            return
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(stopping.wait(), database_backoff(attempt).total_seconds())
+
+
+async def _look(bus: Bus, probe: Database) -> None:
+    """Keep the readiness and the lag true while nothing is recorded; runs until cancelled."""
+    await bus.ready()
+    while True:
+        with contextlib.suppress(nats.errors.Error, nats.js.errors.Error, TimeoutError, OSError):
+            LAG.set(await lag(bus))
+        with contextlib.suppress(DatabaseUnavailableError, RefusedError):  # what it was stays as the probe's problem
+            await probe.run(lambda cursor: cursor.execute("SELECT 1"))
+        await asyncio.sleep(_LOOK.total_seconds())
+
+
+async def lag(bus: Bus) -> int:
+    """Return how many events of the stream are not recorded yet: waiting, or handed out and not acknowledged."""
+    info = await bus.js.consumer_info(CONSUMER.stream, CONSUMER.durable)
+    return int(info.num_pending or 0) + int(info.num_ack_pending or 0)

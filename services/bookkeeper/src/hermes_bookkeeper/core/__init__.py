@@ -1,0 +1,1 @@
+"""Decisions: what events mean for the tables, as values. No I/O, no clock."""

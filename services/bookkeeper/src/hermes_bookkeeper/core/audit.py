@@ -1,0 +1,63 @@
+"""What people did, as rows of the audit."""
+
+from typing import Any
+
+from hermes_bookkeeper.core.facts import Fact
+from hermes_bookkeeper.core.said import Row
+from hermes_common.events import (
+    ConfigChanged,
+    DeliveryCancelled,
+    DeliveryDismissed,
+    DeliveryRestarted,
+    SeriesDiscarded,
+    SeriesRecovered,
+    SeriesRouted,
+    SeriesUnmatched,
+    UserChanged,
+    UserCreated,
+    UserDisabled,
+    UserLoggedIn,
+    UserLoggedOut,
+    UserLoginFailed,
+)
+
+
+def audit_row(fact: Fact) -> Row | None:
+    """Return the row of the audit that a fact makes; None if no person did it."""
+    event = fact.event
+    address = ""
+    detail: dict[str, Any]
+    match event:
+        case UserLoggedIn() | UserLoggedOut() | UserLoginFailed() | UserCreated() | UserChanged() | UserDisabled():
+            actor, about, address = event.actor, event.user, event.address
+            detail = {"detail": event.detail} if event.detail else {}
+        case ConfigChanged():
+            actor, about = event.author, event.kind.value
+            detail = {"revision": event.revision, "comment": event.comment}
+        case DeliveryRestarted() | DeliveryCancelled() | DeliveryDismissed():
+            actor, about = event.actor, event.delivery_id
+            detail = {"target": event.target, "series_uid": event.series_uid, "reason": event.reason}
+            if isinstance(event, DeliveryRestarted):
+                detail["scope"] = event.scope
+        case SeriesRecovered():
+            actor, about, detail = event.actor, event.series_uid, {"targets": list(event.targets)}
+        case SeriesRouted() | SeriesUnmatched() | SeriesDiscarded() if event.decision.actor:
+            decision = event.decision
+            actor, about = decision.actor, event.series_uid
+            detail = {
+                "batch_id": decision.batch_id,
+                "kind": decision.kind,
+                "outcome": decision.outcome,
+                "targets": [plan.target for plan in decision.deliveries],
+            }
+        case _:
+            return None
+    return {
+        "event_id": fact.id,
+        "time": fact.time,
+        "actor": actor,
+        "action": fact.type.removeprefix("hermes.v1."),
+        "about": about,
+        "address": address,
+        "detail": detail,
+    }

@@ -1,0 +1,169 @@
+"""The row of a delivery, and those of its attempts, from what was said about it."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from hermes_bookkeeper.core.said import Row, Said
+from hermes_common.events import (
+    DeliveryCancelled,
+    DeliveryDismissed,
+    DeliveryFailed,
+    DeliveryQueued,
+    DeliveryRestarted,
+    DeliveryRetrying,
+    DeliveryStarted,
+    DeliverySucceeded,
+)
+from hermes_common.records import DeliveryState
+
+AnyDelivery = (
+    DeliveryQueued
+    | DeliveryStarted
+    | DeliveryRetrying
+    | DeliveryFailed
+    | DeliverySucceeded
+    | DeliveryCancelled
+    | DeliveryDismissed
+    | DeliveryRestarted
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """What the outcomes of instances add: how many were delivered, and when the last was said."""
+
+    delivered: int = 0
+    last_seq: int = 0
+    last_time: datetime | None = None
+
+
+def delivery_row(said: Sequence[Said], progress: Progress) -> Row:
+    """Return the row of one delivery. ``said``: all its events but outcomes, in the order of the stream, at least one.
+
+    The last event decides the state, but ``queued`` only begins: the router says it after the record exists, so that
+    the dispatcher may have said something before.
+    """
+    events = [item.event for item in said if isinstance(item.event, AnyDelivery)]
+    row: Row = {
+        "delivery_id": events[0].delivery_id,
+        "series_uid": events[0].series_uid,
+        "study_uid": next((event.study_uid for event in events if event.study_uid), ""),
+        "batch_id": events[0].batch_id,
+        "target": events[0].target,
+        "state": DeliveryState.QUEUED.value,
+        "priority": "normal",
+        "rules": [],
+        "instances": 0,
+        "octets": 0,
+        "delivered": progress.delivered,
+        "attempt": 0,
+        "reason": "",
+        "actor": "",
+        "next_attempt_at": None,
+        "queued_at": min(item.time for item in said),
+        "started_at": None,
+        "ended_at": None,
+        "updated_at": max(*(item.time for item in said), progress.last_time or said[0].time),
+        "last_seq": max(said[-1].seq, progress.last_seq),
+    }
+    for item in said:
+        row.update(_change(row, item))
+    if row["state"] == DeliveryState.SUCCEEDED:
+        row["delivered"] = max(progress.delivered, row.pop("_claimed"))
+    row.pop("_claimed", None)
+    row.pop("_queued", None)
+    return row
+
+
+def _change(row: Row, item: Said) -> Row:  # noqa: PLR0911  # a table: one line an event
+    """Return the columns that one event changes."""
+    event = item.event
+    ended = {"next_attempt_at": None, "ended_at": item.time}
+    match event:
+        case DeliveryQueued() if "_queued" not in row:
+            return {
+                "_queued": True,
+                "queued_at": item.time,
+                "instances": event.instances,
+                "octets": event.octets,
+                "priority": event.priority.value,
+                "rules": list(event.rules),
+                "actor": row["actor"] or event.actor,
+            }
+        case DeliveryStarted():
+            return {
+                "state": DeliveryState.SENDING.value,
+                "attempt": max(row["attempt"], event.attempt),
+                "started_at": row["started_at"] or item.time,
+                "next_attempt_at": None,
+                "ended_at": None,
+            }
+        case DeliveryRetrying():
+            return {
+                "state": DeliveryState.RETRYING.value,
+                "attempt": max(row["attempt"], event.attempt),
+                "reason": event.reason,
+                "next_attempt_at": event.next_attempt_at,
+                "ended_at": None,
+            }
+        case DeliveryFailed():
+            attempt = max(row["attempt"], event.attempt)
+            return {"state": DeliveryState.FAILED.value, "attempt": attempt, "reason": event.reason, **ended}
+        case DeliverySucceeded():
+            attempt = max(row["attempt"], event.attempt)
+            claimed = {"_claimed": event.instances}
+            return {"state": DeliveryState.SUCCEEDED.value, "attempt": attempt, "reason": "", **claimed, **ended}
+        case DeliveryCancelled():
+            reason = event.reason or row["reason"]
+            return {"state": DeliveryState.CANCELLED.value, "actor": event.actor, "reason": reason, **ended}
+        case DeliveryDismissed():
+            reason = event.reason or row["reason"]
+            return {"state": DeliveryState.DISMISSED.value, "actor": event.actor, "reason": reason, **ended}
+        case DeliveryRestarted():
+            begun = {"next_attempt_at": None, "ended_at": None}
+            return {"state": DeliveryState.QUEUED.value, "actor": event.actor, "reason": "", **begun}
+        case _:
+            return {}
+
+
+def attempt_rows(said: Sequence[Said]) -> list[Row]:
+    """Return the rows of the attempts of one delivery, from all its events in the order of the stream."""
+    rows: dict[int, Row] = {}
+    for item in said:
+        event = item.event
+        match event:
+            case DeliveryStarted():
+                _attempt(rows, event.delivery_id, event.attempt).update(
+                    dispatcher=event.dispatcher, started_at=item.time
+                )
+            case DeliveryRetrying() | DeliveryFailed() if event.attempt > 0:
+                result = DeliveryState.RETRYING if isinstance(event, DeliveryRetrying) else DeliveryState.FAILED
+                _attempt(rows, event.delivery_id, event.attempt).update(
+                    ended_at=item.time, result=result.value, missing=event.missing, reason=event.reason
+                )
+            case DeliverySucceeded():
+                _attempt(rows, event.delivery_id, event.attempt).update(
+                    ended_at=item.time, result=DeliveryState.SUCCEEDED.value, missing=0, reason=""
+                )
+            case DeliveryCancelled() if rows:
+                last = rows[max(rows)]
+                if not last["result"]:
+                    last.update(ended_at=item.time, result=DeliveryState.CANCELLED.value, reason=event.reason)
+            case _:
+                pass
+    return list(rows.values())
+
+
+def _attempt(rows: dict[int, Row], delivery_id: str, attempt: int) -> Row:
+    empty: Row = {
+        "delivery_id": delivery_id,
+        "attempt": attempt,
+        "dispatcher": "",
+        "started_at": None,
+        "ended_at": None,
+        "result": "",
+        "missing": None,
+        "reason": "",
+    }
+    return rows.setdefault(attempt, empty)

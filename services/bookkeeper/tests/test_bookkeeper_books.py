@@ -1,0 +1,185 @@
+"""The books on a real PostgreSQL: the same tables in whatever order and however often the events come."""
+
+import json
+
+import pytest
+from alembic.autogenerate import compare_metadata
+from alembic.migration import MigrationContext
+from sqlalchemy import create_engine
+
+from hermes_bookkeeper.adapters.migrate import migrate
+from hermes_bookkeeper.core.facts import read
+from hermes_bookkeeper.errors import RefusedError
+from hermes_common import ledger
+from hermes_common.events import AlertRaised, DeliveryRestarted, DeliverySucceeded
+from hermes_common.runtime.consumer import Message
+
+pytestmark = pytest.mark.servers
+
+
+def facts(messages):
+    return [read(message.subject, message.headers, message.data, message.sequence) for message in messages]
+
+
+def test_the_migrations_make_the_tables_of_the_models(ledger_url):
+    engine = create_engine(ledger_url.get_secret_value())
+    options = {
+        "include_schemas": True,
+        "compare_type": True,
+        "compare_server_default": True,
+        "version_table_schema": ledger.SCHEMA,
+        "include_name": lambda name, kind, _: kind != "schema" or name == ledger.SCHEMA,
+    }
+    with engine.connect() as connection:
+        context = MigrationContext.configure(connection, opts=options)
+        differences = compare_metadata(context, ledger.metadata)
+    engine.dispose()
+    assert differences == []
+
+
+def test_migrating_again_changes_nothing_and_a_newer_schema_is_left_alone(ledger_url, query):
+    migrate(ledger_url)
+    query("UPDATE ledger.alembic_version SET version_num = 'r9999'")
+    migrate(ledger_url)
+    assert query("SELECT version_num FROM ledger.alembic_version") == [("r9999",)]
+
+
+async def test_any_order_and_any_repetition_makes_the_same_tables(books, query, stream, contents):
+    stream.life()
+    await books.record(facts(stream.messages))
+    expected = contents()
+    assert all(expected.values()), "the life touches every table"
+    for seed in range(12):
+        query("TRUNCATE " + ", ".join(f"ledger.{table.name}" for table in ledger.metadata.sorted_tables))
+        for batch in stream.shuffled(seed):
+            await books.record(facts(batch))
+        found = contents()
+        for name, rows in expected.items():
+            assert found[name] == rows, f"{name} differs with seed {seed}"
+
+
+async def test_the_life_of_a_series_reads_as_it_was(books, query, stream):
+    stream.life()
+    for message in stream.messages:
+        await books.record(facts([message]))
+    columns = "state, instances, octets, duplicates, conflicts, batches, patient_name, problems, rules_revision"
+    rows = query(f"SELECT series_uid, {columns} FROM ledger.series ORDER BY series_uid")  # noqa: S608  # our columns
+    assert rows == [
+        ("1.1", "delivered", 7, 7028 + 1002, 1, 1, 2, "Doe^1", ["rule x failed"], 7),
+        ("1.2", "routed", 6, 6021, 0, 0, 1, "Doe^1", [], 7),
+        ("1.3", "deleted", 1, 1001, 0, 0, 1, "Doe^1", [], 7),
+        ("1.4", "receiving", 1, 1001, 0, 0, 0, "", [], None),
+    ]
+    assert query("SELECT tags -> 'PatientName', modality FROM ledger.series WHERE series_uid = '1.1'") == [
+        (["Doe^1", "Doe^2", "Roe"][::2], "CT")
+    ]
+    deliveries = query("SELECT delivery_id, state, delivered, attempt, actor FROM ledger.deliveries ORDER BY 1")
+    assert deliveries == [
+        ("d-1.1-1-ai", "dismissed", 1, 3, "ann"),
+        ("d-1.1-1-pacs", "succeeded", 6, 1, ""),
+        ("d-1.1-2-pacs", "succeeded", 1, 1, ""),
+        ("d-1.2-1-pacs", "sending", 0, 1, ""),
+    ]
+    attempts = query(
+        "SELECT attempt, result, dispatcher FROM ledger.attempts WHERE delivery_id = 'd-1.1-1-ai' ORDER BY 1"
+    )
+    assert attempts == [(1, "retrying", "d1"), (2, "failed", "d2"), (3, "failed", "d2")]
+    outcomes = query(
+        "SELECT result, attempt FROM ledger.instance_deliveries WHERE delivery_id = 'd-1.1-1-ai' ORDER BY index"
+    )
+    assert outcomes == [("delivered", 1)] + [("failed", 2)] * 5
+    audit = query("SELECT actor, action, about FROM ledger.audit ORDER BY number")
+    assert audit == [
+        ("ann", "delivery.restarted", "d-1.1-1-ai"),
+        ("ann", "delivery.dismissed", "d-1.1-1-ai"),
+        ("ann", "series.routed", "1.2"),
+        ("ann", "config.changed", "rules"),
+        ("ann", "user.logged_in", "ann"),
+    ]
+    assert query("SELECT state, instances FROM ledger.associations") == [("closed", 14)]
+    assert query("SELECT state, reason FROM ledger.services") == [("crashed", "killed")]
+    assert query("SELECT cleared_at IS NULL, reason FROM ledger.alerts") == [(False, "up")]
+    assert query("SELECT count(*) FROM ledger.instances WHERE duplicate") == [(1,)]
+
+
+async def test_a_series_that_grows_while_it_is_delivered_is_counted_right(books, query, stream):
+    for round_ in range(20):
+        messages = [stream.stored("1.1", number) for number in range(round_ * 5, round_ * 5 + 8)]
+        await books.record(facts(messages))
+    counts = query("SELECT instances, duplicates, octets FROM ledger.series")
+    derived = query(
+        "SELECT count(DISTINCT sop_instance_uid), count(*) FILTER (WHERE duplicate),"
+        " sum(octets) FILTER (WHERE NOT duplicate) FROM ledger.instances"
+    )
+    assert counts == [tuple(map(int, derived[0]))]
+    assert counts[0][:2] == (103, 57)
+
+
+async def test_late_instances_make_a_delivered_series_receive_again(books, query, stream):
+    def state():
+        return query("SELECT state FROM ledger.series")[0][0]
+
+    seen = []
+    steps = [
+        lambda: stream.stored("1.1", 1),
+        lambda: stream.completed("1.1", 1, 1),
+        lambda: stream.decided("1.1", 1, "routed", ["pacs"]),
+        lambda: stream.delivery(DeliverySucceeded, "1.1", 1, "pacs", attempt=1, instances=1),
+        lambda: stream.stored("1.1", 1),
+        lambda: stream.stored("1.1", 2),
+        lambda: stream.completed("1.1", 2, 1),
+        lambda: stream.decided("1.1", 2, "unmatched"),
+        lambda: stream.decided("1.1", 2, "routed", ["pacs"], kind="manual", actor="ann"),
+        lambda: stream.delivery(DeliverySucceeded, "1.1", 2, "pacs", attempt=1, instances=1),
+        lambda: stream.delivery(DeliveryRestarted, "1.1", 1, "pacs", actor="ann", scope="all"),
+    ]
+    for step in steps:
+        await books.record(facts([step()]))
+        seen.append(state())
+    assert seen == [
+        *("receiving", "completed", "routed", "delivered", "delivered", "receiving"),
+        *("completed", "unmatched", "routed", "delivered", "routed"),
+    ]
+    assert query("SELECT ended_at FROM ledger.series") == [(None,)]
+
+
+async def test_an_event_of_an_unknown_type_is_kept_whole(books, query):
+    headers = {"ce-id": "x1", "ce-type": "hermes.v1.robot.danced", "ce-source": "s", "ce-time": "2026-01-01T00:00:00Z"}
+    bodies = [b'{"series_uid": "1.1", "steps": [1]}', b"\xff\x00 not JSON", b'{"n": NaN}']
+    messages = [Message("hermes.v1.robot.danced", {**headers, "ce-id": f"x{n}"}, b, n, 1) for n, b in enumerate(bodies)]
+    await books.record(facts(messages))
+    rows = query("SELECT series_uid, data FROM ledger.events ORDER BY seq")
+    assert rows[0] == ("1.1", {"series_uid": "1.1", "steps": [1]})
+    assert all(list(data) == ["base64"] for _, data in rows[1:])
+
+
+async def test_nul_and_lone_surrogates_become_replacement_characters(books, query, stream):
+    stored = stream.stored("1.1", 1, tags={"PatientName": ["Do\x00e"], "A\x00": []}, warnings=["\x00"])
+    unknown = json.dumps({"text": "a\ud800b\x00"}).encode()
+    headers = {**stored.headers, "ce-id": "x1", "ce-type": "hermes.v1.robot.danced"}
+    await books.record(facts([stored, Message("hermes.v1.robot.danced", headers, unknown, 9, 1)]))
+    assert query("SELECT patient_name FROM ledger.series") == [("Do\ufffde",)]
+    assert query("SELECT warnings FROM ledger.instances") == [(["\ufffd"],)]
+    assert query("SELECT data FROM ledger.events WHERE id = 'x1'") == [({"text": "a\ufffdb\ufffd"},)]
+
+
+async def test_values_that_the_database_refuses_are_told_from_a_database_that_is_away(books, stream):
+    with pytest.raises(RefusedError):
+        await books.record(facts([stream.stored("1.1", 1, octets=2**70)]))
+    with pytest.raises(RefusedError):
+        await books.record(facts([stream.stored("1.1", 1, association_id="x" * 1_000_000 + "y" * 10)]))
+    await books.record(facts([stream.stored("1.1", 2)]))
+
+
+async def test_a_failed_delivery_raises_one_alert_for_each_failure_and_clears_it(books, stream):
+    stream.life()
+    says = await books.record(facts(stream.messages))
+    said = [(type(say.event).__name__, say.event.kind, say.event.about) for say in says]
+    failed = ("delivery_failed", "ai/d-1.1-1-ai")
+    assert said == [
+        ("AlertRaised", "service_crashed", "receiver"),
+        ("AlertRaised", "message_parked", "router/4"),
+        *(("AlertRaised", *failed), ("AlertCleared", *failed)) * 2,
+    ]
+    assert await books.record(facts(stream.messages)) == says, "said again under the same ids"
+    assert len({say.event.alert_id for say in says if isinstance(say.event, AlertRaised)}) == 4
