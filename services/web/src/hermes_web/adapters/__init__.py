@@ -1,0 +1,1 @@
+"""One module per outside thing: PostgreSQL, the bus, password hashing, targets, the HTTP server."""

@@ -1,0 +1,132 @@
+"""Configuration documents in the bucket: read, saved by compare-and-set, and said once they are saved."""
+
+import asyncio
+import logging
+from typing import Any
+
+import nats.errors
+import nats.js.errors
+from pydantic import ValidationError
+
+from hermes_common import subjects
+from hermes_common.config import AnyDocument, Kind, Revision
+from hermes_common.events import ConfigChanged
+from hermes_common.ids import derived_id
+from hermes_common.runtime.bus import Bus
+from hermes_common.runtime.clock import now
+from hermes_common.runtime.configview import default
+from hermes_common.runtime.errors import BusUnavailableError, ConflictError
+from hermes_web.errors import PreconditionFailedError
+
+log = logging.getLogger(__name__)
+
+_PAUSE = 2.0
+
+
+class ConfigStore:
+    """The one writer of the bucket ``hermes_config``, apart from the same code in other web services."""
+
+    def __init__(self, bus: Bus) -> None:
+        self._bus = bus
+        self._unsaid: list[tuple[Revision, dict[str, Any]]] = []
+
+    async def current(self, kind: Kind) -> Revision:
+        """Return the last revision of a document, from the bucket itself; revision 0 if nobody saved one."""
+        found = await self._bus.load(subjects.CONFIG, kind.value, Revision)
+        return default(kind) if found is None else found[0]
+
+    async def save(self, kind: Kind, document: AnyDocument, expected: int, author: str, comment: str) -> Revision:
+        """Save a document on top of revision ``expected``; :class:`PreconditionFailedError` if it is not the last."""
+        found = await self._bus.load(subjects.CONFIG, kind.value, Revision)
+        before = default(kind) if found is None else found[0]
+        if before.revision != expected:
+            raise self._late(kind, before)
+        saved = Revision(
+            kind=kind,
+            revision=expected + 1,
+            author=author,
+            comment=comment,
+            time=now(),
+            document=document.model_dump(mode="json"),
+        )
+        try:
+            if found is None:
+                await self._bus.create(subjects.CONFIG, kind.value, saved)
+            else:
+                await self._bus.update(subjects.CONFIG, kind.value, saved, found[1])
+        except ConflictError as error:
+            raise self._late(kind, await self.current(kind)) from error
+        self._unsaid.append((saved, before.document if before.revision else {}))
+        await self._say_pending()
+        return saved
+
+    async def history(self, kind: Kind) -> list[Revision]:
+        """Return the revisions that the bucket still holds, newest first."""
+        kv = await self._bus.js.key_value(subjects.CONFIG)
+        try:
+            entries = await kv.history(kind.value)
+        except nats.js.errors.NoKeysError:
+            return []
+        except (nats.errors.Error, nats.js.errors.Error, TimeoutError) as error:
+            raise BusUnavailableError(f"the history of {kind.value} cannot be read: {error}") from error
+        found: dict[int, Revision] = {}
+        for entry in entries:
+            try:
+                revision = Revision.model_validate_json(entry.value or b"")
+            except ValidationError:
+                log.warning("configuration: an entry of %s cannot be read", kind.value)
+                continue
+            found[revision.revision] = revision
+        return [found[number] for number in sorted(found, reverse=True)]
+
+    async def run(self) -> None:
+        """Say the last revision of each kind again, then whatever could not be said; until cancelled.
+
+        A crash between saving and saying loses nothing: the id of the event is derived from the revision.
+        """
+        await self._bus.ready()
+        recovered = False
+        while True:
+            try:
+                if not recovered:
+                    await self._recover()
+                    recovered = True
+                await self._say_pending()
+            except BusUnavailableError as error:
+                log.warning("configuration: %s", error)
+            await asyncio.sleep(_PAUSE)
+
+    async def _recover(self) -> None:
+        for kind in Kind:
+            revisions = await self.history(kind)
+            if revisions:
+                before = revisions[1].document if len(revisions) > 1 else {}
+                self._unsaid.append((revisions[0], before))
+
+    async def _say_pending(self) -> None:
+        for item in list(self._unsaid):
+            revision, before = item
+            event = ConfigChanged(
+                kind=revision.kind,
+                revision=revision.revision,
+                author=revision.author,
+                comment=revision.comment,
+                before=before,
+                after=revision.document,
+            )
+            event_id = derived_id("config", revision.kind.value, str(revision.revision))
+            try:
+                await self._bus.publish(event, event_id, revision.time)
+            except BusUnavailableError as error:
+                log.warning(
+                    "configuration: revision %d of %s is saved, and said later: %s", event.revision, event.kind, error
+                )
+                return
+            if item in self._unsaid:
+                self._unsaid.remove(item)
+
+    @staticmethod
+    def _late(kind: Kind, present: Revision) -> PreconditionFailedError:
+        return PreconditionFailedError(
+            f"{kind.value} is at revision {present.revision}, saved by {present.author}: your change was not saved"
+        )

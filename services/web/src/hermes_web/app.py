@@ -1,0 +1,189 @@
+"""The composition root: the routes, and the one place where collaborators are made."""
+
+import asyncio
+import logging
+from pathlib import Path
+
+from litestar import Litestar, Router
+from litestar.datastructures import State
+from litestar.openapi.config import OpenAPIConfig
+from litestar.openapi.plugins import JsonRenderPlugin
+from litestar.openapi.spec import Components, SecurityScheme
+from litestar.static_files import create_static_files_router
+from litestar.types import ControllerRouterHandler
+
+from hermes_common.config import Kind
+from hermes_common.runtime.bus import Bus
+from hermes_common.runtime.health import Health
+from hermes_common.runtime.service import Context
+from hermes_web.adapters.accounts import seed
+from hermes_web.adapters.commands import Commands
+from hermes_web.adapters.configstore import ConfigStore
+from hermes_web.adapters.database import Database
+from hermes_web.adapters.fleet import Fleet
+from hermes_web.adapters.hashing import Hasher
+from hermes_web.adapters.outbox import Outbox
+from hermes_web.adapters.server import serve
+from hermes_web.core.passwords import fold_name, name_problem, password_problem
+from hermes_web.core.roles import PUBLIC
+from hermes_web.errors import UnavailableError
+from hermes_web.features.alerts.controllers import AlertsController, alerts_page
+from hermes_web.features.audit.controllers import AuditController, audit_page
+from hermes_web.features.configuration.api import document_controller
+from hermes_web.features.configuration.pages import HistoryPages
+from hermes_web.features.deliveries.api import DeliveriesController
+from hermes_web.features.deliveries.pages import DeliveryPages
+from hermes_web.features.operations.controllers import livez, metrics, openapi, readyz
+from hermes_web.features.policies.pages import PolicyPages
+from hermes_web.features.quarantine.controllers import QuarantineController, quarantine_page
+from hermes_web.features.rules.api import RuleToolsController
+from hermes_web.features.rules.pages import RulePages
+from hermes_web.features.series.api import SeriesController
+from hermes_web.features.series.pages import SeriesPages
+from hermes_web.features.signin.pages import sign_in_form, sign_in_page, sign_out_form
+from hermes_web.features.sources.pages import SourcePages
+from hermes_web.features.status.controllers import overview, status
+from hermes_web.features.targets.api import TargetsController
+from hermes_web.features.targets.pages import TargetPages
+from hermes_web.features.tokens.api import TokensController
+from hermes_web.features.users.api import UsersController
+from hermes_web.features.users.pages import UserPages
+from hermes_web.http.answers import problem
+from hermes_web.http.guard import authorise, check_declarations
+from hermes_web.http.headers import MAX_BODY, Shell
+from hermes_web.http.rendering import Renderer
+from hermes_web.settings import Settings
+from hermes_web.web import Web
+
+log = logging.getLogger(__name__)
+
+_MIN_TOKEN = 16
+
+
+class _NoRoutes(Router):
+    """Litestar adds pages for its OpenAPI document, some of which load from elsewhere: none of them is served."""
+
+    def register(self, value: ControllerRouterHandler) -> list[object]:  # type: ignore[override]  # noqa: ARG002
+        return []
+
+
+def make_web(settings: Settings, version: str, bus: Bus, health: Health) -> Web:
+    """Return the collaborators; nothing is opened yet."""
+    url = settings.database_url.get_secret_value()
+    database = Database(url, settings.database_pool, settings.database_statement_seconds)
+    return Web(
+        settings=settings,
+        version=version,
+        bus=bus,
+        health=health,
+        database=database,
+        hasher=Hasher(),
+        outbox=Outbox(database, bus),
+        config=ConfigStore(bus),
+        commands=Commands(bus),
+        fleet=Fleet(bus),
+        renderer=Renderer(version),
+    )
+
+
+def build(web: Web) -> Litestar:
+    """Return the application; raise :class:`UndeclaredRouteError` if a route does not declare its role."""
+    app = Litestar(
+        route_handlers=[*_pages(), _api(), livez, readyz, metrics, _static()],
+        guards=[authorise],
+        exception_handlers={Exception: problem},
+        state=State({"web": web}),
+        openapi_config=_openapi(web.version),
+        request_max_body_size=MAX_BODY,
+        logging_config=None,
+    )
+    check_declarations(app)
+    return app
+
+
+def _api() -> Router:
+    documents = [document_controller(kind) for kind in Kind]
+    areas = [TokensController, UsersController, RuleToolsController, TargetsController, SeriesController]
+    lists = [DeliveriesController, AuditController, QuarantineController, AlertsController]
+    return Router("/api/v1", route_handlers=[*documents, *areas, *lists, status, openapi], opt={"api": True})
+
+
+def _pages() -> list[ControllerRouterHandler]:
+    lists: list[ControllerRouterHandler] = [overview, alerts_page, audit_page, quarantine_page]
+    areas: list[ControllerRouterHandler] = [
+        SeriesPages,
+        DeliveryPages,
+        RulePages,
+        TargetPages,
+        SourcePages,
+        PolicyPages,
+    ]
+    return [*lists, *areas, HistoryPages, UserPages, sign_in_page, sign_in_form, sign_out_form]
+
+
+def _static() -> Router:
+    return create_static_files_router(
+        path="/static",
+        directories=[Path(__file__).parent / "static"],
+        opt={**PUBLIC, "anonymous": True},
+        include_in_schema=False,
+    )
+
+
+def _openapi(version: str) -> OpenAPIConfig:
+    bearer = SecurityScheme(type="http", scheme="bearer", description="An API token; see /users.")
+    return OpenAPIConfig(
+        title="Hermes",
+        version=version,
+        description="The HTTP API of the Hermes DICOM router. Errors are RFC 9457 problem documents.",
+        security=[{"token": []}],
+        components=Components(security_schemes={"token": bearer}),
+        use_handler_docstrings=True,
+        render_plugins=[JsonRenderPlugin()],
+        openapi_router=_NoRoutes(path="/api/v1/schema", route_handlers=[]),
+    )
+
+
+async def main(context: Context[Settings]) -> None:
+    """Put the service together and start its work."""
+    web = make_web(context.settings, context.version, context.bus, context.health)
+    context.cleanup.push_async_callback(asyncio.to_thread, web.database.close)
+    context.cleanup.push_async_callback(asyncio.to_thread, web.hasher.close)
+    context.health.require("database", lambda: None if web.database.is_ready else "the database is not connected yet")
+    seeded = asyncio.Event()
+    context.health.require("accounts", lambda: None if seeded.is_set() else "the accounts are not ready yet")
+    context.health.inform("bus", context.bus.problem)
+    app = Shell(build(web))
+    context.work("http", serve(app, context.settings, context.stopping))
+    context.background("accounts", _accounts(web, seeded))
+    context.background("outbox", web.outbox.run())
+    context.background("configuration", web.config.run())
+
+
+async def _accounts(web: Web, seeded: asyncio.Event) -> None:
+    await web.database.prepare()
+    while not seeded.is_set():
+        try:
+            await seed_administrator(web)
+            seeded.set()
+        except UnavailableError as error:
+            log.warning("the first administrator cannot be made yet: %s", error)
+            await asyncio.sleep(1)
+
+
+async def seed_administrator(web: Web) -> None:
+    """Make the first administrator while there is no user; an unusable name or password is logged."""
+    settings = web.settings
+    if settings.admin_password is None:
+        return
+    name, password = fold_name(settings.admin_user), settings.admin_password.get_secret_value()
+    token = None if settings.admin_token is None else settings.admin_token.get_secret_value()
+    wrong = name_problem(name) or password_problem(password, name)
+    if token is not None and len(token) < _MIN_TOKEN:
+        wrong = wrong or f"HERMES_ADMIN_TOKEN: at least {_MIN_TOKEN} characters are needed"
+    if wrong is not None:
+        log.error("the first administrator cannot be made: %s", wrong)
+        return
+    hashed = await web.hasher.hash(password)
+    if await web.database.run(seed, name, hashed, token):
+        log.info("the first administrator is %s", name)

@@ -1,0 +1,1 @@
+"""Decisions of the web service: pure functions over values."""

@@ -1,0 +1,133 @@
+"""Whether a configuration document may be saved: its own fields, and how it fits the other documents."""
+
+from collections.abc import Sequence
+from typing import Any, cast
+
+from pydantic import ValidationError
+
+from hermes_common.config import MODELS, AnyDocument, DicomTarget, FolderTarget, Kind, Rule, RuleSet, Targets
+from hermes_common.rules import Problem, RuleError, check
+from hermes_web.errors import FieldProblem, InvalidError
+
+RESERVED = frozenset({"new"})
+_VARIANTS = frozenset({"dicom", "folder"})
+
+
+def parse_document(kind: Kind, document: Any) -> AnyDocument:
+    """Return a document as its model; raise :class:`InvalidError` that names every field and why."""
+    try:
+        return MODELS[kind].model_validate(document)
+    except ValidationError as error:
+        raise InvalidError(problems=problems_of(error)) from error
+
+
+def problems_of(error: ValidationError, prefix: str = "") -> list[FieldProblem]:
+    """Return what pydantic found, with fields such as ``rules[3].expression``."""
+    found = error.errors(include_url=False, include_context=False, include_input=False)
+    return [FieldProblem(path_of(item["loc"], prefix), _plain(item["msg"])) for item in found[:100]]
+
+
+def path_of(location: Sequence[str | int], prefix: str = "") -> str:
+    """Return the path of a field such as ``rules[3].expression``; kinds of target are no part of it."""
+    path = prefix
+    for part in location:
+        if isinstance(part, int):
+            path += f"[{part}]"
+        elif part not in _VARIANTS:
+            path += f".{part}" if path else part
+    return path or "document"
+
+
+def _plain(message: str) -> str:
+    return message.removeprefix("Value error, ")
+
+
+def check_fit(kind: Kind, document: AnyDocument, rules: RuleSet, targets: Targets) -> None:
+    """Raise :class:`InvalidError` if the document does not fit the present rules and targets."""
+    problems: list[FieldProblem] = []
+    if kind is Kind.RULES:
+        problems = rule_problems(cast(RuleSet, document), targets)
+    elif kind is Kind.TARGETS:
+        problems = _removed_targets(cast(Targets, document), rules)
+    if problems:
+        raise InvalidError(problems=problems[:100])
+
+
+def rule_problems(rules: RuleSet, targets: Targets) -> list[FieldProblem]:
+    """Return what is wrong with expressions and targets, each with its rule's place."""
+    known = {target.slug for target in targets.targets}
+    problems: list[FieldProblem] = []
+    for index, rule in enumerate(rules.rules):
+        if rule.slug in RESERVED:
+            message = f"{rule.slug!r} is the address of a form; choose another short name"
+            problems.append(FieldProblem(f"rules[{index}].slug", message))
+        problems += expression_problems(rule, f"rules[{index}].expression")
+        for place, slug in enumerate(rule.targets):
+            if slug not in known:
+                message = f"rule {rule.slug}: there is no target {slug!r}; add it under Targets first"
+                problems.append(FieldProblem(f"rules[{index}].targets[{place}]", message))
+    return problems
+
+
+def expression_problems(rule: Rule, field: str) -> list[FieldProblem]:
+    """Return what is wrong with a rule's expression, at its line and column."""
+    if rule.fallback and not rule.expression.strip():
+        return []
+    try:
+        check(rule.expression, rule.scope.value)
+    except RuleError as error:
+        return [problem_at(problem, field) for problem in error.problems]
+    return []
+
+
+def problem_at(problem: Problem, field: str) -> FieldProblem:
+    """Return a problem of the rule language as one of a field."""
+    message = problem.message
+    if problem.expected:
+        message += f"; expected {', '.join(problem.expected[:8])}"
+    return FieldProblem(field, message, problem.span.line, problem.span.column, problem.suggestion)
+
+
+def _removed_targets(targets: Targets, rules: RuleSet) -> list[FieldProblem]:
+    kept = {target.slug for target in targets.targets}
+    problems = []
+    for slug in dict.fromkeys(slug for rule in rules.rules for slug in rule.targets):
+        if slug not in kept:
+            users = ", ".join(rule.slug for rule in rules.rules if slug in rule.targets)
+            message = f"target {slug} is used by the rules {users}: take it out of them before you remove it"
+            problems.append(FieldProblem("targets", message))
+    return problems
+
+
+def used_by(slug: str, rules: RuleSet) -> list[Rule]:
+    """Return the rules that send to a target."""
+    return [rule for rule in rules.rules if slug in rule.targets]
+
+
+def with_target(targets: Targets, target: DicomTarget | FolderTarget) -> Targets:
+    """Return the targets with one added, or put in the place of the one of the same slug."""
+    if targets.get(target.slug) is None:
+        return Targets(targets=(*targets.targets, target))
+    return Targets(targets=tuple(target if item.slug == target.slug else item for item in targets.targets))
+
+
+def with_rule(rules: RuleSet, rule: Rule) -> RuleSet:
+    """Return the rules with one added at the end, or put in the place of the one of the same slug."""
+    if rule.slug not in {item.slug for item in rules.rules}:
+        return RuleSet(rules=(*rules.rules, rule))
+    return RuleSet(rules=tuple(rule if item.slug == rule.slug else item for item in rules.rules))
+
+
+def without_rule(rules: RuleSet, slug: str) -> RuleSet:
+    """Return the rules without one."""
+    return RuleSet(rules=tuple(item for item in rules.rules if item.slug != slug))
+
+
+def moved_rule(rules: RuleSet, slug: str, up: bool) -> RuleSet:
+    """Return the rules with one moved by one place; at the end nothing changes."""
+    items = list(rules.rules)
+    place = next((index for index, item in enumerate(items) if item.slug == slug), None)
+    other = None if place is None else place + (-1 if up else 1)
+    if place is not None and other is not None and 0 <= other < len(items):
+        items[place], items[other] = items[other], items[place]
+    return RuleSet(rules=tuple(items))

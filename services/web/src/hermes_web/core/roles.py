@@ -1,0 +1,50 @@
+"""Who may do what: the roles, and who is asking."""
+
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any, Final, Literal
+
+
+class Role(StrEnum):
+    """What a route asks for; ``public`` is no role of an account."""
+
+    PUBLIC = "public"
+    VIEWER = "viewer"
+    ADMIN = "admin"
+
+
+AccountRole = Literal["viewer", "admin"]
+
+PUBLIC: Final[dict[str, Any]] = {"role": Role.PUBLIC}
+VIEWER: Final[dict[str, Any]] = {"role": Role.VIEWER}
+ADMIN: Final[dict[str, Any]] = {"role": Role.ADMIN}
+"""The ``opt`` of a route that declares its role."""
+
+
+@dataclass(frozen=True, slots=True)
+class Principal:
+    """Who makes a request. ``session`` is the stored hash of the session's id, ``csrf`` the token bound to it."""
+
+    name: str
+    role: Role
+    via: Literal["session", "token"]
+    session: str = ""
+    csrf: str = ""
+    account: str | None = None
+    """The account behind it, whose end is also the end of what it made; None for the token of the installation."""
+
+    @property
+    def is_admin(self) -> bool:
+        """Whether the administrator's actions are allowed."""
+        return self.role is Role.ADMIN
+
+
+def allows(required: Role, principal: Principal | None) -> bool:
+    """Return whether a route that asks for ``required`` is open to the principal."""
+    match required:
+        case Role.PUBLIC:
+            return True
+        case Role.VIEWER:
+            return principal is not None
+        case Role.ADMIN:
+            return principal is not None and principal.is_admin

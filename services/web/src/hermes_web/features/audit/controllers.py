@@ -1,0 +1,33 @@
+"""``/api/v1/audit`` and its page: what people did."""
+
+from litestar import Controller, get
+
+from hermes_web.core.cursor import limited
+from hermes_web.core.roles import VIEWER
+from hermes_web.features.audit.queries import AuditItem, list_audit
+from hermes_web.features.paging import Listing
+from hermes_web.features.series.api import Cursor, Limit
+from hermes_web.http.answers import Page, page
+from hermes_web.web import web_of
+from hermes_web.web_types import HttpRequest
+
+
+class AuditController(Controller):
+    """Audit: what people did."""
+
+    path = "/audit"
+    tags = ["audit"]
+
+    @get(opt=VIEWER)
+    async def listing(self, request: HttpRequest, cursor: Cursor = None, limit: Limit = None) -> Listing[AuditItem]:
+        """Return the rows, the newest first."""
+        return await web_of(request).database.run(list_audit, limited(limit), cursor)
+
+
+@get("/audit", opt=VIEWER, include_in_schema=False)
+async def audit_page(request: HttpRequest) -> Page:
+    """Show the rows, the newest first."""
+    after = request.query_params.get("cursor")
+    found = await web_of(request).database.run(list_audit, 100, after)
+    more = None if found.next is None else f"/audit?cursor={found.next}"
+    return page(request, "audit/list.html", found=found, more=more)

@@ -1,0 +1,32 @@
+"""What the history says: what people did."""
+
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Connection, select, tuple_
+
+from hermes_common.ledger import audit
+from hermes_web.core import cursor
+from hermes_web.features.paging import Listing, View, listing
+
+
+class AuditItem(View):
+    """One row."""
+
+    event_id: str
+    time: datetime
+    actor: str
+    action: str
+    about: str
+    address: str
+    detail: dict[str, Any]
+
+
+def list_audit(connection: Connection, limit: int, after: str | None) -> Listing[AuditItem]:
+    """Return the rows, the newest first."""
+    query = select(audit)
+    if after is not None:
+        query = query.where(tuple_(audit.c.time, audit.c.event_id) < tuple_(*cursor.decode(after)))
+    rows = connection.execute(query.order_by(audit.c.time.desc(), audit.c.event_id.desc()).limit(limit + 1))
+    items = [AuditItem.model_validate(row) for row in rows]
+    return listing(items, limit, lambda item: (item.time, item.event_id))

@@ -1,0 +1,1 @@
+"""What every configuration document has: ETag, revisions, restoring."""

@@ -1,0 +1,1 @@
+"""Deliveries: lists, outcomes of every instance and actions."""

@@ -1,0 +1,103 @@
+"""``/api/v1/deliveries``."""
+
+from typing import Annotated, Literal
+
+from litestar import Controller, get, post
+from litestar.params import FromPath, JSONBody, QueryParameter
+from pydantic import ConfigDict, Field
+
+from hermes_common.ids import Slug
+from hermes_common.records import DeliveryState
+from hermes_web.adapters.commands import Scope
+from hermes_web.core.cursor import limited
+from hermes_web.core.roles import ADMIN, VIEWER
+from hermes_web.features.deliveries import queries, service
+from hermes_web.features.deliveries.views import DeliveryDetail, DeliveryItem
+from hermes_web.features.paging import Listing
+from hermes_web.features.series.api import Accepted, Ask, Cursor, Limit
+from hermes_web.web import principal_of, web_of
+from hermes_web.web_types import HttpRequest
+
+States = Annotated[list[DeliveryState] | None, QueryParameter(name="state", description="May be given several times.")]
+Target = Annotated[str | None, QueryParameter(name="target", description="Slug of a target.")]
+After = Annotated[int, QueryParameter(name="after", description="'outcomes_next' of the answer before.")]
+
+
+class AskRestart(Ask):
+    """What is to be sent again."""
+
+    scope: Scope = "missing"
+
+
+class AskBulk(AskRestart):
+    """The same action on many deliveries: named by ids, or found by state and target."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    action: Literal["restart", "cancel", "dismiss"]
+    ids: Annotated[list[str], Field(max_length=service.BULK)] = []
+    state: DeliveryState | None = None
+    target: Slug | None = None
+
+
+class DeliveriesController(Controller):
+    """Deliveries: lists, outcomes of every instance, actions."""
+
+    path = "/deliveries"
+    tags = ["deliveries"]
+
+    @get(opt=VIEWER)
+    async def listing(
+        self,
+        request: HttpRequest,
+        states: States = None,
+        target: Target = None,
+        cursor: Cursor = None,
+        limit: Limit = None,
+    ) -> Listing[DeliveryItem]:
+        """Return deliveries, the one changed last first."""
+        wanted = [item.value for item in states or ()]
+        return await web_of(request).database.run(queries.list_deliveries, wanted, target, limited(limit), cursor)
+
+    @post("/bulk", opt=ADMIN, status_code=202)
+    async def bulk(self, request: HttpRequest, data: JSONBody[AskBulk]) -> service.BulkResult:
+        """Ask for the same action on up to 1,000 deliveries."""
+        states = [] if data.state is None else [data.state.value]
+        web, actor = web_of(request), principal_of(request).name
+        return await service.act_on_many(
+            web, data.action, actor, states, data.target, data.ids, data.reason, data.scope
+        )
+
+    @get("/{delivery_id:str}", opt=VIEWER)
+    async def one(self, request: HttpRequest, delivery_id: FromPath[str], after: After = -1) -> DeliveryDetail:
+        """Return a delivery with its attempts and the outcome of every instance."""
+        return await web_of(request).database.run(queries.get_delivery, delivery_id, after)
+
+    @post("/{delivery_id:str}/restart", opt=ADMIN, status_code=202)
+    async def restart(
+        self, request: HttpRequest, delivery_id: FromPath[str], data: JSONBody[AskRestart | None] = None
+    ) -> Accepted:
+        """Make a delivery that has ended again: what is missing, or all of it."""
+        ask = data or AskRestart()
+        actor = principal_of(request).name
+        return Accepted(
+            command_id=await service.act(web_of(request), delivery_id, "restart", actor, ask.reason, ask.scope)
+        )
+
+    @post("/{delivery_id:str}/cancel", opt=ADMIN, status_code=202)
+    async def cancel(
+        self, request: HttpRequest, delivery_id: FromPath[str], data: JSONBody[Ask | None] = None
+    ) -> Accepted:
+        """Stop a delivery that has not ended."""
+        reason = "" if data is None else data.reason
+        actor = principal_of(request).name
+        return Accepted(command_id=await service.act(web_of(request), delivery_id, "cancel", actor, reason))
+
+    @post("/{delivery_id:str}/dismiss", opt=ADMIN, status_code=202)
+    async def dismiss(
+        self, request: HttpRequest, delivery_id: FromPath[str], data: JSONBody[Ask | None] = None
+    ) -> Accepted:
+        """Say that a failed delivery needs nothing more; its retention begins."""
+        reason = "" if data is None else data.reason
+        actor = principal_of(request).name
+        return Accepted(command_id=await service.act(web_of(request), delivery_id, "dismiss", actor, reason))

@@ -1,0 +1,89 @@
+"""Pages of deliveries."""
+
+from typing import cast
+from urllib.parse import urlencode
+
+from litestar import Controller, get, post
+from litestar.params import FromPath
+from litestar.response import Redirect
+
+from hermes_web.adapters.commands import Scope
+from hermes_web.core.actions import DeliveryAction, possible
+from hermes_web.core.roles import ADMIN, VIEWER
+from hermes_web.errors import MalformedError, NotFoundError
+from hermes_web.features.deliveries import queries, service
+from hermes_web.http.answers import Page, go, page
+from hermes_web.http.forms import Form, read_form
+from hermes_web.web import principal_of, web_of
+from hermes_web.web_types import HttpRequest
+
+ACTIONS = ("restart", "cancel", "dismiss")
+
+
+def _action(text: str) -> DeliveryAction:
+    if text not in ACTIONS:
+        raise NotFoundError("there is no such action")
+    return cast(DeliveryAction, text)
+
+
+def _scope(form: Form) -> Scope:
+    return "all" if form.text("scope") == "all" else "missing"
+
+
+class DeliveryPages(Controller):
+    """Deliveries."""
+
+    path = "/deliveries"
+    include_in_schema = False
+
+    @get(opt=VIEWER)
+    async def listing(self, request: HttpRequest) -> Page:
+        """Show deliveries by state and target."""
+        params = request.query_params
+        state, target, after = params.get("state", ""), params.get("target", ""), params.get("cursor")
+        if state and state not in service.STATES:
+            raise MalformedError(f"{state[:40]!r} is not a state of a delivery")
+        web = web_of(request)
+        found = await web.database.run(queries.list_deliveries, [state] if state else [], target or None, 50, after)
+        query = {"state": state, "target": target, "cursor": found.next or ""}
+        return page(
+            request,
+            "deliveries/list.html",
+            found=found,
+            state=state,
+            target=target,
+            states=service.STATES,
+            more=None if found.next is None else f"/deliveries?{urlencode(query)}",
+            possible=possible,
+        )
+
+    @post("/bulk", opt=ADMIN)
+    async def bulk(self, request: HttpRequest) -> Redirect:
+        """Ask for the same action on the deliveries that were ticked, or on all that the filter finds."""
+        form = await read_form(request)
+        web, actor, action = web_of(request), principal_of(request).name, _action(form.text("action"))
+        state, target = form.text("state"), form.text("target")
+        everything = form.text("which") == "all"
+        ids = [] if everything else form.all("ids")[: service.BULK]
+        states = [state] if everything and state in service.STATES else []
+        result = await service.act_on_many(
+            web, action, actor, states, target or None, ids, form.text("reason"), _scope(form)
+        )
+        back = "/deliveries?" + urlencode({"state": state, "target": target})
+        return go(back, "asked" if result.asked else "unchanged")
+
+    @get("/{delivery_id:str}", opt=VIEWER)
+    async def one(self, request: HttpRequest, delivery_id: FromPath[str]) -> Page:
+        """Show a delivery with its attempts and the outcome of every instance."""
+        text = request.query_params.get("after", "-1")
+        after = int(text) if text.isdigit() and len(text) < 10 else -1
+        detail = await web_of(request).database.run(queries.get_delivery, delivery_id, after)
+        return page(request, "deliveries/one.html", delivery=detail, actions=possible(detail.state))
+
+    @post("/{delivery_id:str}/{action:str}", opt=ADMIN)
+    async def ask(self, request: HttpRequest, delivery_id: FromPath[str], action: FromPath[str]) -> Redirect:
+        """Restart, cancel or dismiss."""
+        form = await read_form(request)
+        actor = principal_of(request).name
+        await service.act(web_of(request), delivery_id, _action(action), actor, form.text("reason"), _scope(form))
+        return go(f"/deliveries/{delivery_id}", "asked")

@@ -1,0 +1,86 @@
+"""Actions on deliveries: what the API and the pages do alike."""
+
+import asyncio
+import re
+from collections.abc import Sequence
+
+from pydantic import BaseModel
+
+from hermes_common.records import DeliveryState
+from hermes_web.adapters.commands import Scope
+from hermes_web.core.actions import DeliveryAction, possible, refusal
+from hermes_web.errors import (
+    FieldProblem,
+    InvalidError,
+    NotFoundError,
+    StateConflictError,
+    UnavailableError,
+)
+from hermes_web.features.deliveries.queries import ids_of, state_of
+from hermes_web.web import Web
+
+BULK = 1000
+_ID = re.compile(r"[0-9a-f-]{36}")
+STATES = tuple(state.value for state in DeliveryState)
+
+
+class BulkResult(BaseModel):
+    """What a bulk action asked for. ``skipped`` deliveries were not in a state that it fits."""
+
+    asked: int
+    skipped: int
+    command_ids: list[str]
+
+
+async def act(
+    web: Web, delivery_id: str, action: DeliveryAction, actor: str, reason: str = "", scope: Scope = "missing"
+) -> str:
+    """Ask the dispatcher; return the id of the command. Raises what says why not."""
+    if not _ID.fullmatch(delivery_id):
+        raise NotFoundError(f"{delivery_id[:64]!r} is not the id of a delivery")
+    if len(reason) > 2000:
+        raise InvalidError(problems=[FieldProblem("reason", "at most 2000 characters")])
+    record = await web.commands.live_delivery(delivery_id)
+    state = record.state.value if record is not None else await _recorded_state(web, delivery_id)
+    if state is None:
+        raise NotFoundError(f"no delivery {delivery_id} is known")
+    if (why := refusal(action, state)) is not None:
+        raise StateConflictError(why)
+    return await web.commands.delivery(delivery_id, action, actor, reason, scope)
+
+
+async def act_on_many(
+    web: Web,
+    action: DeliveryAction,
+    actor: str,
+    states: Sequence[str],
+    target: str | None,
+    ids: Sequence[str],
+    reason: str = "",
+    scope: Scope = "missing",
+) -> BulkResult:
+    """Ask for the same action on up to 1,000 deliveries, named or found by a filter."""
+    if not ids and not states:
+        raise InvalidError(problems=[FieldProblem("state", "name deliveries by ids, or a state to filter by")])
+    found = [(item, None) for item in ids] if ids else await web.database.run(ids_of, list(states), target, BULK)
+    wanted = [item for item, state in found if state is None or action in possible(state)]
+    asked: list[str] = []
+    skipped = len(found) - len(wanted)
+    for start in range(0, len(wanted), 50):
+        calls = [act(web, item, action, actor, reason, scope) for item in wanted[start : start + 50]]
+        for result in await asyncio.gather(*calls, return_exceptions=True):
+            match result:
+                case str():
+                    asked.append(result)
+                case NotFoundError() | StateConflictError():
+                    skipped += 1
+                case _:
+                    raise result
+    return BulkResult(asked=len(asked), skipped=skipped, command_ids=asked)
+
+
+async def _recorded_state(web: Web, delivery_id: str) -> str | None:
+    try:
+        return await web.database.run(state_of, delivery_id)
+    except UnavailableError:
+        return None

@@ -1,0 +1,64 @@
+"""The page of policies: completion and retention."""
+
+from typing import Any
+
+from litestar import Controller, get, post
+from litestar.response import Redirect
+
+from hermes_common.config import Kind
+from hermes_web.core.roles import ADMIN, VIEWER
+from hermes_web.errors import InvalidError, PreconditionFailedError, WebError
+from hermes_web.http.answers import Page, go, page
+from hermes_web.http.forms import read_form
+from hermes_web.web import principal_of, web_of
+from hermes_web.web_types import HttpRequest
+
+FIELDS = {
+    "completion.quiet_period": ("Quiet period", "A series is complete when no image has come for this long."),
+    "retention.delivered": ("Delivered series", "Kept this long after the last delivery has ended."),
+    "retention.unmatched": ("Unmatched series", "Kept this long for a person to route them."),
+    "retention.discarded": ("Discarded series", "Kept this long in case it was a mistake."),
+}
+
+
+class PolicyPages(Controller):
+    """Policies."""
+
+    path = "/policies"
+    include_in_schema = False
+
+    @get(opt=VIEWER)
+    async def show(self, request: HttpRequest) -> Page:
+        """Show the policies."""
+        return await self._page(request)
+
+    @post(opt=ADMIN)
+    async def save(self, request: HttpRequest) -> Page | Redirect:
+        """Change the policies."""
+        web, form = web_of(request), await read_form(request)
+        document: dict[str, Any] = {}
+        for field in FIELDS:
+            part, _, name = field.partition(".")
+            document.setdefault(part, {})[name] = form.text(field)
+        try:
+            author = principal_of(request).name
+            await web.save(Kind.POLICIES, document, form.number("revision"), author, form.text("why"))
+        except (InvalidError, PreconditionFailedError) as error:
+            return await self._page(request, error, document)
+        return go("/policies", "saved")
+
+    @staticmethod
+    async def _page(request: HttpRequest, error: WebError | None = None, typed: dict[str, Any] | None = None) -> Page:
+        revision = await web_of(request).config.current(Kind.POLICIES)
+        document = revision.document if typed is None else typed
+        values = {field: document[field.partition(".")[0]][field.partition(".")[2]] for field in FIELDS}
+        problems = {item.field: item.message for item in (error.problems if error else ())}
+        return page(
+            request,
+            "policies/edit.html",
+            revision=revision,
+            fields=FIELDS,
+            values=values,
+            problems=problems,
+            error=error,
+        )

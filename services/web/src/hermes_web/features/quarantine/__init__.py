@@ -1,0 +1,1 @@
+"""What could not be taken as an instance."""

@@ -1,0 +1,1 @@
+"""The rule set: editing, checking, testing, history."""

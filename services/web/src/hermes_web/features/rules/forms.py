@@ -1,0 +1,105 @@
+"""The rule form: to and from a rule."""
+
+import re
+import unicodedata
+from typing import Any
+
+from pydantic import ValidationError
+
+from hermes_common.config import Action, Priority, Rule, RuleSet, RuleState, Scope, Then
+from hermes_web.core.configuration import problems_of
+from hermes_web.errors import FieldProblem, InvalidError, WebError
+from hermes_web.http.forms import Form
+
+CHOICES = {
+    "state": [item.value for item in RuleState],
+    "scope": [item.value for item in Scope],
+    "priority": [item.value for item in Priority],
+    "action": [item.value for item in Action],
+    "then": [item.value for item in Then],
+}
+HELP = {
+    "state": "draft: not evaluated. dry run: evaluated and shown, nothing is sent. active: acts. paused: rests.",
+    "scope": "What it is evaluated on.",
+    "priority": "How soon deliveries are made.",
+    "action": "discard sends nowhere; images stay for the retention of discarded series.",
+    "then": "stop: the rules after this one are left out when it matches.",
+}
+
+
+def values_of(rule: Rule | None) -> dict[str, Any]:
+    """Return the form's values for a rule, or for a new one."""
+    if rule is None:
+        new = {"slug": "", "name": "", "state": "active", "scope": "series", "expression": "", "targets": []}
+        rest = {
+            "priority": "normal",
+            "fallback": False,
+            "action": "route",
+            "then": "continue",
+            "contact": "",
+            "comment": "",
+        }
+        return {**new, **rest}
+    return {**rule.model_dump(mode="json"), "targets": list(rule.targets)}
+
+
+def slug_of(name: str) -> str:
+    """Return the short name that a name suggests."""
+    plain = unicodedata.normalize("NFKD", name).encode("ascii", "ignore").decode().lower()
+    return re.sub(r"[^a-z0-9]+", "-", plain).strip("-")[:63].rstrip("-")
+
+
+def typed_values(form: Form) -> dict[str, Any]:
+    """Return the values as they were typed."""
+    names = ("slug", "name", "state", "scope", "priority", "action", "then", "contact")
+    return {
+        **{name: form.text(name) for name in names},
+        "slug": form.text("slug") or slug_of(form.text("name")),
+        "expression": form.lines("expression"),
+        "comment": form.lines("comment"),
+        "targets": form.all("targets"),
+        "fallback": form.checked("fallback"),
+    }
+
+
+def parse_rule(values: dict[str, Any]) -> Rule:
+    """Return the rule; raise :class:`InvalidError` that names the fields."""
+    try:
+        return Rule.model_validate(values)
+    except ValidationError as error:
+        problems = [_placed(item) for item in problems_of(error)]
+        raise InvalidError(problems=problems) from error
+
+
+def _placed(problem: FieldProblem) -> FieldProblem:
+    """Put what pydantic says of the rule as a whole beside the field that it is about."""
+    if problem.field != "document":
+        return problem
+    field = "expression" if "expression" in problem.message else "targets"
+    return FieldProblem(field, problem.message)
+
+
+def own_problems(error: WebError, rules: RuleSet, slug: str) -> dict[str, list[FieldProblem]]:
+    """Return the problems by field of the form; those of other rules under ``form``."""
+    place = next((index for index, rule in enumerate(rules.rules) if rule.slug == slug), -1)
+    found: dict[str, list[FieldProblem]] = {}
+    for problem in error.problems:
+        field = problem.field.removeprefix(f"rules[{place}].").partition("[")[0]
+        known = field if field in {*CHOICES, "slug", "name", "expression", "targets", "contact", "comment"} else "form"
+        found.setdefault(known, []).append(problem)
+    if not found:
+        found["form"] = [FieldProblem("form", f"{error.detail}. {error.advice}")]
+    return found
+
+
+def marked(expression: str, problems: list[FieldProblem]) -> list[tuple[str, str, str]]:
+    """Return for each problem with a place: the line, a caret under the column, and what is wrong."""
+    lines = expression.splitlines() or [""]
+    found = []
+    for problem in problems:
+        if problem.line is None or problem.column is None or problem.line > len(lines):
+            continue
+        wish = f" Did you mean {problem.suggestion}?" if problem.suggestion else ""
+        place = f"Line {problem.line}, column {problem.column}: "
+        found.append((lines[problem.line - 1], " " * (problem.column - 1) + "^", f"{place}{problem.message}.{wish}"))
+    return found

@@ -1,0 +1,104 @@
+"""What the history says about series."""
+
+from typing import Any
+
+from sqlalchemy import ColumnElement, Connection, and_, or_, select, tuple_
+
+from hermes_common.events import Decision
+from hermes_common.ledger import attempts, batches, decisions, deliveries, instances, series
+from hermes_web.core import cursor
+from hermes_web.core.search import Search, like
+from hermes_web.errors import NotFoundError
+from hermes_web.features.deliveries.views import AttemptView, DeliveryItem
+from hermes_web.features.paging import Listing, listing
+from hermes_web.features.series.views import BatchView, InstanceItem, SeriesDetail, SeriesItem
+
+_SHOWN = [column for column in series.c if column.name not in {"tags", "problems", "last_seq"}]
+_FREE = ("series_description", "study_description", "patient_name", "patient_id", "accession_number", "calling_aet")
+
+
+def list_series(connection: Connection, search: Search, limit: int, after: str | None) -> Listing[SeriesItem]:
+    """Return the series that fit a search, the one last received first."""
+    query = select(*_SHOWN).where(*_conditions(search))
+    if after is not None:
+        query = query.where(tuple_(series.c.last_received_at, series.c.series_uid) < tuple_(*cursor.decode(after)))
+    rows = connection.execute(
+        query.order_by(series.c.last_received_at.desc(), series.c.series_uid.desc()).limit(limit + 1)
+    )
+    items = [SeriesItem.model_validate(row) for row in rows]
+    return listing(items, limit, lambda item: (item.last_received_at, item.series_uid))
+
+
+def get_series(connection: Connection, uid: str) -> SeriesDetail:
+    """Return everything about a series but its instances; raise :class:`NotFoundError`."""
+    row = connection.execute(select(series).where(series.c.series_uid == uid)).one_or_none()
+    if row is None:
+        raise NotFoundError(f"no series {uid[:64]} is in the history")
+    found_batches = connection.execute(select(batches).where(batches.c.series_uid == uid).order_by(batches.c.batch))
+    found_decisions = connection.execute(
+        select(decisions.c.decision)
+        .where(decisions.c.series_uid == uid)
+        .order_by(decisions.c.decided_at, decisions.c.seq)
+    )
+    found_deliveries = connection.execute(
+        select(deliveries).where(deliveries.c.series_uid == uid).order_by(deliveries.c.queued_at, deliveries.c.target)
+    )
+    found_attempts = connection.execute(
+        select(attempts)
+        .join(deliveries, deliveries.c.delivery_id == attempts.c.delivery_id)
+        .where(deliveries.c.series_uid == uid)
+        .order_by(attempts.c.started_at, attempts.c.attempt)
+        .limit(500)
+    )
+    return SeriesDetail.model_validate(
+        {
+            **row._mapping,
+            "batch_list": [BatchView.model_validate(item) for item in found_batches],
+            "decisions": [Decision.model_validate(item.decision) for item in found_decisions],
+            "deliveries": [DeliveryItem.model_validate(item) for item in found_deliveries],
+            "attempts": [AttemptView.model_validate(item) for item in found_attempts],
+        }
+    )
+
+
+def list_instances(connection: Connection, uid: str, limit: int, after: str | None) -> Listing[InstanceItem]:
+    """Return the receptions of a series' instances, in their order."""
+    query = select(instances).where(instances.c.series_uid == uid)
+    if after is not None:
+        query = query.where(tuple_(instances.c.received_at, instances.c.reception_id) > tuple_(*cursor.decode(after)))
+    rows = connection.execute(query.order_by(instances.c.received_at, instances.c.reception_id).limit(limit + 1))
+    items = [InstanceItem.model_validate(row) for row in rows]
+    return listing(items, limit, lambda item: (item.received_at, item.reception_id))
+
+
+def series_exists(connection: Connection, uid: str) -> bool:
+    """Return whether the history knows a series."""
+    return connection.execute(select(series.c.series_uid).where(series.c.series_uid == uid)).first() is not None
+
+
+def _conditions(search: Search) -> list[ColumnElement[bool]]:
+    found = [_qualified(name, values) for name, values in search.qualifiers.items()]
+    for word in search.words:
+        columns: list[Any] = [series.c[name] for name in _FREE]
+        matches = [column.ilike(like(word)) for column in columns]
+        found.append(or_(*matches, series.c.series_uid == word, series.c.study_uid == word))
+    return found
+
+
+def _qualified(name: str, values: tuple[str, ...]) -> ColumnElement[bool]:
+    columns = series.c
+    match name:
+        case "modality":
+            return columns.modality.in_([value.upper() for value in values])
+        case "status":
+            return columns.state.in_(values)
+        case "source":
+            return or_(columns.calling_aet.in_(values), columns.address.in_(values))
+        case "accession":
+            return columns.accession_number.in_(values)
+        case "patient":
+            either = [or_(columns.patient_id == value, columns.patient_name.ilike(like(value))) for value in values]
+            return and_(*either)
+        case _:
+            either = [or_(columns.study_uid == value, columns.study_description.ilike(like(value))) for value in values]
+            return and_(*either)

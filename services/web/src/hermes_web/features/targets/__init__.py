@@ -1,0 +1,1 @@
+"""Targets: editing and testing."""

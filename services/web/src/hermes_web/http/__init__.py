@@ -1,0 +1,1 @@
+"""What every request passes through: authorisation, forgery checks, headers, errors, pages."""

@@ -1,0 +1,125 @@
+"""Pages and redirects as answers; errors as problem documents or pages that say what to do."""
+
+import logging
+from collections.abc import Mapping
+from typing import Any
+from urllib.parse import quote
+
+from litestar import Response
+from litestar.enums import MediaType
+from litestar.exceptions import HTTPException, ValidationException
+from litestar.response import Redirect
+
+from hermes_common.ids import InvalidIdentifierError
+from hermes_common.runtime.errors import TransientError
+from hermes_web.core.configuration import path_of
+from hermes_web.errors import (
+    FieldProblem,
+    InvalidError,
+    MalformedError,
+    NotFoundError,
+    SignInNeededError,
+    TooLargeError,
+    UnavailableError,
+    WebError,
+)
+from hermes_web.web import web_of
+from hermes_web.web_types import HttpRequest
+
+log = logging.getLogger(__name__)
+
+Page = Response[str]
+
+
+def page(request: HttpRequest, template: str, code: int = 200, **values: Any) -> Page:
+    """Return a page. A form that is shown again with what is wrong in it is a page like any other: 200."""
+    content = web_of(request).renderer.page(
+        template,
+        values,
+        principal=request.scope["state"].get("principal"),
+        nonce=str(request.scope["state"].get("nonce", "")),
+        path=request.scope["path"],
+        done=request.query_params.get("done"),
+    )
+    return Response(content, status_code=code, media_type=MediaType.HTML)
+
+
+def go(path: str, done: str | None = None) -> Redirect:
+    """Return a redirect after a form; ``done`` is one of the words in ``rendering.DONE``."""
+    mark = "" if done is None else f"{'&' if '?' in path else '?'}done={done}"
+    return Redirect(path + mark, status_code=303)
+
+
+def problem(request: HttpRequest, error: Exception) -> Response[Any]:
+    """Answer any error: the one map from errors to HTTP."""
+    known = translate(error)
+    if type(known) is WebError:
+        log.error("an unexpected error at %s", request.scope["path"], exc_info=error)
+    if _is_api(request):
+        headers = {"WWW-Authenticate": "Bearer"} if known.status == 401 else {}
+        if known.status == 503:
+            headers["Retry-After"] = "5"
+        return Response(
+            known.document(), status_code=known.status, media_type="application/problem+json", headers=headers
+        )
+    if isinstance(known, SignInNeededError):
+        return Redirect(f"/sign-in?next={quote(_next(request), safe='/')}", status_code=303)
+    status = 200 if isinstance(known, UnavailableError) and request.method == "GET" else known.status
+    return page(request, "error.html", status, error=known)
+
+
+def translate(error: Exception) -> WebError:
+    """Return any error as one of ours."""
+    if isinstance(error, WebError):
+        return error
+    if isinstance(error, HTTPException):
+        return _translate_litestar(error)
+    if isinstance(error, TransientError):
+        return UnavailableError(str(error))
+    if isinstance(error, InvalidIdentifierError):
+        return NotFoundError(str(error))
+    return WebError("This is a mistake of the program; it is in the log")
+
+
+def _translate_litestar(error: HTTPException) -> WebError:
+    match error:
+        case ValidationException():
+            return _validation(error)
+        case HTTPException(status_code=404):
+            return NotFoundError("there is nothing at this address")
+        case HTTPException(status_code=413):
+            return TooLargeError("the request is larger than 4 MB")
+        case _:
+            return _foreign(error)
+
+
+def _validation(error: ValidationException) -> WebError:
+    problems = []
+    extra = error.extra if isinstance(error.extra, list) else []
+    for item in extra:
+        if isinstance(item, Mapping):
+            key = str(item.get("key") or "")
+            field = path_of([int(part) if part.isdigit() else part for part in key.split(".")]) if key else "body"
+            problems.append(FieldProblem(field, str(item.get("message", "")).removeprefix("Value error, ")))
+    in_query = any(isinstance(item, Mapping) and item.get("source") in {"query", "path", "header"} for item in extra)
+    if in_query:
+        return MalformedError("; ".join(f"{item.field}: {item.message}" for item in problems), problems=problems)
+    return InvalidError(problems=problems) if problems else MalformedError(str(error.detail))
+
+
+def _foreign(error: HTTPException) -> WebError:
+    known = MalformedError(str(error.detail))
+    known.status = error.status_code  # type: ignore[misc]  # the instance says what Litestar found
+    known.title = str(error.detail)  # type: ignore[misc]
+    return known
+
+
+def _is_api(request: HttpRequest) -> bool:
+    """Return whether a program asked: of a route by its declaration, of no route by the address."""
+    handler = request.scope.get("route_handler")
+    declared = handler is not None and handler.opt.get("api")
+    return bool(declared) or request.scope["path"].startswith("/api/")
+
+
+def _next(request: HttpRequest) -> str:
+    return request.scope["path"] if request.method == "GET" else "/"

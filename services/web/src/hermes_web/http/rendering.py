@@ -1,0 +1,93 @@
+"""Pages: Jinja templates, always escaped, with the words and numbers that every page needs."""
+
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+from jinja2 import ChoiceLoader, Environment, FileSystemLoader, PrefixLoader, StrictUndefined
+
+from hermes_common.durations import format_duration
+from hermes_web.core import words
+from hermes_web.core.roles import Principal
+
+AREAS = (
+    *("signin", "status", "series", "deliveries", "rules", "targets", "sources", "policies"),
+    *("quarantine", "alerts", "audit", "users", "tokens", "configuration"),
+)
+
+NAVIGATION = (
+    ("/", "Overview"),
+    ("/series", "Series"),
+    ("/series?q=status:unmatched", "Unmatched"),
+    ("/deliveries", "Deliveries"),
+    ("/deliveries?state=failed", "Failed"),
+    ("/rules", "Rules"),
+    ("/targets", "Targets"),
+    ("/sources", "Sources"),
+    ("/policies", "Policies"),
+    ("/quarantine", "Quarantine"),
+    ("/alerts", "Alerts"),
+    ("/audit", "Audit"),
+    ("/users", "Users and tokens"),
+)
+
+DONE = {
+    "saved": "Saved. Services apply it within a second.",
+    "unchanged": "Nothing was changed.",
+    "removed": "Removed.",
+    "restored": "Restored as a new revision.",
+    "asked": "Asked for. The page shows it as soon as it is done.",
+    "created": "Created.",
+    "disabled": "Disabled; sessions and tokens of the account ended.",
+    "enabled": "Enabled.",
+    "password": "The password is changed; all other sessions ended.",
+    "role": "The role is changed; the account has to sign in again.",
+    "sessions": "All sessions of the account ended.",
+    "revoked": "Revoked.",
+    "out": "You are signed out.",
+}
+"""What was done, by the word in the address after it: no text of a request is shown back."""
+
+
+class Renderer:
+    """Makes pages out of templates."""
+
+    def __init__(self, version: str) -> None:
+        root = Path(str(resources.files("hermes_web")))
+        features = {area: FileSystemLoader(root / "features" / area / "templates") for area in AREAS}
+        self.environment = Environment(
+            loader=ChoiceLoader([FileSystemLoader(root / "templates"), PrefixLoader(features)]),
+            autoescape=True,
+            undefined=StrictUndefined,
+            trim_blocks=True,
+            lstrip_blocks=True,
+        )
+        self.environment.filters.update(
+            size=words.size,
+            utc=words.utc,
+            span=words.span,
+            tone=words.tone,
+            label=words.label,
+            count=words.count,
+            dimse=words.dimse,
+            duration=format_duration,
+        )
+        self.environment.globals.update(version=version, navigation=NAVIGATION)
+
+    def page(
+        self,
+        template: str,
+        values: Mapping[str, Any],
+        *,
+        principal: Principal | None,
+        nonce: str,
+        path: str,
+        done: str | None = None,
+    ) -> str:
+        """Return a page as text."""
+        now = datetime.now(UTC)
+        found = self.environment.get_template(template)
+        common = {"principal": principal, "nonce": nonce, "path": path, "now": now, "said": DONE.get(done or "")}
+        return found.render({**common, "ago": lambda time: words.ago(time, now), **values})

@@ -1,0 +1,140 @@
+"""Series and deliveries: lists, pages of them, and commands that arrive on the bus."""
+
+import json
+
+import httpx
+
+from hermes_common import subjects
+from hermes_common.runtime.bus import Bus
+
+SERIES = "1.2.826.0.1.3680043.2.1125.1"
+FAILED_DELIVERY = "0e7a7c5e-5f1b-5d0e-9a65-000000000002"
+QUEUED_DELIVERY = "0e7a7c5e-5f1b-5d0e-9a65-000000000003"
+PACS = {"kind": "dicom", "slug": "pacs", "name": "PACS", "host": "127.0.0.1", "port": 1, "called_aet": "PACS"}
+
+
+async def commands(bus: Bus, subject: str) -> list[dict[str, object]]:
+    found = []
+    consumer = await bus.js.pull_subscribe(subject, "reader", stream=subjects.WORK)
+    for message in await consumer.fetch(20, timeout=1):
+        found.append(json.loads(message.data))
+        await message.ack()
+    return found
+
+
+async def test_actions_on_series_arrive_as_commands(api: httpx.AsyncClient, admin, bus: Bus, make_ledger) -> None:
+    make_ledger()
+    await api.put("/api/v1/targets", json={"targets": [PACS]}, headers={"if-match": '"0"'})
+    asked = await api.post(
+        f"/api/v1/series/{SERIES}/route", json={"targets": ["pacs"], "reason": "for the tumour board"}
+    )
+    assert asked.status_code == 202
+    assert (await api.post(f"/api/v1/series/{SERIES}/reevaluate")).status_code == 202
+    assert (await admin.post(f"/series/{SERIES}/discard", {"reason": "a phantom"})).status_code == 303
+    found = await commands(bus, subjects.SERIES_COMMANDS)
+    assert [(each["action"], each["actor"], each["reason"]) for each in found] == [
+        ("route", "token automation", "for the tumour board"),
+        ("reevaluate", "token automation", ""),
+        ("discard", "admin", "a phantom"),
+    ]
+    assert found[0]["targets"] == ["pacs"]
+    assert found[0]["command_id"] == asked.json()["command_id"]
+
+
+async def test_what_cannot_be_done_is_refused_with_the_reason(api: httpx.AsyncClient, make_ledger) -> None:
+    make_ledger()
+    unknown = await api.post(f"/api/v1/series/{SERIES}/route", json={"targets": ["nowhere"]})
+    assert (unknown.status_code, unknown.json()["errors"][0]["field"]) == (422, "targets[0]")
+    assert (await api.post("/api/v1/series/1.2.3/discard")).status_code == 404
+    assert (await api.post("/api/v1/series/..%2f..%2fetc/discard")).status_code == 404
+    assert (await api.post("/api/v1/series/no-uid/discard")).status_code == 404
+    running = await api.post(f"/api/v1/deliveries/{QUEUED_DELIVERY}/dismiss")
+    assert running.status_code == 409
+    assert "only a failed delivery" in running.json()["detail"]
+
+
+async def test_actions_on_deliveries_arrive_as_commands(api: httpx.AsyncClient, admin, bus: Bus, make_ledger) -> None:
+    make_ledger()
+    restart = await api.post(
+        f"/api/v1/deliveries/{FAILED_DELIVERY}/restart", json={"scope": "all", "reason": "new disk"}
+    )
+    assert restart.status_code == 202
+    assert (await admin.post(f"/deliveries/{QUEUED_DELIVERY}/cancel")).status_code == 303
+    bulk = await api.post("/api/v1/deliveries/bulk", json={"action": "restart", "state": "failed", "target": "pacs"})
+    assert (bulk.status_code, bulk.json()["asked"], bulk.json()["skipped"]) == (202, 1, 0)
+    ticked = {"action": "restart", "which": "ticked", "ids": FAILED_DELIVERY}
+    assert (await admin.post("/deliveries/bulk", ticked)).status_code == 303
+    found = await commands(bus, subjects.DELIVERY_COMMANDS)
+    assert [(each["delivery_id"], each["action"], each["scope"]) for each in found] == [
+        (FAILED_DELIVERY, "restart", "all"),
+        (QUEUED_DELIVERY, "cancel", "missing"),
+        (FAILED_DELIVERY, "restart", "missing"),
+        (FAILED_DELIVERY, "restart", "missing"),
+    ]
+
+
+async def test_lists_are_read_page_by_page_without_gaps_or_repeats(api: httpx.AsyncClient, make_ledger) -> None:
+    make_ledger()
+    for path, key in (
+        ("series", "series_uid"),
+        ("deliveries", "delivery_id"),
+        (f"series/{SERIES}/instances", "reception_id"),
+    ):
+        seen, cursor = [], None
+        while True:
+            answer = await api.get(f"/api/v1/{path}", params={"limit": 1, **({"cursor": cursor} if cursor else {})})
+            seen += [item[key] for item in answer.json()["items"]]
+            cursor = answer.json()["next"]
+            if cursor is None:
+                break
+        assert len(seen) == len(set(seen)) == 3
+    for wrong in ("x", "WzEsMl0", "bnVsbA"):
+        assert (await api.get("/api/v1/series", params={"cursor": wrong})).status_code == 400
+    assert (await api.get("/api/v1/series", params={"limit": 100000})).status_code == 400
+    assert (await api.get("/api/v1/series", params={"limit": "many"})).status_code == 400
+
+
+async def test_series_are_found_by_qualifiers_and_words(api: httpx.AsyncClient, make_ledger) -> None:
+    make_ledger()
+
+    async def count(q: str) -> int:
+        return len((await api.get("/api/v1/series", params={"q": q})).json()["items"])
+
+    found = [
+        ("", 3),
+        ("status:failed", 1),
+        ("status:failed,unmatched", 2),
+        ("modality:mr source:MR01", 3),
+        ("brain", 3),
+    ]
+    found += [('patient:"DOE^JANE"', 3), ("patient:4711", 3), ("accession:A-2001 t1_mprage", 3), ("modality:CT", 0)]
+    found += [("%", 0), ("_", 3), ("'; drop table ledger.series --", 0), (SERIES, 1), ("study:contrast", 3)]
+    for q, expected in found:
+        assert await count(q) == expected, q
+    wrong = await api.get("/api/v1/series", params={"q": "colour:red"})
+    assert (wrong.status_code, wrong.json()["errors"][0]["field"]) == (422, "q")
+
+
+async def test_everything_about_a_series_is_in_one_answer(api: httpx.AsyncClient, make_ledger) -> None:
+    make_ledger()
+    detail = (await api.get(f"/api/v1/series/{SERIES}")).json()
+    assert detail["decisions"][0]["rules"][0]["clauses"][0]["seen"] == ["MR"]
+    assert detail["deliveries"][0]["state"] == "succeeded"
+    times = [entry["at"] for entry in (await api.get(f"/api/v1/series/{SERIES}/timeline")).json()["items"]]
+    assert times == sorted(times)
+    assert len(times) == 4
+    delivery = (await api.get(f"/api/v1/deliveries/{FAILED_DELIVERY}")).json()
+    assert (delivery["unsent"], delivery["outcomes"][0]["status"]) == (2, 0xA700)
+
+
+async def test_the_status_says_in_one_sentence_what_is_wrong(api: httpx.AsyncClient, make_ledger) -> None:
+    make_ledger()
+    status = (await api.get("/api/v1/status")).json()
+    assert not status["fine"]
+    assert "1 failed delivery waits" in status["headline"]
+    assert {queue["target"]: queue["counts"] for queue in status["queues"]} == {
+        "archive": {"queued": 1},
+        "pacs": {"failed": 1},
+    }
+    for path in ("audit", "quarantine", "alerts"):
+        assert len((await api.get(f"/api/v1/{path}")).json()["items"]) == 1

@@ -1,0 +1,111 @@
+"""State-changing requests from elsewhere, and the headers that every answer has."""
+
+import re
+
+import httpx
+import pytest
+
+PAGES = (
+    *("/", "/series", "/series?q=status:unmatched", "/deliveries", "/rules", "/rules/new", "/rules/_test", "/targets"),
+    *("/targets/_new/dicom", "/targets/_new/folder", "/sources", "/policies", "/quarantine", "/alerts", "/audit"),
+    *("/users", "/users/vera", "/password", "/history/rules", "/history/targets", "/nowhere"),
+    *("/series/1.2.826.0.1.3680043.2.1125.1", "/series/1.2.826.0.1.3680043.2.1125.2"),
+    *("/deliveries/0e7a7c5e-5f1b-5d0e-9a65-000000000001", "/deliveries/0e7a7c5e-5f1b-5d0e-9a65-000000000002"),
+)
+HOSTILE = "<script>alert(1)</script>'\"><img src=x onerror=alert(2)>{{7*7}}${7*7}"
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {"origin": "https://evil.test"},
+        {"origin": "null"},
+        {"origin": "https://hermes.test.evil.test"},
+        {"sec_fetch_site": "cross-site"},
+        {"sec_fetch_site": "same-site"},
+    ],
+)
+async def test_a_form_from_another_site_is_refused_even_with_the_token(admin, headers: dict[str, str]) -> None:
+    answer = await admin.post("/users/vera/disable", None, **headers)
+    assert answer.status_code == 403
+    assert "vera" in (await admin.get("/users/vera")).text
+
+
+async def test_a_form_without_the_sessions_own_token_is_refused(admin, viewer) -> None:
+    for token in ("", "0" * 64, viewer.csrf):
+        admin_token, admin.csrf = admin.csrf, token
+        assert (await admin.post("/users/vera/disable")).status_code == 403
+        admin.csrf = admin_token
+    assert (await admin.post("/users/vera/disable")).status_code == 303
+
+
+async def test_signing_in_from_another_site_is_refused(browser) -> None:
+    client = browser()
+    answer = await client.post("/sign-in", {"name": "admin", "password": "x"}, origin="https://evil.test")
+    assert answer.status_code == 403
+
+
+async def test_a_multipart_form_does_not_get_around_the_token(admin) -> None:
+    answer = await admin.http.post("/users/vera/disable", files={"_csrf": (None, admin.csrf)})
+    assert answer.status_code == 400
+
+
+async def test_every_answer_has_the_security_headers_and_no_page_an_inline_script_or_style(admin, make_ledger) -> None:
+    make_ledger()
+    for path in (*PAGES, "/static/hermes.css", "/livez", "/api/v1/rules"):
+        answer = await admin.get(path)
+        policy = answer.headers["content-security-policy"]
+        for part in ("default-src 'none'", "frame-ancestors 'none'", "base-uri 'none'", "form-action 'self'"):
+            assert part in policy
+        assert "unsafe" not in policy
+        assert answer.headers["x-content-type-options"] == "nosniff"
+        assert answer.headers["referrer-policy"] == "same-origin"
+        assert "max-age=" in answer.headers["strict-transport-security"]
+        if answer.headers["content-type"].startswith("text/html"):
+            assert answer.headers["cache-control"] == "no-store"
+            nonce = re.search(r"'nonce-([^']+)'", policy)
+            scripts = re.findall(r"<script[^>]*>", answer.text)
+            assert scripts == [f'<script src="/static/hermes.js" nonce="{nonce[1]}" defer>']  # type: ignore[index]
+            assert not re.search(r"<[^>]+\s(on\w+|style)=", answer.text), path
+            assert "<style" not in answer.text
+            assert not re.search(r"(src|href|action)=\"(https?:)?//", answer.text), path
+
+
+async def test_hostile_text_from_dicom_is_escaped_on_every_page(admin, make_ledger) -> None:
+    make_ledger(HOSTILE)
+    seen = 0
+    for path in (*PAGES, f"/series?q={HOSTILE}", f"/deliveries?target={HOSTILE}", f"/rules/_test?series={HOSTILE}"):
+        answer = await admin.get(path)
+        assert answer.status_code in (200, 404), path
+        assert "<script>alert" not in answer.text
+        assert "<img" not in answer.text.replace('<img src="/static/icon.svg" alt="" width="24" height="24">', "")
+        assert "'\"><" not in answer.text
+        assert "49" not in re.findall(r"\{\{7\*7\}\}|>49<", answer.text)
+        seen += answer.text.count("&lt;script&gt;alert(1)")
+    assert seen > 60
+
+
+async def test_without_the_history_pages_say_so_and_the_api_says_what_to_do(admin, api: httpx.AsyncClient) -> None:
+    for path in ("/", "/series", "/deliveries", "/audit", "/quarantine", "/alerts"):
+        answer = await admin.get(path)
+        assert answer.status_code == 200
+        assert "no history" in answer.text
+    answer = await api.get("/api/v1/series")
+    assert (answer.status_code, answer.json()["type"]) == (503, "urn:hermes:problem:ledger-missing")
+    assert "bookkeeper" in answer.json()["action"]
+    status = (await api.get("/api/v1/status")).json()
+    assert (status["fine"], status["queues"]) == (False, None)
+
+
+async def test_a_request_that_is_too_large_is_refused(api: httpx.AsyncClient, browser) -> None:
+    answer = await api.post(
+        "/api/v1/rules/check", content=b"x" * (5 * 1024 * 1024), headers={"content-type": "application/json"}
+    )
+    assert answer.status_code == 413
+    assert (await browser().post("/sign-in", {"name": "a", "password": "x" * 20_000})).status_code == 413
+
+
+async def test_viewers_see_the_actions_disabled_with_the_reason(viewer, make_ledger) -> None:
+    make_ledger()
+    for path in ("/series/1.2.826.0.1.3680043.2.1125.2", "/deliveries", "/rules", "/targets", "/sources", "/policies"):
+        assert "Only an administrator may change this" in (await viewer.get(path)).text

@@ -1,0 +1,76 @@
+"""The service as a process: it waits for the database, says that it is ready, and stops when it is told to."""
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import httpx
+
+PASSWORD = "mossy lantern 47 orbit"
+TOKEN = "token-for-automation-0123456789abcdef"
+
+
+@contextmanager
+def running(nats_url: str, database_url: str) -> Iterator[tuple[str, subprocess.Popen[bytes]]]:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    environment = {
+        **os.environ,
+        "HERMES_NATS_URL": nats_url,
+        "HERMES_DATABASE_URL": database_url,
+        "HERMES_HTTP_PORT": str(port),
+        "HERMES_ADMIN_PASSWORD": PASSWORD,
+        "HERMES_ADMIN_TOKEN": TOKEN,
+    }
+    process = subprocess.Popen([sys.executable, "-m", "hermes_web"], env=environment, stderr=subprocess.PIPE)
+    try:
+        yield f"http://127.0.0.1:{port}", process
+    finally:
+        process.kill()
+        process.communicate()
+
+
+def wait(url: str, status: int) -> httpx.Response:
+    until = time.monotonic() + 20
+    while True:
+        try:
+            answer = httpx.get(url, timeout=2)
+        except httpx.HTTPError:
+            answer = None
+        if answer is not None and answer.status_code == status:
+            return answer
+        assert time.monotonic() < until, f"{url}: {answer and answer.text}"
+        time.sleep(0.1)
+
+
+def test_it_starts_makes_the_administrator_and_stops_when_told(nats_url: str, database_url: str) -> None:
+    headers = {"authorization": f"Bearer {TOKEN}"}
+    with running(nats_url, database_url) as (url, process):
+        wait(f"{url}/readyz", 200)
+        until = time.monotonic() + 10
+        while (answer := httpx.get(f"{url}/api/v1/users", headers=headers)).status_code != 200:
+            assert time.monotonic() < until
+            time.sleep(0.1)
+        assert [user["name"] for user in answer.json()["items"]] == ["admin"]
+        assert "python_info" in httpx.get(f"{url}/metrics").text
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(20) == 0
+    with running(nats_url, database_url) as (url, process):
+        wait(f"{url}/readyz", 200)
+        assert httpx.get(f"{url}/api/v1/users", headers=headers).status_code == 200
+
+
+def test_without_a_database_it_lives_is_not_ready_and_says_why(nats_url: str) -> None:
+    with running(nats_url, "postgresql+psycopg2://nobody@127.0.0.1:1/none") as (url, _):
+        assert wait(f"{url}/livez", 200).json() == {"alive": True}
+        answer = wait(f"{url}/readyz", 503)
+        assert answer.json()["checks"]["database"] == "the database is not connected yet"
+        problem = httpx.get(f"{url}/api/v1/status", headers={"authorization": f"Bearer {TOKEN}"})
+        assert (problem.status_code, problem.json()["type"]) == (503, "urn:hermes:problem:database-unavailable")
+        assert httpx.get(f"{url}/sign-in").status_code == 200
