@@ -1,0 +1,1 @@
+"""The hermes command line: what the web page shows, for scripts."""

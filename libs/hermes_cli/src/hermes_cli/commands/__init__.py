@@ -1,0 +1,20 @@
+"""The commands, one module each. Importing them is cheap: heavy libraries are imported when a command runs."""
+
+import typer
+
+from hermes_cli.commands import deliveries, doctor, events, rules, send, series, status, targets
+
+
+def register(app: typer.Typer) -> None:
+    """Add every command of the command line's own."""
+    app.command("status")(status.status)
+    app.command("send")(send.send)
+    app.command("doctor")(doctor.doctor)
+    for name, group in (
+        ("series", series.app),
+        ("deliveries", deliveries.app),
+        ("targets", targets.app),
+        ("rules", rules.app),
+        ("events", events.app),
+    ):
+        app.add_typer(group, name=name)

@@ -1,0 +1,214 @@
+"""The commands against a stub of the API: what they ask, what they say, how they end."""
+
+import json
+
+import pytest
+
+SERIES = "1.2.3"
+ROW = {
+    "series_uid": SERIES,
+    "state": "delivered",
+    "modality": "MR",
+    "instances": 3,
+    "octets": 1234567,
+    "calling_aet": "MR01",
+    "series_description": "t1\x1b[31m",
+    "last_received_at": "2026-01-31T12:00:00Z",
+}
+RULES = {
+    "rules": [
+        {"slug": "a", "name": "A", "expression": 'Modality == "CT"', "targets": ["pacs"]},
+        {"slug": "b", "name": "B", "expression": 'Modality == "MR"', "targets": ["pacs"]},
+    ]
+}
+
+
+@pytest.mark.parametrize("fine", [True, False])
+def test_status_ends_with_1_when_something_is_wrong(hermes, router, fine):
+    problems = [] if fine else [{"text": "1 failed deliveries", "link": "/deliveries"}]
+    queue = {"target": "pacs", "counts": {"failed": 1}, "oldest": None}
+    service = {"service": "router", "instance": "router@here", "state": "started", "answers": True, "version": "1"}
+    router.on(
+        "GET",
+        "/status",
+        {"fine": fine, "headline": "what is up", "problems": problems, "services": [service], "queues": [queue]},
+    )
+    done = hermes("status")
+    assert done.returncode == (0 if fine else 1)
+    assert "what is up" in done.stdout
+    assert "pacs" in done.stdout
+    assert json.loads(hermes("status", "--json").stdout)["fine"] is fine
+
+
+def test_a_router_that_does_not_answer_is_said_in_a_line(hermes):
+    done = hermes("status", HERMES_URL="http://127.0.0.1:1")
+    assert done.returncode == 1
+    assert "hermes doctor" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_without_an_address_the_command_says_how_to_give_one(hermes):
+    done = hermes("status", HERMES_URL=None)
+    assert done.returncode == 1
+    assert "hermes up" in done.stderr
+    assert "--url" in done.stderr
+
+
+def test_an_address_that_is_none_is_a_mistake_of_usage(hermes):
+    assert hermes("status", "--url", "localhost:8080").returncode == 2
+    assert hermes("status", "--nonsense").returncode == 2
+
+
+def test_the_home_names_address_and_token(hermes, router, home):
+    router.on("GET", "/status", {"fine": True})
+    assert hermes("status", HERMES_URL=None, HERMES_TOKEN=None).returncode == 0
+
+
+def test_the_token_of_the_home_goes_to_no_other_address(hermes, router, home):
+    (home / "run.json").write_text((home / "run.json").read_text().replace(router.url, "http://127.0.0.1:1"))
+    done = hermes("status", "--url", router.url, HERMES_URL=None, HERMES_TOKEN=None)
+    assert done.returncode == 1
+    assert "HERMES_TOKEN" in done.stderr
+    assert "Authorization" not in router.requests[-1][3]
+
+
+def test_series_are_listed_and_their_text_cannot_steer_the_terminal(hermes, router):
+    router.on("GET", "/series", {"items": [ROW], "next": None})
+    done = hermes("series", "ls", "-q", "modality:MR", "-n", "5")
+    assert done.returncode == 0
+    assert SERIES in done.stdout
+    assert "\x1b" not in done.stdout
+    assert router.requests[-1][2] == {"q": ["modality:MR"], "limit": ["5"]}
+
+
+def test_pages_are_followed_up_to_the_limit(hermes, router):
+    def pages(query, _):
+        number = int(query.get("cursor", ["0"])[0])
+        return 200, {"items": [{"series_uid": f"{number}.{n}"} for n in range(200)], "next": str(number + 1)}, {}
+
+    router.answers["GET", "/api/v1/series"] = pages
+    found = json.loads(hermes("series", "ls", "-n", "450", "--json").stdout)
+    assert len(found["items"]) == 450
+    assert found["more"] is True
+
+
+def test_a_series_is_shown_with_its_decision_and_deliveries(hermes, router):
+    decision = {
+        "outcome": "routed",
+        "revision": 3,
+        "rules": [{"slug": "brain", "status": "fired"}],
+        "problems": ["odd"],
+    }
+    delivery = {"target": "pacs", "state": "failed", "delivered": 1, "instances": 3, "attempt": 2, "reason": "refused"}
+    router.on("GET", f"/series/{SERIES}", {**ROW, "decisions": [decision], "deliveries": [delivery]})
+    done = hermes("series", "show", SERIES)
+    assert done.returncode == 0
+    for word in ("brain fired", "revision 3", "problem: odd", "pacs", "1/3", "refused", "1.2 MB"):
+        assert word in done.stdout
+    unknown = hermes("series", "show", "9.9/../x")
+    assert unknown.returncode == 1
+    assert router.requests[-1][1] == "/api/v1/series/9.9%2F..%2Fx"
+
+
+def test_a_series_is_routed_by_hand(hermes, router):
+    router.on("POST", f"/series/{SERIES}/route", {"command_id": "x"}, 202)
+    assert hermes("series", "route", SERIES, "--to", "pacs", "--to", "lab", "--reason", "asked for").returncode == 0
+    assert router.requests[-1][4] == {"targets": ["pacs", "lab"], "reason": "asked for"}
+    assert hermes("series", "route", SERIES).returncode == 2
+
+
+def test_one_delivery_that_is_refused_does_not_keep_the_others(hermes, router):
+    router.problem("POST", "/deliveries/one/restart", 409, detail="it is sending")
+    router.on("POST", "/deliveries/two/restart", {"command_id": "x"}, 202)
+    done = hermes("deliveries", "retry", "one", "two", "--scope", "all")
+    assert done.returncode == 1
+    assert "it is sending" in done.stderr
+    assert "two: restart asked for" in done.stdout
+    assert router.requests[-1][4] == {"scope": "all", "reason": ""}
+
+
+def test_deliveries_are_listed_shown_and_dismissed(hermes, router):
+    row = {"delivery_id": "d1", "target": "pacs", "state": "failed", "delivered": 0, "instances": 2, "attempt": 5}
+    router.on("GET", "/deliveries", {"items": [row], "next": None})
+    router.on("GET", "/deliveries/d1", {**row, "attempts": [{"attempt": 1, "result": "retrying", "reason": "slow"}]})
+    router.on("POST", "/deliveries/d1/dismiss", {"command_id": "x"}, 202)
+    router.on("POST", "/deliveries/d1/cancel", {"command_id": "x"}, 202)
+    assert "d1" in hermes("deliveries", "ls", "--state", "failed", "--target", "pacs").stdout
+    assert router.requests[-1][2] == {"state": ["failed"], "target": ["pacs"], "limit": ["50"]}
+    assert "slow" in hermes("deliveries", "show", "d1").stdout
+    assert hermes("deliveries", "dismiss", "d1").returncode == 0
+    assert hermes("deliveries", "cancel", "d1", "--json").returncode == 0
+    assert hermes("deliveries", "ls", "--state", "lost").returncode == 2
+
+
+def test_targets_are_listed_and_tested(hermes, router):
+    target = {"slug": "pacs", "name": "PACS", "kind": "dicom", "host": "h", "port": 104, "called_aet": "P"}
+    router.on("GET", "/targets", {"targets": [target]}, ETag='"4"')
+    step = {"name": "connect", "ok": False, "milliseconds": 3.0, "detail": "connection refused"}
+    router.on("POST", "/targets/pacs/test", {"target": "pacs", "ok": False, "steps": [step]})
+    assert "P@h:104" in hermes("targets", "ls").stdout
+    assert json.loads(hermes("targets", "ls", "--json").stdout)["revision"] == 4
+    done = hermes("targets", "test", "pacs")
+    assert done.returncode == 1
+    assert "connection refused" in done.stdout
+
+
+def test_rules_go_out_and_come_back_with_the_tag_they_were_read_with(hermes, router, tmp_path):
+    router.on("GET", "/rules", RULES, ETag='"7"')
+    router.on("PUT", "/rules", RULES, ETag='"8"')
+    file = tmp_path / "rules.json"
+    assert "revision 7" in hermes("rules", "export", file).stderr
+    assert "nothing changes" in hermes("rules", "apply", file).stdout
+    changed = json.loads(file.read_text())
+    changed["rules"].append({"slug": "c", "name": "C", "expression": 'Modality == "US"', "targets": ["pacs"]})
+    changed["rules"][0]["name"] = "Another"
+    file.write_text(json.dumps(changed))
+    assert "changed  a: name" in hermes("rules", "plan", file).stdout
+    done = hermes("rules", "apply", file, "--comment", "why", "--revision", "7")
+    assert done.returncode == 0
+    assert "revision 8" in done.stdout
+    method, _, query, headers, body = router.requests[-1]
+    assert (method, headers["If-Match"], query["comment"], body) == ("PUT", '"7"', ["why"], changed)
+
+
+def test_rules_are_not_applied_over_somebody_elses(hermes, router):
+    router.on("GET", "/rules", {"rules": []}, ETag='"9"')
+    router.problem("PUT", "/rules", 412)
+    text = json.dumps(RULES)
+    assert "revision 9, not 7" in hermes("rules", "apply", "-", "--revision", "7", stdin=text).stderr
+    assert router.requests[-1][0] == "GET"
+    done = hermes("rules", "apply", "-", stdin=text)
+    assert done.returncode == 1
+    assert "somebody else saved" in done.stderr
+
+
+def test_a_rule_that_is_not_valid_is_named(hermes, router):
+    router.on("GET", "/rules", {"rules": []}, ETag='"0"')
+    done = hermes("rules", "apply", "-", stdin='{"rules": [{"slug": "a", "name": "A", "expression": "x"}]}')
+    assert done.returncode == 1
+    assert "rule a" in done.stderr
+    assert hermes("rules", "apply", "-", stdin="[]").returncode == 1
+    assert hermes("rules", "apply", "-", stdin="{").returncode == 1
+    assert hermes("rules", "apply", "nothing.json").returncode == 2
+
+
+def test_rules_are_checked_by_the_router(hermes, router):
+    problem = {
+        "field": "rules[1].expression",
+        "message": "unknown field",
+        "line": 1,
+        "column": 3,
+        "suggestion": "Modality",
+    }
+    router.on("POST", "/rules/check", {"valid": False, "problems": [problem]})
+    done = hermes("rules", "check", "-", stdin=json.dumps(RULES))
+    assert done.returncode == 1
+    assert "rules[1].expression, line 1, column 3: unknown field; did you mean Modality?" in done.stdout
+    assert router.requests[-1][4] == {"rules": RULES}
+
+
+def test_an_answer_that_is_no_json_is_said_in_a_line(hermes, router):
+    router.on("GET", "/status", b"<html>")
+    done = hermes("status")
+    assert done.returncode == 1
+    assert "is that the address" in done.stderr
