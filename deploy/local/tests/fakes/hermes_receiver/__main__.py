@@ -1,0 +1,5 @@
+"""A fake."""
+
+from fake_service import main
+
+main("receiver")
