@@ -1,0 +1,37 @@
+"""Documents tell the truth about what is there."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+
+def test_every_decision_is_in_the_index_and_has_its_parts(repository: Path) -> None:
+    folder = repository / "docs" / "adr"
+    files = sorted(path.name for path in folder.glob("0*.md"))
+    index = re.findall(r"\]\((0[^)]+)\)", (folder / "README.md").read_text("utf-8"))
+    assert index == files
+    for number, name in enumerate(files, 1):
+        text = (folder / name).read_text("utf-8")
+        assert text.startswith(f"# {number:04}: ")
+        for part in ("**At stake.**", "**Decided.**", "**Follows.**"):
+            assert part in text, f"{name}: {part}"
+
+
+@pytest.mark.parametrize(
+    "name", ["README.md", "ARCHITECTURE.md", "CONTRIBUTING.md", "CHANGELOG.md", "docs/adr/README.md"]
+)
+def test_links_and_paths_in_the_documents_exist(repository: Path, name: str) -> None:
+    path = repository / name
+    text = path.read_text("utf-8")
+    for link in re.findall(r"\]\(([^)#]+)[^)]*\)", text):
+        if "://" not in link:
+            assert (path.parent / link).exists(), link
+    for named in re.findall(r"`((?:services|libs|deploy|tests|docs|bench)/[^`\s*<{]+)`", text):
+        assert (repository / named).exists(), named
+
+
+def test_nothing_in_the_project_names_an_address_of_a_package_registry(repository: Path) -> None:
+    lock = (repository / "requirements.lock").read_text("utf-8")
+    assert "://" not in lock
+    assert "--hash=sha256:" in lock

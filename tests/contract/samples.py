@@ -1,0 +1,185 @@
+"""One sample of every event. The golden files were made of them once, and are kept for ever: see test_events.py."""
+
+from datetime import UTC, datetime, timedelta
+
+from hermes_common import events
+from hermes_common.config import Action, Kind, Priority, RuleState
+from hermes_common.events import Envelope, Event
+
+AT = datetime(2026, 3, 4, 5, 6, 7, 890000, tzinfo=UTC)
+SERIES = {"series_uid": "1.2.826.0.1.3680043.10.1", "study_uid": "1.2.826.0.1.3680043.10"}
+SENDER = events.Sender(calling_aet="CT01", called_aet="HERMES", address="10.0.0.7")
+ASSOCIATION = {"association_id": "0195d3a0-0000-7000-8000-000000000001", "sender": SENDER}
+DELIVERY = {**SERIES, "delivery_id": "5b1f0f3e-0000-5000-8000-000000000001", "batch_id": "b-1", "target": "pacs"}
+RECEPTION = "0195d3a0000070008000000000000001"
+USER = {"user": "anna", "actor": "admin", "address": "10.0.0.9", "detail": "role viewer"}
+SERVICE = {"service": "router", "instance": "router@host.17", "version": "0.1.0"}
+
+DECISION = events.Decision(
+    batch_id="b-1",
+    kind="rules",
+    outcome="routed",
+    revision=4,
+    rules=[
+        events.RuleOutcome(
+            slug="ct-to-pacs",
+            name="CT to the PACS",
+            state=RuleState.ACTIVE,
+            action=Action.ROUTE,
+            status="fired",
+            verdict="match",
+            targets=["pacs"],
+            expression='Modality == "CT"',
+            clauses=[events.Clause(text='Modality == "CT"', start=0, end=16, outcome="true", seen=["CT"])],
+        )
+    ],
+    deliveries=[
+        events.PlannedDelivery(
+            delivery_id=DELIVERY["delivery_id"], target="pacs", priority=Priority.NORMAL, rules=["ct-to-pacs"]
+        )
+    ],
+    problems=[],
+    decided_at=AT,
+    key="manifests/1.2.826.0.1.3680043.10.1/b-1.decision.json",
+)
+
+CLOSED = {"instances": 3, "refused": 1, "octets": 1500, "duration": timedelta(seconds=2.5)}
+UNFINISHED = {"attempt": 2, "missing": 1, "reason": "connection refused"}
+
+SAMPLES: list[Event] = [
+    events.AssociationOpened(**ASSOCIATION, contexts=2),
+    events.AssociationClosed(**ASSOCIATION, **CLOSED),
+    events.AssociationAborted(**ASSOCIATION, **CLOSED, reason="the connection was lost"),
+    events.AssociationRejected(**ASSOCIATION, reason="no source allows calling AE title 'CT01' from 10.0.0.7"),
+    events.InstanceStored(
+        reception_id=RECEPTION,
+        association_id=ASSOCIATION["association_id"],
+        **SERIES,
+        sop_instance_uid="1.2.826.0.1.3680043.10.1.1",
+        sop_class_uid="1.2.840.10008.5.1.4.1.1.2",
+        transfer_syntax_uid="1.2.840.10008.1.2.1",
+        key=f"1.2.826.0.1.3680043.10.1/1.2.826.0.1.3680043.10.1.1-{'0' * 16}-{RECEPTION}.dcm",
+        digest="0" * 64,
+        octets=526000,
+        received_at=AT,
+        sender=SENDER,
+        tags={"Modality": ["CT"], "PatientName": ["Müller^Jürgen"], "ContrastBolusAgent": []},
+        warnings=["SpecificCharacterSet is unknown"],
+    ),
+    events.InstanceQuarantined(
+        reception_id=RECEPTION,
+        association_id=ASSOCIATION["association_id"],
+        key=f"quarantine/{RECEPTION}.bin",
+        reason="SeriesInstanceUID is missing",
+        status=0xC001,
+        octets=1000,
+        received_at=AT,
+        sender=SENDER,
+        sop_class_uid="1.2.840.10008.5.1.4.1.1.2",
+        sop_instance_uid="not a uid",
+    ),
+    events.InstanceRefused(
+        association_id=ASSOCIATION["association_id"],
+        sop_instance_uid="1.2.3",
+        status=0xA700,
+        reason="the spool is full",
+        sender=SENDER,
+    ),
+    events.SeriesCompleted(
+        **SERIES,
+        batch_id="b-1",
+        batch=1,
+        manifest_key="manifests/1.2.826.0.1.3680043.10.1/b-1.json",
+        through_seq=4711,
+        instances=300,
+        octets=157_800_000,
+        duplicates=1,
+        conflicts=0,
+        first_received_at=AT,
+        last_received_at=AT + timedelta(seconds=9),
+        quiet_period=timedelta(seconds=10),
+        senders=[SENDER],
+        tags={"Modality": ["CT"]},
+    ),
+    events.SeriesRouted(**SERIES, batch=1, decision=DECISION),
+    events.SeriesUnmatched(
+        **SERIES, batch=1, decision=DECISION.model_copy(update={"outcome": "unmatched", "deliveries": []})
+    ),
+    events.SeriesDiscarded(
+        **SERIES, batch=1, decision=DECISION.model_copy(update={"outcome": "discarded", "deliveries": []})
+    ),
+    events.SeriesRecovered(**SERIES, actor="anna", targets=["pacs"]),
+    events.SeriesDeleted(**SERIES, objects=301, octets=157_900_000, reason="the retention has passed"),
+    events.DeliveryQueued(
+        **DELIVERY,
+        manifest_key="manifests/1.2.826.0.1.3680043.10.1/b-1.json",
+        instances=300,
+        octets=157_800_000,
+        priority=Priority.URGENT,
+        rules=["ct-to-pacs"],
+        actor="",
+    ),
+    events.DeliveryStarted(**DELIVERY, attempt=1, missing=300, dispatcher="dispatcher@host.18"),
+    events.DeliveryProgressed(
+        **DELIVERY,
+        attempt=1,
+        outcomes=[
+            events.InstanceOutcome(
+                index=0, sop_instance_uid="1.2.826.0.1.3680043.10.1.1", result="delivered", status=0, at=AT
+            ),
+            events.InstanceOutcome(
+                index=1,
+                sop_instance_uid="1.2.826.0.1.3680043.10.1.2",
+                result="failed",
+                status=0xA700,
+                reason="out of resources",
+                at=AT,
+            ),
+        ],
+    ),
+    events.DeliverySucceeded(**DELIVERY, attempt=2, instances=300),
+    events.DeliveryRetrying(**DELIVERY, **UNFINISHED, next_attempt_at=AT + timedelta(minutes=1)),
+    events.DeliveryFailed(**DELIVERY, **UNFINISHED),
+    events.DeliveryCancelled(**DELIVERY, actor="anna", reason="wrong target"),
+    events.DeliveryRestarted(**DELIVERY, actor="anna", reason="the PACS is back", scope="all"),
+    events.DeliveryDismissed(**DELIVERY, actor="anna", reason="sent by hand"),
+    events.ConfigChanged(
+        kind=Kind.POLICIES,
+        revision=2,
+        author="anna",
+        comment="slower scanner",
+        before={"completion": {"quiet_period": "10s"}},
+        after={"completion": {"quiet_period": "30s"}},
+    ),
+    events.UserLoggedIn(**USER),
+    events.UserLoginFailed(**USER),
+    events.UserLoggedOut(**USER),
+    events.UserCreated(**USER),
+    events.UserChanged(**USER),
+    events.UserDisabled(**USER),
+    events.ServiceStarted(**SERVICE),
+    events.ServiceStopped(**SERVICE, reason="SIGTERM"),
+    events.ServiceCrashed(**SERVICE, reason="signal SIGKILL", last_lines=["one", "two"]),
+    events.AlertRaised(
+        alert_id="a-1", kind="delivery_failed", about="pacs", severity="critical", message="300 instances are missing"
+    ),
+    events.AlertCleared(alert_id="a-1", kind="delivery_failed", about="pacs", reason="delivered"),
+    events.MessageParked(
+        consumer="router-decider",
+        original_subject="hermes.due.series.1-2",
+        stream_sequence=17,
+        reason="ValueError: no",
+        attempts=8,
+    ),
+]
+
+
+def envelope(event: Event) -> Envelope:
+    """Return a sample with fixed attributes."""
+    return Envelope(
+        id="0195d3a0-0000-7000-8000-00000000000f",
+        source="sample@host.1",
+        time=AT,
+        traceparent="00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01",
+        event=event,
+    )
