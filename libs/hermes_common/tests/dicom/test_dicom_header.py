@@ -300,3 +300,24 @@ def test_generated_text_attributes_come_back_in_both_encodings(values):
     assert one.tags == two.tags
     for tag, text in values.items():
         assert one.tags[keyword_for_tag(tag)] == ([text.strip()] if text.strip() else [])
+
+
+@pytest.mark.parametrize("syntax", [EXPLICIT_LITTLE, IMPLICIT_LITTLE])
+def test_a_data_set_that_ends_inside_a_uid_is_unreadable_instead_of_another_instance(syntax: str):
+    uids = [
+        (8, 0x16, b"1.2.840.10008.5.1.4.1.1.2\0"),
+        (8, 0x18, b"1.2.3\0"),
+        (32, 13, b"1.2.4\0"),
+        (32, 14, b"1.2.5.67"),
+    ]
+    explicit = syntax == EXPLICIT_LITTLE
+    data = b"".join(
+        struct.pack("<HH2sH", group, element, b"UI", len(value)) + value
+        if explicit
+        else struct.pack("<HHL", group, element, len(value)) + value
+        for group, element, value in uids
+    )
+    assert extract_header(data, syntax).series_uid == "1.2.5.67"
+    for cut in range(1, 8):
+        with pytest.raises(UnreadableDataset, match="0020,000e"):
+            extract_header(data[:-cut], syntax)

@@ -16,7 +16,7 @@ from pydicom.filereader import read_dataset
 
 from hermes_common.dicom.errors import UnreadableDataset
 from hermes_common.dicom.tags import SPECIFIC_CHARACTER_SET, TagNode
-from hermes_common.dicom.walker import MAX_DEPTH, MAX_ITEMS, Data, RawElement
+from hermes_common.dicom.walker import MAX_DEPTH, MAX_ITEMS, UNDEFINED, Data, RawElement
 
 MAX_BYTES: Final = 1024 * 1024
 """How much of a data set is given to pydicom, which holds several copies of what it reads."""
@@ -37,6 +37,8 @@ def read_elements(
             stream = io.BytesIO(bytes(data[:MAX_BYTES]))
             dataset = read_dataset(stream, not explicit, little, stop_when=lambda tag, _vr, _length: int(tag) > last)
             return _collect(dataset, nodes, None, 0)
+    except UnreadableDataset:
+        raise
     except Exception as exc:  # the reader raises whatever hostile bytes provoke; each such case is one outcome
         raise UnreadableDataset(f"neither reader follows its structure ({type(exc).__name__})") from exc
 
@@ -60,8 +62,13 @@ def _collect(dataset: Dataset, nodes: Mapping[int, TagNode], charset: bytes | No
 
 
 def _raw(element: Any) -> tuple[str, bytes]:
-    """Return VR and bytes of an element whether or not pydicom has converted it already."""
+    """Return VR and bytes of an element whether or not pydicom has converted it already.
+
+    Raises :class:`UnreadableDataset` for a value that ends before its length says: half a UID is another UID.
+    """
     if isinstance(element, RawDataElement):
+        if element.length != UNDEFINED and len(element.value or b"") < element.length:
+            raise UnreadableDataset(f"({element.tag.group:04x},{element.tag.element:04x}) is cut off")
         return element.VR or "", element.value or b""
     value = element.value
     values = (
