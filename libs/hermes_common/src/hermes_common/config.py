@@ -135,6 +135,13 @@ class DicomTarget(_Target):
     connect_timeout: Duration = timedelta(seconds=10)
     response_timeout: Duration = timedelta(seconds=60)
 
+    @field_validator("connect_timeout", "response_timeout")
+    @classmethod
+    def _ends(cls, value: timedelta) -> timedelta:
+        if not timedelta(0) < value <= timedelta(days=1):
+            raise ValueError("a time limit must be more than 0 and at most 1d")
+        return value
+
 
 class FolderTarget(_Target):
     """A folder on the dispatcher's machine: one DICOM file per instance, below the study's and the series' UID."""
