@@ -123,6 +123,33 @@ def test_a_checkout_that_cannot_be_written_names_another_place(checkout):
     assert "HERMES_VENV=" in done.stderr
 
 
+def told_to_uv(checkout, **environment):
+    """What uv is told about certificates when the environment is made."""
+    uv = checkout / ".venv" / "bin" / "uv"
+    uv.write_text('#!/bin/sh\nprintf "%s|%s" "${UV_SYSTEM_CERTS:-}" "${SSL_CERT_FILE:-}" >"$HERMES_TOLD"\n')
+    uv.chmod(0o755)
+    (checkout / ".venv" / "hermes.stamp").unlink()
+    told = checkout / "told"
+    done = run(checkout / "hermes", HERMES_TOLD=str(told), **({"SSL_CERT_FILE": "", "PIP_CERT": ""} | environment))
+    assert done.returncode == 0, done.stderr
+    return told.read_text().split("|")
+
+
+@pytest.mark.skipif(not Path("/etc/ssl/certs/ca-certificates.crt").exists(), reason="this system keeps them elsewhere")
+def test_packages_are_fetched_with_the_certificates_of_the_system_unless_told_otherwise(checkout):
+    assert told_to_uv(checkout)[0] == "true"
+    assert told_to_uv(checkout, UV_SYSTEM_CERTS="false")[0] == "false"
+
+
+def test_the_certificate_that_pip_is_told_of_is_told_to_uv(checkout):
+    pip = checkout / "modules" / "pip"
+    pip.mkdir(parents=True)
+    (pip / "__init__.py").touch()
+    (pip / "__main__.py").write_text("import sys\nprint({'global.cert': '/some/ca.pem'}.get(sys.argv[-1], ''))\n")
+    assert told_to_uv(checkout, PYTHONPATH=str(pip.parent))[1] == "/some/ca.pem"
+    assert told_to_uv(checkout, PIP_CERT="/other/ca.pem")[1] == "/other/ca.pem"
+
+
 def test_the_locks_name_no_address():
     for name in ("requirements.lock", "deploy/local/bootstrap.lock"):
         assert "://" not in (ROOT / name).read_text()
