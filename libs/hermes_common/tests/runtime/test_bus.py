@@ -189,5 +189,20 @@ async def test_the_streams_are_made_again_when_the_bus_comes_back_without_them(t
         await bus.close()
 
 
+async def test_a_bus_that_stays_away_is_complained_of_once(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    with nats_server(tmp_path) as running:
+        bus = Bus(RuntimeSettings(nats_url=SecretStr(running.url())), "test")
+        bus.start()
+        await asyncio.wait_for(bus.ready(), 10)
+        running.process.kill()
+        async with asyncio.timeout(15):
+            while not any(line.startswith("bus: ") for line in caplog.messages):
+                await asyncio.sleep(0.05)
+        await asyncio.sleep(3)  # the client has tried again three times by now
+        said = [line for line in caplog.messages if line.startswith("bus: ")]
+        assert len(said) == len(set(said)) >= 1
+        await bus.close()
+
+
 async def _has_state(bus: Bus) -> bool:
     return f"KV_{subjects.STATE}" in {str(each.config.name) for each in await bus.js.streams_info()}

@@ -68,6 +68,7 @@ class Bus:
         self._closing = False
         self._lost = asyncio.Event()
         self._mending: set[asyncio.Task[None]] = set()
+        self._trouble = ""
 
     # -- life cycle
 
@@ -117,7 +118,7 @@ class Bus:
                     ping_interval=10,
                     max_outstanding_pings=2,
                     pending_size=32 * 1024 * 1024,
-                    error_cb=_on_error,
+                    error_cb=self._on_error,
                     disconnected_cb=_on_disconnected,
                     reconnected_cb=self._on_reconnected,
                     closed_cb=self._on_closed,
@@ -139,7 +140,15 @@ class Bus:
                 log.warning("the streams cannot be made yet: %s", error)
                 await asyncio.sleep(1)
 
+    async def _on_error(self, error: Exception) -> None:
+        """Say what is wrong, once for as long as it stays the same: the client tries again every second."""
+        words = str(error) or type(error).__name__
+        if words != self._trouble:
+            log.warning("bus: %s", words)
+        self._trouble = words
+
     async def _on_reconnected(self) -> None:
+        self._trouble = ""
         log.info("the bus is connected again")
         task = asyncio.create_task(self._make_streams(), name="bus-streams")  # it may have come back empty
         self._mending.add(task)
@@ -331,10 +340,6 @@ async def _limited(call: Awaitable[T]) -> T:
         raise BusUnavailableError(f"the bus refused: {error.description or error}") from error
     except (nats.errors.Error, nats.js.errors.Error, TimeoutError, OSError) as error:
         raise BusUnavailableError(f"the bus did not answer: {str(error) or type(error).__name__}") from error
-
-
-async def _on_error(error: Exception) -> None:
-    log.warning("bus: %s", str(error) or type(error).__name__)
 
 
 async def _on_disconnected() -> None:
