@@ -74,3 +74,17 @@ def test_without_a_database_it_lives_is_not_ready_and_says_why(nats_url: str) ->
         problem = httpx.get(f"{url}/api/v1/status", headers={"authorization": f"Bearer {TOKEN}"})
         assert (problem.status_code, problem.json()["type"]) == (503, "urn:hermes:problem:database-unavailable")
         assert httpx.get(f"{url}/sign-in").status_code == 200
+
+
+def test_a_port_that_is_taken_ends_the_service_and_names_the_reason(nats_url: str, database_url: str):
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        environment = {
+            **os.environ,
+            "HERMES_NATS_URL": nats_url,
+            "HERMES_DATABASE_URL": database_url,
+            "HERMES_HTTP_PORT": str(taken.getsockname()[1]),
+        }
+        command = [sys.executable, "-m", "hermes_web"]
+        ended = subprocess.run(command, env=environment, capture_output=True, text=True, check=False, timeout=30)
+    assert ended.returncode != 0
+    assert "Address already in use" in ended.stdout + ended.stderr

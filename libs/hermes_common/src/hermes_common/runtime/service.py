@@ -125,10 +125,12 @@ async def _until_stopped(start: Awaitable[None], stopping: asyncio.Event) -> Non
 
 async def _supervise(context: Context[Settings]) -> str | None:
     stop = asyncio.create_task(context.stopping.wait())
+    ended: set[asyncio.Task[Any]] = set()
     while not context.stopping.is_set():
-        running = {task for task in (*context._tasks, *context._background) if not task.done()}  # ours
-        done, _ = await asyncio.wait({stop, *running}, return_when=asyncio.FIRST_COMPLETED)
+        others = {*context._tasks, *context._background} - ended  # ours; some may have failed before we look
+        done, _ = await asyncio.wait({stop, *others}, return_when=asyncio.FIRST_COMPLETED)
         for task in done - {stop}:
+            ended.add(task)
             if (error := task.exception()) is not None:
                 log.critical("%s failed; the service ends", task.get_name(), exc_info=error)
                 context.stopping.set()
