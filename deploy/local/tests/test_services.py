@@ -4,8 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from hermes_local.build import check_administrator, without_password
-from hermes_local.errors import LocalError
+from hermes_local.build import without_password
 from hermes_local.services import SERVICES, Site, environment_of, operator_environment, program_of, reachable
 
 BY_NAME = {service.name: service for service in SERVICES}
@@ -80,20 +79,3 @@ def test_a_url_is_shown_without_its_password():
     assert without_password("nats://u:p@a:1,nats://b:2") == "nats://a:1,nats://b:2"
     assert without_password("postgresql+psycopg2://u:p%40@h:5/d") == "postgresql+psycopg2://h:5/d"
     assert without_password("file:///a/b") == "file:///a/b"
-
-
-@pytest.mark.parametrize(
-    ("given", "words"),
-    [
-        ({"HERMES_ADMIN_PASSWORD": "short"}, "HERMES_ADMIN_PASSWORD cannot be used: at least 12 characters"),
-        ({"HERMES_ADMIN_USER": "two words"}, "HERMES_ADMIN_USER cannot be used"),
-    ],
-)
-def test_an_administrator_that_could_not_be_made_is_an_error_before_anything_starts(given, words):
-    with pytest.raises(LocalError, match=words):
-        check_administrator(given)
-
-
-def test_no_administrator_in_the_environment_or_a_sound_one_is_accepted():
-    check_administrator({})
-    check_administrator({"HERMES_ADMIN_USER": "Chief", "HERMES_ADMIN_PASSWORD": "a quiet river in june"})

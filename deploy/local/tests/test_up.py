@@ -187,6 +187,13 @@ def test_a_service_that_fails_is_reported_with_its_last_lines_and_tried_again(up
     assert one.stop() == 0
 
 
+def test_a_service_that_cannot_use_its_settings_ends_the_launcher_with_the_reason(up):
+    one = up(wait=False, FAKE_CANNOT_USE="web", HERMES_OBJECT_STORE="file:///tmp/none")
+    assert one.process.wait(30) == 1
+    assert "HERMES_ADMIN_PASSWORD cannot be used: too short" in one.text
+    assert "starting again" not in one.text
+
+
 def test_a_server_that_cannot_start_ends_the_launcher_with_its_last_lines(up):
     first = up(HERMES_OBJECT_STORE="file:///tmp/none")
     assert first.stop() == 0

@@ -16,7 +16,9 @@ TOKEN = "token-for-automation-0123456789abcdef"
 
 
 @contextmanager
-def running(nats_url: str, database_url: str) -> Iterator[tuple[str, subprocess.Popen[bytes]]]:
+def running(
+    nats_url: str, database_url: str, password: str = PASSWORD
+) -> Iterator[tuple[str, subprocess.Popen[bytes]]]:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
@@ -25,7 +27,7 @@ def running(nats_url: str, database_url: str) -> Iterator[tuple[str, subprocess.
         "HERMES_NATS_URL": nats_url,
         "HERMES_DATABASE_URL": database_url,
         "HERMES_HTTP_PORT": str(port),
-        "HERMES_ADMIN_PASSWORD": PASSWORD,
+        "HERMES_ADMIN_PASSWORD": password,
         "HERMES_ADMIN_TOKEN": TOKEN,
     }
     process = subprocess.Popen([sys.executable, "-m", "hermes_web"], env=environment, stderr=subprocess.PIPE)
@@ -37,7 +39,7 @@ def running(nats_url: str, database_url: str) -> Iterator[tuple[str, subprocess.
 
 
 def wait(url: str, status: int) -> httpx.Response:
-    until = time.monotonic() + 20
+    until = time.monotonic() + 60
     while True:
         try:
             answer = httpx.get(url, timeout=2)
@@ -88,3 +90,16 @@ def test_a_port_that_is_taken_ends_the_service_and_names_the_reason(nats_url: st
         ended = subprocess.run(command, env=environment, capture_output=True, text=True, check=False, timeout=30)
     assert ended.returncode != 0
     assert "Address already in use" in ended.stdout + ended.stderr
+
+
+def test_an_administrator_that_cannot_be_made_ends_it_and_once_there_is_one_the_variable_is_not_looked_at(
+    nats_url: str, database_url: str
+) -> None:
+    with running(nats_url, database_url, "short") as (_, process):
+        assert process.wait(60) == 2
+        assert process.stderr is not None
+        assert b"HERMES_ADMIN_PASSWORD cannot be used: at least 12 characters" in process.stderr.read()
+    with running(nats_url, database_url) as (url, _):
+        wait(f"{url}/readyz", 200)
+    with running(nats_url, database_url, "short") as (url, _):
+        wait(f"{url}/readyz", 200)

@@ -16,7 +16,6 @@ from hermes_local.servers.postgres import PostgresServer
 from hermes_local.servers.s3 import BUCKET, S3Server
 from hermes_local.services import HEALTH_PORTS, SERVICES, Need, Service, Site, program_of
 from hermes_local.supervisor import Unit
-from hermes_web.core.passwords import fold_name, name_problem, password_problem
 
 DICOM_PORT = 11112
 HTTP_PORT = 8080
@@ -81,18 +80,6 @@ class Listening:
                 f"HERMES_{kind}_PORT is {text!r}, which is no port number. Give a number up to 65535, or unset it."
             )
         return self.ports.take(name, int(text), host=host, exact=text != "0")
-
-
-def check_administrator(given: Mapping[str, str]) -> None:
-    """Raises LocalError when the first administrator that the environment names could not be made."""
-    name = fold_name(given.get("HERMES_ADMIN_USER") or "admin")
-    if (problem := name_problem(name)) is not None:
-        raise LocalError(f"HERMES_ADMIN_USER cannot be used: {problem}.")
-    password = given.get("HERMES_ADMIN_PASSWORD")
-    if password and (problem := password_problem(password, name)) is not None:
-        raise LocalError(
-            f"HERMES_ADMIN_PASSWORD cannot be used: {problem}. Choose another, or unset it to have one made."
-        )
 
 
 def build_servers(home: Home, ports: Ports, secrets: Secrets, given: Mapping[str, str]) -> Servers:

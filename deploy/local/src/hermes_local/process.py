@@ -39,6 +39,8 @@ class Program:
     stop_signal: signal.Signals = signal.SIGTERM
     ready_within: timedelta = timedelta(seconds=30)
     stop_within: timedelta = timedelta(seconds=30)
+    port: int | None = None
+    """Where it is asked whether it is ready, if another program could be the one that answers there."""
 
 
 class Process:
@@ -83,6 +85,13 @@ class Process:
         text = "\n".join(self.last_lines(60)).lower()
         return any(words in text for words in BIND_FAILURES)
 
+    def why_not_ready(self) -> str | None:
+        """Asks whether the program is ready; an answer counts only if it comes from this process."""
+        reason = self.program.ready()
+        if reason is not None or self.program.port is None or listens(self.pid, self.program.port):
+            return reason
+        return f"another program answers on port {self.program.port}"
+
     def signal(self, number: signal.Signals) -> None:
         """Sends a signal to the process, if it still runs."""
         if self.exit_code() is None:
@@ -109,7 +118,7 @@ class Process:
         `ready_within`.
         """
         deadline = self.started + self.program.ready_within.total_seconds()
-        while (reason := self.program.ready()) is not None:
+        while (reason := self.why_not_ready()) is not None:
             self.raise_if_over(deadline, reason)
             time.sleep(0.02)
         self.raise_if_over(deadline=None, reason="it ended")
@@ -151,3 +160,16 @@ def created(pid: int) -> float:
         return float(psutil.Process(pid).create_time())
     except psutil.NoSuchProcess:
         return 0.0
+
+
+def listens(pid: int, port: int) -> bool:
+    """Whether a process, or one that it started, listens on a TCP port; True where the system does not let us look."""
+    try:
+        process = psutil.Process(pid)
+        family = [process, *process.children(recursive=True)]
+        found = [socket for member in family for socket in member.net_connections("tcp")]
+    except psutil.NoSuchProcess:
+        return False
+    except psutil.AccessDenied:
+        return True
+    return any(socket.status == psutil.CONN_LISTEN and socket.laddr.port == port for socket in found)

@@ -176,6 +176,7 @@ def program_of(service: Service, site: Site, health_port: int, log: Path) -> Pro
         environment=environment_of(service, site, port),
         ready_within=timedelta(seconds=60),
         stop_within=timedelta(seconds=30),
+        port=port,
     )
 
 

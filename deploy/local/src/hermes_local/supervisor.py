@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from enum import StrEnum
 
+from hermes_common.runtime.service import UNUSABLE
 from hermes_local import logs
 from hermes_local.core.restart import decide, describe_exit
 from hermes_local.errors import LocalError
@@ -37,7 +38,8 @@ class Unit:
     """A program that is to run. `make` says what to start each time; `move` chooses other ports when its own were
     taken.
 
-    `vital`: without it nothing works, so a first start that fails is an error instead of something to try again.
+    `vital`: without it nothing works, so a first start that fails is an error instead of something to try again. The
+    same holds for whatever ends because its environment cannot be used.
     """
 
     name: str
@@ -162,7 +164,7 @@ class Supervisor:
                 moves += 1
                 unit.move()
                 continue
-            if unit.vital and not unit.was_ready:
+            if (unit.vital or code == UNUSABLE) and not unit.was_ready:
                 unit.failure = process.failure(f"it ended with {describe_exit(code)}")
                 unit.settled.set()
                 return
@@ -187,7 +189,7 @@ class Supervisor:
         return unit.process
 
     async def _watch_ready(self, unit: Unit, process: Process) -> None:
-        while (reason := await asyncio.to_thread(process.program.ready)) is not None:
+        while (reason := await asyncio.to_thread(process.why_not_ready)) is not None:
             unit.reason = reason
             patient = time.monotonic() - process.started > 5
             await asyncio.sleep(0.25 if patient else 0.03)

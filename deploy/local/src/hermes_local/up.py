@@ -24,7 +24,6 @@ from hermes_local.build import (
     addresses,
     build_servers,
     build_site,
-    check_administrator,
     server_units,
     service_units,
 )
@@ -117,7 +116,6 @@ class Launcher:
             asyncio.get_running_loop().add_signal_handler(number, stop_or_hurry)
 
     async def _start(self, supervisor: Supervisor, ports: Ports, *, demo: bool) -> None:
-        check_administrator(self._given)
         kept = secrets.load_or_create(self.home.path)
         remember_store(self.home, self._given)
         servers = build_servers(self.home, ports, kept, self._given)

@@ -32,6 +32,9 @@ def main(name):
     if os.environ.get("FAKE_FAILS") == name:
         say("cannot do it: no reason")
         sys.exit(3)
+    if os.environ.get("FAKE_CANNOT_USE") == name:
+        say("HERMES_ADMIN_PASSWORD cannot be used: too short")
+        sys.exit(2)
     if name == "receiver":
         dicom = socket.create_server(("127.0.0.1", int(os.environ["HERMES_DICOM_PORT"])))
     port = int(os.environ["HERMES_HTTP_PORT"] if name == "web" else os.environ["HERMES_HEALTH_PORT"])

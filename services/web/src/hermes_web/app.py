@@ -14,9 +14,10 @@ from litestar.types import ControllerRouterHandler
 
 from hermes_common.config import Kind
 from hermes_common.runtime.bus import Bus
+from hermes_common.runtime.errors import UnusableSettingsError
 from hermes_common.runtime.health import Health
 from hermes_common.runtime.service import Context
-from hermes_web.adapters.accounts import seed
+from hermes_web.adapters.accounts import any_account, seed
 from hermes_web.adapters.commands import Commands
 from hermes_web.adapters.configstore import ConfigStore
 from hermes_web.adapters.database import Database
@@ -27,7 +28,7 @@ from hermes_web.adapters.server import serve
 from hermes_web.core.passwords import fold_name, name_problem, password_problem
 from hermes_web.core.roles import PUBLIC
 from hermes_web.errors import UnavailableError
-from hermes_web.features.alerts.controllers import AlertsController, alerts_page
+from hermes_web.features.alerts.controllers import AlertsController, alerts_page, clear_alert
 from hermes_web.features.audit.controllers import AuditController, audit_page
 from hermes_web.features.configuration.api import document_controller
 from hermes_web.features.configuration.pages import HistoryPages
@@ -109,7 +110,7 @@ def _api() -> Router:
 
 
 def _pages() -> list[ControllerRouterHandler]:
-    lists: list[ControllerRouterHandler] = [overview, alerts_page, audit_page, quarantine_page]
+    lists: list[ControllerRouterHandler] = [overview, alerts_page, clear_alert, audit_page, quarantine_page]
     areas: list[ControllerRouterHandler] = [
         SeriesPages,
         DeliveryPages,
@@ -172,18 +173,21 @@ async def _accounts(web: Web, seeded: asyncio.Event) -> None:
 
 
 async def seed_administrator(web: Web) -> None:
-    """Make the first administrator while there is no user; an unusable name or password is logged."""
+    """Make the first administrator while there is no user.
+
+    Raises :class:`UnusableSettingsError` if there is none and the environment's name or password cannot be used.
+    """
     settings = web.settings
-    if settings.admin_password is None:
+    if settings.admin_password is None or await web.database.run(any_account):
         return
     name, password = fold_name(settings.admin_user), settings.admin_password.get_secret_value()
     token = None if settings.admin_token is None else settings.admin_token.get_secret_value()
-    wrong = name_problem(name) or password_problem(password, name)
+    if (wrong := name_problem(name)) is not None:
+        raise UnusableSettingsError(f"HERMES_ADMIN_USER cannot be used: {wrong}")
+    if (wrong := password_problem(password, name)) is not None:
+        raise UnusableSettingsError(f"HERMES_ADMIN_PASSWORD cannot be used: {wrong}")
     if token is not None and len(token) < _MIN_TOKEN:
-        wrong = wrong or f"HERMES_ADMIN_TOKEN: at least {_MIN_TOKEN} characters are needed"
-    if wrong is not None:
-        log.error("the first administrator cannot be made: %s", wrong)
-        return
+        raise UnusableSettingsError(f"HERMES_ADMIN_TOKEN cannot be used: at least {_MIN_TOKEN} characters are needed")
     hashed = await web.hasher.hash(password)
     if await web.database.run(seed, name, hashed, token):
         log.info("the first administrator is %s", name)

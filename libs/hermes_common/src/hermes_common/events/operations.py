@@ -126,6 +126,8 @@ class AlertCleared(_AlertEvent):
     verb: ClassVar[str] = "cleared"
 
     reason: str = ""
+    actor: str = ""
+    """Who has seen to it, if it was a person."""
 
 
 class MessageParked(Event):

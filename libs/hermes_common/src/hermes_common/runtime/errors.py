@@ -6,6 +6,7 @@ TransientError            try again later; nothing is wrong with what was asked
 ConflictError             somebody else changed the record first: load it again
 MessageTooLargeError      larger than the bus takes: trying again is of no use
 BusLostError              the connection was closed for good: the service has to start again
+UnusableSettingsError     the environment asks for what cannot be: starting again is of no use
 """
 
 
@@ -27,3 +28,7 @@ class MessageTooLargeError(ValueError):
 
 class BusLostError(Exception):
     """The server closed the connection for good, and the client does not connect again by itself."""
+
+
+class UnusableSettingsError(Exception):
+    """The environment asks for what cannot be; the message names the variable and says what to do."""

@@ -19,11 +19,14 @@ from pydantic import ValidationError
 from hermes_common.events import ServiceStarted, ServiceStopped
 from hermes_common.runtime import logs
 from hermes_common.runtime.bus import Bus
-from hermes_common.runtime.errors import BusUnavailableError
+from hermes_common.runtime.errors import BusUnavailableError, UnusableSettingsError
 from hermes_common.runtime.health import Health, HealthServer
 from hermes_common.runtime.settings import RuntimeSettings, explain
 
 log = logging.getLogger(__name__)
+
+UNUSABLE = 2
+"""Exit code when the environment cannot be used: starting again is of no use."""
 
 _DRAIN = 25.0
 
@@ -71,7 +74,7 @@ def run_service(
         settings = settings_type()
     except ValidationError as error:
         sys.stderr.write(explain(error) + "\n")
-        sys.exit(2)
+        sys.exit(UNUSABLE)
     logs.configure(name, settings.log_format, settings.log_level)
     sys.exit(asyncio.run(_run(name, settings, main, health)))
 
@@ -100,14 +103,20 @@ async def _run(name: str, settings: Settings, main: Main[Settings], serve_health
             log.info("health on http://%s:%d", settings.health_host, server.port)
         context.background("bus", bus.watch())
         context.background("announce", _announce(context))
+        unusable = False
         try:
             await _until_stopped(main(context), stopping)
             failure = await _supervise(context)
+        except UnusableSettingsError as error:
+            log.critical("%s", error)
+            unusable, failure = True, str(error)
         except Exception:  # the last resort: it is logged, and the exit code says that it was not meant
             log.exception("the service cannot start")
             failure = "start"
         failure = await _drain(context) or failure
         await _say_stopped(context, failure or ", ".join(reasons))
+    if unusable:
+        return UNUSABLE
     return 1 if failure else 0
 
 
@@ -131,7 +140,9 @@ async def _supervise(context: Context[Settings]) -> str | None:
         done, _ = await asyncio.wait({stop, *others}, return_when=asyncio.FIRST_COMPLETED)
         for task in done - {stop}:
             ended.add(task)
-            if (error := task.exception()) is not None:
+            if isinstance(error := task.exception(), UnusableSettingsError):
+                raise error
+            if error is not None:
                 log.critical("%s failed; the service ends", task.get_name(), exc_info=error)
                 context.stopping.set()
                 return f"{task.get_name()}: {type(error).__name__}: {error}"

@@ -5,6 +5,7 @@ from typing import Any
 from hermes_bookkeeper.core.facts import Fact
 from hermes_bookkeeper.core.said import Row
 from hermes_common.events import (
+    AlertCleared,
     ConfigChanged,
     DeliveryCancelled,
     DeliveryDismissed,
@@ -39,6 +40,9 @@ def audit_row(fact: Fact) -> Row | None:
             detail = {"target": event.target, "series_uid": event.series_uid, "reason": event.reason}
             if isinstance(event, DeliveryRestarted):
                 detail["scope"] = event.scope
+        case AlertCleared() if event.actor:
+            actor, about = event.actor, event.about
+            detail = {"alert_id": event.alert_id, "kind": event.kind, "reason": event.reason}
         case SeriesRecovered():
             actor, about, detail = event.actor, event.series_uid, {"targets": list(event.targets)}
         case SeriesRouted() | SeriesUnmatched() | SeriesDiscarded() if event.decision.actor:

@@ -173,10 +173,15 @@ def revoke_token(connection: Connection, token_id: str, actor: str) -> None:
     put(connection, UserDisabled(user=f"token {row.name}", actor=actor, detail="API token revoked"))
 
 
+def any_account(connection: Connection) -> bool:
+    """Return whether there is any user."""
+    return connection.execute(select(users.c.id).limit(1)).first() is not None
+
+
 def seed(connection: Connection, name: str, hashed: str, token: str | None) -> bool:
     """Make the first administrator, and a token, if there is no user at all; return whether it was done."""
     connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _ADMINS})
-    if connection.execute(select(func.count()).select_from(users)).scalar_one():
+    if any_account(connection):
         return False
     create_user(connection, name, "admin", hashed, "hermes")
     if token is not None:

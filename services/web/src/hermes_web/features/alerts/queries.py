@@ -30,3 +30,9 @@ def list_alerts(connection: Connection, limit: int, after: str | None) -> Listin
     rows = connection.execute(query.order_by(alerts.c.raised_at.desc(), alerts.c.alert_id.desc()).limit(limit + 1))
     items = [AlertsItem.model_validate(row) for row in rows]
     return listing(items, limit, lambda item: (item.raised_at, item.alert_id))
+
+
+def get_alert(connection: Connection, alert_id: str) -> AlertsItem | None:
+    """Return one row, or None."""
+    row = connection.execute(select(alerts).where(alerts.c.alert_id == alert_id)).first()
+    return None if row is None else AlertsItem.model_validate(row)
