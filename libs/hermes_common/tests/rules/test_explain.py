@@ -66,7 +66,7 @@ def test_a_defect_is_an_error_of_its_clause_and_hides_no_other() -> None:
     found = rule.explain(Context({"Rows": [object()], "Modality": ["MR"]}), NOW)
     assert found.verdict is Verdict.ERROR
     assert [clause.outcome for clause in found.clauses] == [Outcome.ERROR, Outcome.TRUE]
-    assert "TypeError" in found.reason
+    assert "AttributeError" in found.reason
     assert Explanation.from_dict(found.to_dict()) == found
 
 

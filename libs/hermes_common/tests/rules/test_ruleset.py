@@ -152,7 +152,7 @@ def test_unmatched_and_could_not_be_evaluated_are_told_apart() -> None:
     failed = run(rule("a", BROKEN), rule("b", "nonsense"), rule("c", BROKEN, state="dry_run"))
     assert failed.undecided
     assert [result.slug for result in failed.failures] == ["a", "b"]
-    assert "TypeError" in failed.failures[0].reason
+    assert "AttributeError" in failed.failures[0].reason
     assert "line 1, column 9" in failed.failures[1].reason
     assert not run(rule("a", BROKEN), rule("b")).undecided
 

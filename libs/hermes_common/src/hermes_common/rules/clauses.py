@@ -3,6 +3,7 @@
 import operator
 from collections.abc import Callable, Sequence
 from datetime import UTC, date, datetime, timedelta
+from functools import partial
 from typing import Any, assert_never
 
 from hermes_common.rules import tree
@@ -10,7 +11,17 @@ from hermes_common.rules.dictionary import FieldInfo, Kind, look_up
 from hermes_common.rules.explanation import Tags
 from hermes_common.rules.kleene import Test, Truth, opposite
 from hermes_common.rules.literals import value_of
-from hermes_common.rules.patterns import compile_pattern
+from hermes_common.rules.patterns import searcher
+from hermes_common.rules.questions import (
+    Predicate,
+    any_containing,
+    any_equal,
+    any_match,
+    any_number,
+    any_text,
+    any_value,
+    presence,
+)
 from hermes_common.rules.values import (
     CONVERTERS,
     PADDING,
@@ -19,16 +30,16 @@ from hermes_common.rules.values import (
     person_forms,
     to_instant,
     to_number,
+    to_text,
 )
 
-Predicate = Callable[[Any], bool]
-
-_ORDER: dict[tree.Relation, Callable[[Any, Any], bool]] = {
-    tree.Relation.LESS: operator.lt,
-    tree.Relation.LESS_EQUAL: operator.le,
-    tree.Relation.GREATER: operator.gt,
-    tree.Relation.GREATER_EQUAL: operator.ge,
+_MIRRORED: dict[tree.Relation, Callable[[Any, Any], bool]] = {
+    tree.Relation.LESS: operator.gt,
+    tree.Relation.LESS_EQUAL: operator.ge,
+    tree.Relation.GREATER: operator.lt,
+    tree.Relation.GREATER_EQUAL: operator.le,
 }
+"""Each comparison with its sides exchanged: the bound, known beforehand, stands first."""
 
 
 def clause_test(node: tree.Clause) -> tuple[Test, Convert]:
@@ -57,22 +68,23 @@ def _convert(kind: Kind, node: tree.Clause) -> Convert:
 
 
 def _test(node: tree.Clause, info: FieldInfo, convert: Convert) -> Test:
-    name = info.name
+    kind, name = info.kind, info.name
     match node:
         case tree.Presence():
-            return _presence(node, info)
+            inside = f"{name}." if kind in {Kind.SEQUENCE, Kind.UNTYPED} else None
+            return presence(name, node.present, inside)
         case tree.Within():
             return _within(node, name, convert)
         case tree.Matches():
-            return _any_value(name, convert, _for_person(info.kind, _matcher(node)))
+            return _matches(node, kind, name)
         case tree.Between():
-            low, high = value_of(info.kind, node.low), value_of(info.kind, node.high)
-            return _any_value(name, convert, lambda value: low <= value <= high)
+            low, high = value_of(kind, node.low), value_of(kind, node.high)
+            return _satisfies(name, convert, lambda value: low <= value <= high)
         case tree.Member():
-            test = _equal(info.kind, name, convert, node.values)
+            test = _equal(kind, name, convert, node.values)
             return opposite(test) if node.negated else test
         case tree.Compare():
-            return _compare(node, info.kind, name, convert)
+            return _compare(node, kind, name, convert)
         case _:
             assert_never(node)
 
@@ -84,17 +96,26 @@ def _compare(node: tree.Compare, kind: Kind, name: str, convert: Convert) -> Tes
         case tree.Relation.NOT_EQUAL:
             return opposite(_equal(kind, name, convert, (node.value,)))
         case tree.Relation.SAME | tree.Relation.CONTAINS | tree.Relation.STARTS_WITH | tree.Relation.ENDS_WITH:
-            return _any_value(name, convert, _for_person(kind, _ignoring_case(node.relation, str(node.value.value))))
+            return _ignoring_case(node.relation, str(node.value.value), kind, name)
         case _:
-            compare, bound = _ORDER[node.relation], value_of(kind, node.value)
-            return _any_value(name, convert, lambda value: compare(value, bound))
+            return _satisfies(name, convert, partial(_MIRRORED[node.relation], value_of(kind, node.value)))
 
 
-def _ignoring_case(relation: tree.Relation, wanted: str) -> Predicate:
-    if relation is tree.Relation.SAME:
-        same = wanted.strip(PADDING).casefold()
-        return lambda value: value.casefold() == same
+def _satisfies(name: str, convert: Convert, predicate: Predicate) -> Test:
+    return any_number(name, predicate) if convert is to_number else any_value(name, convert, predicate)
+
+
+def _ignoring_case(relation: tree.Relation, wanted: str, kind: Kind, name: str) -> Test:
     part = wanted.casefold()
+    if relation is tree.Relation.CONTAINS and kind is not Kind.PERSON and part and part == part.strip(PADDING):
+        return any_containing(name, part)
+    return any_text(name, _for_person(kind, _part_of(relation, part)))
+
+
+def _part_of(relation: tree.Relation, part: str) -> Predicate:
+    if relation is tree.Relation.SAME:
+        same = part.strip(PADDING)
+        return lambda value: value.casefold() == same
     if relation is tree.Relation.CONTAINS:
         return lambda value: part in value.casefold()
     if relation is tree.Relation.STARTS_WITH:
@@ -102,16 +123,18 @@ def _ignoring_case(relation: tree.Relation, wanted: str) -> Predicate:
     return lambda value: value.casefold().endswith(part)
 
 
-def _matcher(node: tree.Matches) -> Predicate:
-    search = compile_pattern(node.pattern, node.ignore_case).search
+def _matches(node: tree.Matches, kind: Kind, name: str) -> Test:
+    search = searcher(node.pattern, node.ignore_case)
+    if kind is not Kind.PERSON:
+        return any_match(name, search)
 
     def matches(value: str) -> bool:
         try:
-            return search(value.encode()) is not None
+            return bool(search(value.encode()))
         except UnicodeEncodeError as exc:
             raise UnreadableError(ascii(value), "well-formed text") from exc
 
-    return matches
+    return any_value(name, to_text, _for_person(kind, matches))
 
 
 def _for_person(kind: Kind, predicate: Predicate) -> Predicate:
@@ -126,51 +149,10 @@ def _equal(kind: Kind, name: str, convert: Convert, literals: tuple[tree.Literal
     wanted = frozenset(value_of(kind, literal) for literal in literals)
     if kind is Kind.PERSON:
         forms = frozenset(form for value in wanted if value is not None for form in person_forms(value))
-        return _any_value(name, convert, lambda value: not forms.isdisjoint(person_forms(value)))
-    if convert is CONVERTERS[Kind.TEXT]:
-        return _equal_text(name, wanted)
-    return _any_value(name, convert, wanted.__contains__)
-
-
-def _equal_text(name: str, wanted: frozenset[str]) -> Test:
-    """As :func:`_any_value`, for the commonest question by far: text, usually one value, usually without padding."""
-
-    def test(tags: Tags, _series: Sequence[Tags], _now: datetime) -> Truth:
-        found: Truth = None
-        for raw in tags.get(name, ()):
-            if raw in wanted:
-                return True
-            value = raw.strip(PADDING)
-            if value in wanted:
-                return True
-            if value:
-                found = False
-        return found
-
-    return test
-
-
-def _any_value(name: str, convert: Convert, predicate: Predicate) -> Test:
-    """Return the test whether any value satisfies ``predicate``.
-
-    Unknown if there is no value that is not blank, or if none satisfies it and one could not be read.
-    """
-
-    def test(tags: Tags, _series: Sequence[Tags], now: datetime) -> Truth:
-        found: Truth = None
-        unreadable = False
-        for raw in tags.get(name, ()):
-            try:
-                value = convert(raw, now)
-                if value is not None:
-                    if predicate(value):
-                        return True
-                    found = False
-            except UnreadableError:
-                unreadable = True
-        return None if unreadable else found
-
-    return test
+        return any_text(name, lambda value: not forms.isdisjoint(person_forms(value)))
+    if convert is to_text:
+        return any_equal(name, wanted)
+    return _satisfies(name, convert, wanted.__contains__)
 
 
 def _within(node: tree.Within, name: str, convert: Convert) -> Test:
@@ -190,19 +172,6 @@ def _within(node: tree.Within, name: str, convert: Convert) -> Test:
             limit: Any = instant if isinstance(value, datetime) else today
             return bool(limit - span <= value <= limit)
 
-        return _any_value(name, convert, recent)(tags, series, now)
-
-    return test
-
-
-def _presence(node: tree.Presence, info: FieldInfo) -> Test:
-    name, wanted = info.name, node.present
-    inside = f"{name}." if info.kind in {Kind.SEQUENCE, Kind.UNTYPED} else None
-
-    def test(tags: Tags, _series: Sequence[Tags], _now: datetime) -> Truth:
-        found = any(raw.strip(PADDING) for raw in tags.get(name, ()))
-        if not found and inside is not None:
-            found = any(key.startswith(inside) for key in tags)
-        return found is wanted
+        return any_value(name, convert, recent)(tags, series, now)
 
     return test

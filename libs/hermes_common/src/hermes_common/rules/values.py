@@ -7,6 +7,7 @@ offset is read) and returns the value, None for a blank one, or raises :class:`U
 import re
 from collections.abc import Callable
 from datetime import UTC, date, datetime, timedelta, timezone
+from functools import lru_cache
 from math import isfinite
 from typing import Any
 
@@ -20,7 +21,11 @@ Convert = Callable[[str, datetime], Any]
 WEEKDAYS = ("monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday")
 _WEEKDAY = {name[:length]: i for i, name in enumerate(WEEKDAYS, 1) for length in (3, len(name))}
 _WEEKDAY |= {str(i): i for i in range(1, 8)}
-_YEARS = {"D": 1 / 365.25, "W": 7 / 365.25, "M": 1 / 12, "Y": 1.0}
+_IN_A_YEAR = {"D": 365.25, "W": 365.25 / 7, "M": 12, "Y": 1}
+_EXACT = 2**53
+"""From here on a float does not hold every whole number."""
+_CACHED = 4096
+"""Texts whose reading is remembered, by type: a site's numbers, dates and times are mostly the same ones."""
 
 _AGE = re.compile(r"([0-9]{1,3})([DWMY])")
 _DATE = re.compile(r"([0-9]{4})([-.]?)([0-9]{2})\2([0-9]{2})")
@@ -45,36 +50,51 @@ def to_text(raw: str, _now: datetime) -> str | None:
     return raw.strip(PADDING) or None
 
 
-def to_number(raw: str, _now: datetime) -> float | None:
-    """Return a decimal number; DS and IS allow a sign and an exponent."""
+@lru_cache(maxsize=_CACHED)
+def read_number(raw: str) -> int | float | None:
+    """Return a decimal number; DS and IS allow a sign and an exponent. Whole numbers of any size are exact."""
+    text = raw.strip(PADDING)
+    if not text:
+        return None
     try:
-        value = float(raw)
-    except ValueError:
-        text = raw.strip(PADDING)
-        if not text:
-            return None
-        try:
-            value = float(text)
-        except ValueError as exc:
-            raise UnreadableError(raw, "a number") from exc
-    if "_" in raw or not isfinite(value):
+        value = float(text)
+    except ValueError as exc:
+        raise UnreadableError(raw, "a number") from exc
+    if "_" in text or not text.isascii() or not isfinite(value):
         raise UnreadableError(raw, "a number")
+    if abs(value) >= _EXACT and text.lstrip("+-").isdigit():
+        return int(text)
     return value
+
+
+def to_number(raw: str, _now: datetime) -> int | float | None:
+    """Return a decimal number: see :func:`read_number`."""
+    return read_number(raw)
 
 
 def to_age(raw: str, _now: datetime) -> float | None:
     """Return an age in years: ``018M`` is 1.5."""
+    return _age(raw)
+
+
+@lru_cache(maxsize=_CACHED)
+def _age(raw: str) -> float | None:
     text = raw.strip(PADDING)
     if not text:
         return None
     found = _AGE.fullmatch(text)
     if found is None:
         raise UnreadableError(raw, "an age such as 045Y, 018M, 006W or 010D")
-    return int(found[1]) * _YEARS[found[2]]
+    return int(found[1]) / _IN_A_YEAR[found[2]]
 
 
 def to_date(raw: str, _now: datetime) -> date | None:
     """Return a date: ``20260131``, also ``2026-01-31`` and the old ``2026.01.31``."""
+    return _date(raw)
+
+
+@lru_cache(maxsize=_CACHED)
+def _date(raw: str) -> date | None:
     text = raw.strip(PADDING)
     if not text:
         return None
@@ -89,6 +109,11 @@ def to_date(raw: str, _now: datetime) -> date | None:
 
 def to_time(raw: str, _now: datetime) -> int | None:
     """Return a time of day in microseconds: ``0830``, ``08:30``, ``083015.25``; second 60 is a leap second."""
+    return _time(raw)
+
+
+@lru_cache(maxsize=_CACHED)
+def _time(raw: str) -> int | None:
     text = raw.strip(PADDING)
     if not text:
         return None
