@@ -138,6 +138,44 @@ def test_only_the_first_bad_pattern_is_reported() -> None:
     assert len(caught.value.problems) == 1
 
 
+def test_a_path_in_the_wrong_capitals_is_suggested_as_a_whole() -> None:
+    assert suggest("procedurecodesequence.codevalue") == "ProcedureCodeSequence.CodeValue"
+    assert suggest("series.Instances") == "series.instances"
+
+
+@pytest.mark.parametrize(
+    ("text", "warned"),
+    [
+        ("SliceThickness < 2 and source.aet == 'X'", []),
+        ("(0019,100C) == 1", []),
+        ("ProcedureCodeSequence is present and ProcedureCodeSequence.CodeValue == 'x'", []),
+        ("DateOfSecondaryCapture is present", ["DateOfSecondaryCapture"]),
+        ("ProcedureCodeSequence.CodeMeaning is present or (0019,100D) is present", [
+            "ProcedureCodeSequence.CodeMeaning", "(0019,100D)",
+        ]),
+    ],
+)  # fmt: skip
+def test_a_field_that_is_not_read_from_the_images_is_a_warning_where_that_is_known(
+    text: str, warned: list[str]
+) -> None:
+    collected = ["SliceThickness", "(0019,100c)", "ProcedureCodeSequence.CodeValue"]
+    warnings = check(text, collected=collected).warnings
+    assert [w.message.split(" is ")[0] for w in warnings if w.code == "uncollected"] == warned
+    assert check(text).warnings == ()
+
+
+def test_the_order_of_bounds_is_not_asked_where_they_are_no_values() -> None:
+    with pytest.raises(RuleTypeError, match="quoted") as caught:
+        check('Rows between "512" and 256')
+    assert len(caught.value.problems) == 1
+
+
+def test_suggestions_are_bounded_because_they_take_time() -> None:
+    with pytest.raises(RuleTypeError) as caught:
+        check("Modalit is present or Modalit is missing or Modalit is present")
+    assert [problem.suggestion for problem in caught.value.problems] == ["Modality", "Modality", None]
+
+
 def test_warnings_are_bounded() -> None:
     assert len(check(" and ".join(['PatientID != "x"'] * 30)).warnings) == 20
 

@@ -94,6 +94,10 @@ received.weekday == "sat"   | 6 T | saturday T | Sun F | someday ?
 received.weekday in ["Sunday", 6] | 6 T | 1 F
 received.weekday != 7       | 7 F | 1 T
 series.bytes > 10000000000  | 10000000001 T | 1 F
+series.bytes == 9007199254740993 | 9007199254740993 T | 9007199254740992 F | +9007199254740993 T | 9e15 F
+series.bytes < 90071992547409930 | 90071992547409929 T | 90071992547409930 F | -90071992547409931 T
+SliceThickness > 1          | ２ ? | 1e400 ?
+PatientAge == 0.25          | 003M T | 004M F
 source.aet == "MR 01."      | MR 01. T | MR F
 ProcedureCodeSequence.CodeValue in ["IMG1"] | IMG1 T | IMG2 F
 """
@@ -113,6 +117,20 @@ def cases() -> list[tuple[str, str, str]]:
 def test_an_operator_answers_as_the_table_says(text: str, values: str, wanted: str) -> None:
     name = text.split(" ", 1)[0]
     assert verdict(text, {name: values.strip(" ").split(",")}) is VERDICTS[wanted]
+
+
+@pytest.mark.parametrize("name", ["StudyDescription", "PatientName", "(0019,100C)"])
+def test_a_pattern_cannot_read_half_of_a_surrogate_pair(name: str) -> None:
+    assert verdict(f"{name} matches /x/", {name: ["\ud800"]}) is Verdict.UNKNOWN
+    assert verdict(f"{name} matches /x/", {name: ["\ud800", "a"]}) is Verdict.UNKNOWN
+    assert verdict(f"{name} matches /x/", {name: ["\ud800", "x"]}) is Verdict.MATCH
+
+
+@pytest.mark.parametrize("pattern", ["(a|b)x", "(a|b){200}x", "\\pL+x"])
+def test_a_large_pattern_is_found_as_a_small_one_is(pattern: str) -> None:
+    text = f"StudyDescription matches /{pattern}$/i"
+    assert verdict(text, {"StudyDescription": ["AB" * 100 + "X"]}) is Verdict.MATCH
+    assert verdict(text, {"StudyDescription": ["AB" * 100 + "Y"]}) is Verdict.NO_MATCH
 
 
 @pytest.mark.parametrize(("text", "kind"), [*product(sorted({case[0] for case in cases()}), MISSING)])

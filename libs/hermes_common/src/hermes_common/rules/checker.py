@@ -1,12 +1,12 @@
 """Does a rule make sense: fields that exist, operators and values that fit them; and what is allowed but doubtful."""
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass, field, replace
 from itertools import islice
 from typing import Literal, assert_never
 
 from hermes_common.rules import tree
-from hermes_common.rules.dictionary import FieldInfo, Kind, NoField, Place, look_up, suggest
+from hermes_common.rules.dictionary import FACTS, FieldInfo, Kind, NoField, Place, canonical_name, look_up, suggest
 from hermes_common.rules.formatter import format_expression, format_rule
 from hermes_common.rules.literals import literal_problem, literal_warning, value_of
 from hermes_common.rules.parser import check_limits, parse
@@ -29,16 +29,19 @@ class Checked:
     warnings: tuple[Problem, ...]
 
 
-def check(rule: str | tree.Rule, scope: str = "series") -> Checked:
+def check(rule: str | tree.Rule, scope: str = "series", collected: Collection[str] | None = None) -> Checked:
     """Return the tree of a rule that makes sense in ``scope``, and warnings.
 
     Raise :class:`RuleSyntaxError` for a text that is no rule and :class:`RuleTypeError`, with up to 20 problems, for
     one that makes no sense, and :class:`ValueError` for a scope that is neither "series" nor "study". A tree without a
     source is formatted first, so that its spans refer to its canonical text.
+
+    ``collected`` names the fields that are taken out of every image; then there is a warning for each other one, which
+    is missing in every series.
     """
     place = _place(scope)
     ast = _parsed(rule)
-    checker = _Checker()
+    checker = _Checker(None if collected is None else frozenset(map(canonical_name, collected)))
     checker.visit(ast.expression, place)
     if checker.problems:
         raise RuleTypeError(tuple(checker.problems))
@@ -98,6 +101,7 @@ def _negation(node: tree.Clause, inside: tree.Not | None) -> Problem:
 class _Checker:
     """Collects problems and warnings while it walks a tree."""
 
+    collected: frozenset[str] | None
     problems: list[Problem] = field(default_factory=list)
     warnings: list[Problem] = field(default_factory=list)
     suggestions: int = 0
@@ -175,6 +179,14 @@ class _Checker:
         if info.retired:
             message = f"{info.name} is retired from the standard: new devices do not send it"
             self.warnings.append(Problem("retired", message, found.span))
+        if self.collected is not None and info.name not in FACTS and not self._is_collected(info.name):
+            message = f"{info.name} is not read from the images, so it is missing in every series until it is added"
+            self.warnings.append(Problem("uncollected", f"{message} to the policies as an extra tag", found.span))
+
+    def _is_collected(self, name: str) -> bool:
+        """Return whether values of a field can be there: a sequence is known by the paths into it."""
+        collected = self.collected or frozenset()
+        return name in collected or any(each.startswith(f"{name}.") for each in collected)
 
     def _values(self, info: FieldInfo, written: str, values: tuple[tree.Literal_, ...]) -> None:
         for value in values:

@@ -142,7 +142,7 @@ def look_up(name: str) -> FieldInfo | NoField:
     for part in parts[:-1]:
         container = _single(part)
         if isinstance(container, NoField):
-            return NoField(f"there is no fact or field {_cut(name)}", name) if name[0].islower() else container
+            return NoField(f"there is no fact or field {_cut(name)}", name) if name[:1].islower() else container
         if container.kind not in {Kind.SEQUENCE, Kind.UNTYPED}:
             return NoField(f"{part} is not a sequence, so nothing is inside it", "")
     last = _single(parts[-1])
@@ -176,6 +176,8 @@ def suggest(name: str) -> str | None:
     if len(wanted) > 80:
         return None
     names = _lower_names()
+    if all(part in names for part in wanted.split(".")):
+        return ".".join(names[part] for part in wanted.split("."))
     if wanted in names:
         return names[wanted]
     grams = {wanted[i : i + 3] for i in range(len(wanted) - 2)}

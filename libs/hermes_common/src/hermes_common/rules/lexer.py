@@ -37,8 +37,9 @@ KEYWORDS = (*_WORDS, *UNITS)
 
 _TERMINALS = {word: word.upper() for word in _WORDS} | dict.fromkeys(UNITS, "UNIT")
 _HABITS = {
-    "=": "==", "&&": "and", "&": "and", "||": "or", "|": "or", "!": "not", "<>": "!=", "=~": "matches",
-    "“": '"', "”": '"', "„": '"', "\u2018": "'", "\u2019": "'", "≤": "<=", "≥": ">=", "≠": "!=", "{": "(", "}": ")",
+    "=": "==", "&&": "and", "&": "and", "||": "or", "|": "or", "!": "not", "<>": "!=", "=~": "matches", "=>": ">=",
+    "=<": "<=", "“": '"', "”": '"', "„": '"', "\u2018": "'", "\u2019": "'", "≤": "<=", "≥": ">=",
+    "≠": "!=", "{": "(", "}": ")",
 }  # fmt: skip
 """What people write out of habit, and how it is written here."""
 

@@ -12,13 +12,15 @@ from lark.lexer import Lexer
 from hermes_common.rules import tree
 from hermes_common.rules.dictionary import canonical_name
 from hermes_common.rules.formatter import format_rule
+from hermes_common.rules.hints import hint
 from hermes_common.rules.lexer import MAX_BYTES, MAX_DEPTH, UNITS, position, refuse, span_of, tokenise
 from hermes_common.rules.problems import RuleSyntaxError, Span
 
 MAX_NODES = 200
 MAX_VALUES = 200
 MAX_AMOUNT = 100_000
-_SHORT = MAX_BYTES // 4
+_SHORT = MAX_BYTES // 8
+"""Up to here no text becomes too long by formatting: the longest keyword has six times the characters of its number."""
 _MAX_DIGITS = 32
 
 GRAMMAR = r"""
@@ -99,18 +101,10 @@ def _unexpected(text: str, exc: UnexpectedInput) -> RuleSyntaxError:
     if token.type == "$END":
         return refuse("syntax", "the rule ends too early", position(text, len(text), len(text)), expected)
     shown = token if len(token) <= 40 else f"{token[:39]}…"
-    return refuse("syntax", f"{shown} is not expected here", span_of(token), expected, _hint(token, names))
-
-
-def _hint(token: Token, names: "set[str]") -> str | None:
-    """Return what was probably meant, for the mistakes seen most."""
-    if token.type == "FIELD" and "STRING" in names:
-        return f'"{token[:64]}"'
-    if token.type in {"STRING", "NUMBER"} and "LSQB" in names:
-        return f"[{token[:64]}]"
-    if token.type == "STRING" and "REGEX" in names:
-        return f"/{token[1:-1][:64]}/"
-    return None
+    message = f"{shown} is not expected here"
+    if names == {"IN"}:
+        message += ": apart from not in, not stands before the field"
+    return refuse("syntax", message, span_of(token), expected, hint(token, names))
 
 
 class _Lexed(Lexer):

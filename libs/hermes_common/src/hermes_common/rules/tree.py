@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from dataclasses import field as attribute
 from enum import StrEnum
-from typing import Literal
+from typing import Literal, assert_never
 
 from hermes_common.rules.problems import NOWHERE, Span
 
@@ -207,6 +207,8 @@ def operator(node: Clause) -> str:
             return "within last"
         case Presence():
             return "is present" if node.present else "is missing"
+        case _:
+            assert_never(node)
 
 
 def children(node: Expression) -> tuple[Expression, ...]:
