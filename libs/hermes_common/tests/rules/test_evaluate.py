@@ -96,7 +96,7 @@ received.weekday != 7       | 7 F | 1 T
 series.bytes > 10000000000  | 10000000001 T | 1 F
 series.bytes == 9007199254740993 | 9007199254740993 T | 9007199254740992 F | +9007199254740993 T | 9e15 F
 series.bytes < 90071992547409930 | 90071992547409929 T | 90071992547409930 F | -90071992547409931 T
-SliceThickness > 1          | ２ ? | 1e400 ?
+SliceThickness > 1          | \uff12 ? | 1e400 ?
 PatientAge == 0.25          | 003M T | 004M F
 source.aet == "MR 01."      | MR 01. T | MR F
 ProcedureCodeSequence.CodeValue in ["IMG1"] | IMG1 T | IMG2 F
