@@ -70,6 +70,7 @@ class Running:
             **{"spool": self.spool, "dicom_host": "127.0.0.1", "dicom_port": 0, "spool_min_free_bytes": 0} | settings  # type: ignore[arg-type]
         )
         self.judge: Callable[[str, str, str], str | None] = lambda *_: None
+        self.extra_tags: tuple[str, ...] = ()
         self.receiver: Receiver
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
@@ -87,7 +88,7 @@ class Running:
         return asyncio.run_coroutine_threadsafe(coroutine, self._loop).result(10)
 
     async def _build(self) -> Receiver:
-        return build(self.settings, self.store, self.bus, self._judge, tls(self.settings))
+        return build(self.settings, self.store, self.bus, self._judge, tls(self.settings), lambda: self.extra_tags)
 
     def _judge(self, calling: str, called: str, address: str) -> str | None:
         return self.judge(calling, called, address)

@@ -72,6 +72,26 @@ def test_an_instance_is_stored_bit_identical_and_announced(receiver, sample, nam
     assert not receiver.files("incoming")
 
 
+def test_what_the_policies_add_is_read_from_the_next_instance_on(make_receiver, sample):
+    running = make_receiver(extra_tags=["DateOfSecondaryCapture"])
+    first, second = sample("CT_small.dcm"), sample("MR_small_implicit.dcm")
+    private = "(0043,104E)"  # of GEMS_PARM_01, FL
+    assert store(running, first).status == 0
+    assert private not in running.events(InstanceStored)[0].tags
+    running.extra_tags = (private, "PixelSpacing", "RescaleIntercept")
+    with associate(running, (first.sop_class, first.syntax), (second.sop_class, second.syntax)) as association:
+        again = association.c_store(first.sop_class, first.sop_instance, first.syntax, first.data)
+        assert again.status == 0
+        added = running.events(InstanceStored, 2)[1].tags
+        assert added["(0043,0010)"] == ["GEMS_PARM_01"]
+        assert float(added[private][0]) > 0
+        assert added["RescaleIntercept"] == ["-1024"]
+        running.extra_tags = ()
+        other = association.c_store(second.sop_class, second.sop_instance, second.syntax, second.data)
+        assert other.status == 0
+    assert "(0043,0010)" not in running.events(InstanceStored, 3)[2].tags
+
+
 def test_the_event_id_is_the_reception_id_and_the_key_ends_with_it(receiver, ct):
     store(receiver, ct)
     event = receiver.events(InstanceStored)[0]

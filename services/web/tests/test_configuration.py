@@ -70,6 +70,7 @@ async def test_of_two_saves_at_once_one_wins_and_the_other_is_told(configured: h
         ),
         ("sources", {"sources": [{"slug": "a", "name": "a"}]}, "sources[0]", "calling_aet"),
         ("policies", {"completion": {"quiet_period": "soon"}}, "completion.quiet_period", "10m"),
+        ("policies", {"extra_tags": ["Modality", "Modalitty"]}, "extra_tags", "did you mean Modality"),
     ],
 )
 async def test_each_mistake_is_named_with_its_field(

@@ -12,6 +12,8 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
+from hermes_common.dicom.names import canonical_name, collecting_problem
+from hermes_common.dicom.tags import MAX_EXTRA
 from hermes_common.durations import Duration
 from hermes_common.ids import AeTitle, Slug
 
@@ -259,10 +261,21 @@ class Retention(Document):
 
 
 class Policies(Document):
-    """Completion and retention."""
+    """Completion, retention, and what is read from the images beyond the default list."""
 
     completion: Completion = Completion()
     retention: Retention = Retention()
+    extra_tags: Annotated[tuple[str, ...], Field(max_length=MAX_EXTRA)] = ()
+    """Keywords, ``(gggg,eeee)`` and ``A.B`` paths, in canonical form, each once."""
+
+    @field_validator("extra_tags")
+    @classmethod
+    def _can_be_collected(cls, names: tuple[str, ...]) -> tuple[str, ...]:
+        canonical = tuple(dict.fromkeys(canonical_name(name.strip()) for name in names))
+        for name in canonical:
+            if (problem := collecting_problem(name)) is not None:
+                raise ValueError(problem)
+        return canonical
 
 
 class Kind(StrEnum):

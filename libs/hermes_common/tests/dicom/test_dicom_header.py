@@ -112,7 +112,100 @@ def test_sequence_paths_collect_the_values_of_all_items_with_defined_and_undefin
 def test_private_attributes_are_reported_by_their_number():
     selection = TagSelection.of(["(0009,10AB)", "Modality"])
     data = HEAD + explicit(0x000910AB, "LO", b"secret\\two") + UIDS + TAIL
-    assert extract_header(data, EXPLICIT_LITTLE, selection=selection).tags["(0009,10ab)"] == ["secret", "two"]
+    assert extract_header(data, EXPLICIT_LITTLE, selection=selection).tags["(0009,10AB)"] == ["secret", "two"]
+
+
+def test_the_creator_of_a_private_block_is_reported_with_its_elements():
+    selection = TagSelection.of(["(0019,100c)", "ProcedureCodeSequence.(0021,1201)"])
+    assert {"(0019,0010)", "(0019,100C)", "ProcedureCodeSequence.(0021,0012)"} <= selection.names
+    item = explicit(0x00210012, "LO", b"INSIDE") + explicit(0x00211201, "SH", b"7")
+    sequence = explicit(0x00081032, "SQ", struct.pack("<HHL", 0xFFFE, 0xE000, len(item)) + item)
+    data = HEAD + sequence + explicit(0x00190010, "LO", b"ACME") + explicit(0x0019100C, "SH", b"x") + UIDS + TAIL
+    tags = extract_header(data, EXPLICIT_LITTLE, selection=selection).tags
+    assert tags["(0019,0010)"] == ["ACME"]
+    assert tags["(0019,100C)"] == ["x"]
+    assert tags["ProcedureCodeSequence.(0021,0012)"] == ["INSIDE"]
+    assert tags["ProcedureCodeSequence.(0021,1201)"] == ["7"]
+
+
+def test_a_private_attribute_without_a_written_vr_has_that_of_its_creator_or_is_text():
+    """(0019,100C) of SIEMENS MR HEADER is IS; (0019,10BB) of GEMS_ACQU_01 is DS; (0043,1039) of GEMS_PARM_01 is IS."""
+    selection = TagSelection.of(["(0019,100C)", "(0019,1118)", "(0029,1010)"])
+    uids = [(0x00080016, b"1.2.9\0"), (0x00080018, b"1.2.3\0")], [(0x0020000D, b"1.2.4\0"), (0x0020000E, b"1.2.5\0")]
+    private = [
+        (0x00190010, b"SIEMENS MR HEADER "),
+        (0x00190011, b"nobody"),
+        (0x0019100C, b"1000"),
+        (0x00191118, b"text"),
+    ]
+    binary = [(0x00290010, b"nobody"), (0x00291010, b"\x01\x02\x03\x04")]
+    data = b"".join(implicit(tag, value) for tag, value in (*uids[0], *private, *uids[1], *binary))
+    header = extract_header(data, IMPLICIT_LITTLE, selection=selection)
+    assert header.tags["(0019,100C)"] == ["1000"]
+    assert header.tags["(0019,1118)"] == ["text"]
+    assert header.tags["(0029,1010)"] == []
+    assert any("(0029,1010) holds binary data" in warning for warning in header.warnings)
+    doubles = [(0x00190010, b"SIEMENS MR HEADER "), (0x00191028, struct.pack("<d", 12.5))]
+    data = b"".join(implicit(tag, value) for tag, value in (*uids[0], *doubles, *uids[1]))
+    header = extract_header(data, IMPLICIT_LITTLE, selection=TagSelection.of(["(0019,1028)"]))
+    assert header.tags["(0019,1028)"] == ["12.5"]
+
+
+def test_a_path_into_what_is_no_sequence_finds_nothing_and_harms_nothing():
+    selection = TagSelection.of(["(0019,1001).CodeValue", "Modality"])
+    for element in (explicit(0x00191001, "LO", b"no items here"), explicit(0x00191001, "UN", b"no items here")):
+        header = extract_header(HEAD + element + UIDS + TAIL, EXPLICIT_LITTLE, selection=selection)
+        assert header.tags.keys() == {"SOPClassUID", "SOPInstanceUID", "StudyInstanceUID", "SeriesInstanceUID"}
+    uids = [(0x00080016, b"1.2.9\0"), (0x00080018, b"1.2.3\0")], [(0x0020000D, b"1.2.4\0"), (0x0020000E, b"1.2.5\0")]
+    item = implicit(0x00080100, b"CODE")
+    for value, expected in ((b"no items", None), (struct.pack("<HHL", 0xFFFE, 0xE000, len(item)) + item, ["CODE"])):
+        data = b"".join(implicit(tag, part) for tag, part in (*uids[0], (0x00191001, value), *uids[1]))
+        tags = extract_header(data, IMPLICIT_LITTLE, selection=selection).tags
+        assert tags.get("(0019,1001).CodeValue") == expected
+
+
+def nested_codes(depth_first: list[str]) -> bytes:
+    """RequestAttributesSequence with one item a code, each with a RequestedProcedureCodeSequence of one item."""
+    items = b""
+    for code in depth_first:
+        inner = explicit(0x00080100, "SH", code.encode())
+        middle = explicit(0x00321064, "SQ", struct.pack("<HHL", 0xFFFE, 0xE000, len(inner)) + inner)
+        items += struct.pack("<HHL", 0xFFFE, 0xE000, len(middle)) + middle
+    return explicit(0x00400275, "SQ", items)
+
+
+def test_a_path_through_several_sequences_collects_the_values_of_all_items():
+    data = HEAD + UIDS + nested_codes(["ONE", "TWO"]) + TAIL
+    tags = extract_header(data, EXPLICIT_LITTLE).tags
+    assert tags["RequestAttributesSequence.RequestedProcedureCodeSequence.CodeValue"] == ["ONE", "TWO"]
+
+
+@pytest.mark.parametrize(("codes", "said"), [([], []), (["A"], ["1 item"]), (["A", "B"], ["2 items"])])
+def test_a_sequence_that_is_wanted_itself_is_reported_by_the_number_of_its_items(codes, said):
+    selection = TagSelection.of(["RequestAttributesSequence"])
+    data = HEAD + UIDS + nested_codes(codes) + TAIL
+    assert extract_header(data, EXPLICIT_LITTLE, selection=selection).tags["RequestAttributesSequence"] == said
+    odd = HEAD + UIDS + nested_codes(codes) + b"\x40\0\x76\x02??\0\0" + TAIL
+    behind = TagSelection.of(["RequestAttributesSequence", "ConceptNameCodeSequence.CodeValue"])
+    with contextlib.suppress(UnreadableDataset):
+        assert extract_header(odd, EXPLICIT_LITTLE, selection=behind).tags["RequestAttributesSequence"] == said
+
+
+def test_the_values_of_an_instance_are_bounded_altogether():
+    long = b"\\".join([b"x" * 250] * 32)
+    elements = b"".join(explicit(0x00090000 + 0x1000 + i, "UT", long) for i in range(80))
+    selection = TagSelection.of([f"(0009,{0x1000 + i:04X})" for i in range(80)])
+    header = extract_header(HEAD + elements + UIDS + TAIL, EXPLICIT_LITTLE, selection=selection)
+    assert 50 < sum(name.startswith("(0009,10") for name in header.tags) < 80
+    assert header.series_uid == "1.2.5"
+    assert any("left out" in warning for warning in header.warnings)
+
+
+def test_a_huge_value_is_cut_before_it_is_copied():
+    data = HEAD + explicit(0x00091001, "UT", b"x" * 1_000_000) + UIDS + TAIL
+    header = extract_header(data, EXPLICIT_LITTLE, selection=TagSelection.of(["(0009,1001)"]))
+    assert header.tags["(0009,1001)"] == ["x" * 256]
+    assert any("cut" in warning for warning in header.warnings)
 
 
 def test_a_name_that_does_not_exist_is_refused():

@@ -2,8 +2,9 @@
 
 import pytest
 
+from hermes_common.dicom.names import canonical_name
 from hermes_common.rules import Kind, RuleSyntaxError, RuleTypeError, check, fields
-from hermes_common.rules.dictionary import FACTS, OPERATORS, NoField, canonical_name, look_up, suggest
+from hermes_common.rules.dictionary import FACTS, OPERATORS, NoField, look_up, suggest
 from hermes_common.rules.parser import parse
 from hermes_common.rules.tree import Field, Matches, Not, Presence, Rule
 

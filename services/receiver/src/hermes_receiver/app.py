@@ -9,7 +9,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from hermes_common.config import Kind
-from hermes_common.dicom.tags import DEFAULT_TAGS, TagSelection
 from hermes_common.runtime.configview import ConfigView
 from hermes_common.runtime.dicom.wire import Wire
 from hermes_common.runtime.service import Context
@@ -18,6 +17,7 @@ from hermes_receiver.adapters.announcer import QueuedAnnouncer
 from hermes_receiver.adapters.listener import Listener
 from hermes_receiver.adapters.spool import Spool
 from hermes_receiver.adapters.tls import server_context
+from hermes_receiver.core.collecting import Collected, Collecting
 from hermes_receiver.core.limits import Limits
 from hermes_receiver.core.negotiation import Judge, Rejection
 from hermes_receiver.core.reception import Origin
@@ -58,20 +58,28 @@ class Receiver:
 
 
 def build(
-    settings: Settings, objects: Objects, publisher: Publisher, judge: Judge, tls: ssl.SSLContext | None = None
+    settings: Settings,
+    objects: Objects,
+    publisher: Publisher,
+    judge: Judge,
+    tls: ssl.SSLContext | None = None,
+    extra_tags: Callable[[], tuple[str, ...]] = tuple,
 ) -> Receiver:
     """Put the receiver together on the running event loop and open its spool and port; nothing is served before
     ``listener.start``.
 
+    ``extra_tags`` is asked before each instance which attributes are announced beyond the default list and the
+    settings.
+
     Raises SpoolBusyError, or OSError when the spool or the port cannot be used.
     """
     limits = settings.limits()
-    selection = TagSelection.of((*DEFAULT_TAGS, *settings.extra_tags))
+    collected: Collected = Collecting(settings.extra_tags, extra_tags)
     spool = Spool(settings.spool)
     spool.open()
-    uploader = Uploader(spool, objects, publisher, selection, settings.upload_parallel)
+    uploader = Uploader(spool, objects, publisher, collected, settings.upload_parallel)
     announcer = QueuedAnnouncer(publisher, asyncio.get_running_loop())
-    store = Store(spool, uploader, announcer, limits, selection)
+    store = Store(spool, uploader, announcer, limits, collected)
     guarded = _requiring(settings.dicom_aet, judge) if settings.dicom_require_called_aet else judge
     listener = Listener(settings.dicom_host, settings.dicom_port, limits, _serving(store, announcer, guarded), tls)
     grace = Grace(spool, uploader.finished, settings.spool_grace, limits)
@@ -87,7 +95,9 @@ async def main(context: Context[Settings]) -> None:
     objects = store_of(settings, settings.upload_parallel)
     context.cleanup.callback(objects.close)
     config = ConfigView(context.bus, settings.spool / "configuration.json")
-    receiver = build(settings, objects, context.bus, _by_sources(config), tls(settings))
+    receiver = build(
+        settings, objects, context.bus, _by_sources(config), tls(settings), lambda: config.policies.extra_tags
+    )
     context.cleanup.push_async_callback(receiver.stop)
     context.background("configuration", config.run())
     context.health.inform("configuration", config.problem)

@@ -43,7 +43,8 @@ class Settings(RuntimeSettings, ObjectStoreSettings):
     """Silence after which an association is aborted."""
     upload_parallel: Annotated[int, Field(ge=1, le=64)] = 4
     extra_tags: tuple[str, ...] = ()
-    """More attributes to announce: keywords, ``(gggg,eeee)``, ``A.B`` paths, as a JSON list."""
+    """More attributes to announce than the default list and the policies name, by this receiver alone: keywords,
+    ``(gggg,eeee)``, ``A.B`` paths, as a JSON list."""
 
     def limits(self) -> Limits:
         """Return the limits that these settings make."""

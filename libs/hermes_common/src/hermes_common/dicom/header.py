@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import zlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Final
 
+from pydicom.datadict import private_dictionary_VR
+
 from hermes_common.dicom.errors import HeadTooShort, InvalidUid, MissingUid, UnreadableDataset
+from hermes_common.dicom.names import creator_of, number_of
 from hermes_common.dicom.reference import read_elements
 from hermes_common.dicom.tags import DEFAULT_SELECTION, IDENTIFYING, SPECIFIC_CHARACTER_SET, TagNode, TagSelection
-from hermes_common.dicom.text import MAX_VALUES, Warnings, codecs_of, values_of
+from hermes_common.dicom.text import MAX_CHARACTERS, MAX_VALUES, Warnings, codecs_of, values_of
 from hermes_common.dicom.uids import Encoding, encoding_of, uid_problem
 from hermes_common.dicom.walker import Data, RawElement, SurprisingDataset, Walker
 
+MAX_TOTAL: Final = 512 * 1024
+"""Bytes of values that are taken of one instance; what comes after them is left out, so that its event stays small."""
 INFLATE_LIMIT: Final = 8 * 1024 * 1024
 """Bytes of a deflated data set that are inflated to find its header; pixels are not needed."""
 
@@ -111,14 +116,27 @@ def _header(elements: Iterable[RawElement], little: bool, warnings: Warnings) ->
     tags: dict[str, list[str]] = {}
     uids: dict[str, str] = {}
     codecs: dict[bytes | None, tuple[str, ...]] = {}
+    creators: dict[str, str] = {}
+    left = MAX_TOTAL
     for element in elements:
         name = element.node.name
+        left -= min(len(element.value), MAX_VALUES * MAX_CHARACTERS)
+        if left < 0 and name not in IDENTIFYING:
+            warnings.add(f"{name} is left out: the attributes before it have more than {MAX_TOTAL} bytes")
+            continue
         if element.charset not in codecs:
             codecs[element.charset] = _charset(element.charset, warnings)
         vr = element.node.vr if element.vr == "UN" else element.vr
-        values = values_of(
-            element.value, vr, codecs=codecs[element.charset], little=little, name=name, warnings=warnings
-        )
+        if vr == "SQ":
+            values = _items(element.value)
+        else:
+            if vr == "UN":
+                vr = _private_vr(name, creators)
+            values = values_of(
+                element.value, vr, codecs=codecs[element.charset], little=little, name=name, warnings=warnings
+            )
+        if name.endswith(")"):
+            creators[name] = values[0] if values else ""
         if "." in name:
             tags[name] = (tags.get(name, []) + values)[:MAX_VALUES]
         else:
@@ -135,6 +153,29 @@ def _header(elements: Iterable[RawElement], little: bool, warnings: Warnings) ->
         tags=tags,
         warnings=warnings.texts,
     )
+
+
+def _items(count: bytes) -> list[str]:
+    """Return what is said of a sequence: nothing if it has no items."""
+    number = int(count)
+    return [f"{number} item{'' if number == 1 else 's'}"] if number else []
+
+
+def _private_vr(name: str, creators: Mapping[str, str]) -> str:
+    """Return the VR of a private attribute where none is written, from pydicom's dictionary of private creators.
+
+    ``creators`` has the values of the private attributes before it; the creator of its block is one of them.
+    """
+    prefix, _, last = name.rpartition("(")
+    number = number_of(f"({last}") if last.endswith(")") else None
+    creator = None if number is None else creator_of(number)
+    if number is None or creator is None:
+        return "UN"
+    owner = creators.get(f"{prefix}({creator >> 16:04X},{creator & 0xFFFF:04X})", "")
+    try:
+        return str(private_dictionary_VR(number, owner)).split(" or ", maxsplit=1)[0]
+    except KeyError:
+        return "UN"
 
 
 def _charset(raw: bytes | None, warnings: Warnings) -> tuple[str, ...]:

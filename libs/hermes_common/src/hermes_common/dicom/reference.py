@@ -13,6 +13,7 @@ from typing import Any, Final
 from pydicom.dataelem import RawDataElement
 from pydicom.dataset import Dataset
 from pydicom.filereader import read_dataset
+from pydicom.sequence import Sequence
 
 from hermes_common.dicom.errors import UnreadableDataset
 from hermes_common.dicom.tags import SPECIFIC_CHARACTER_SET, TagNode
@@ -52,11 +53,17 @@ def _collect(dataset: Dataset, nodes: Mapping[int, TagNode], charset: bytes | No
     for tag, node in nodes.items():
         if tag not in dataset:
             continue
-        if node.children:
-            for item in list(dataset[tag].value or ())[:MAX_ITEMS]:
-                found += _collect(item, node.children, charset, depth + 1)
-        elif node.leaf:
-            vr, value = _raw(dataset.get_item(tag))
+        raw = dataset.get_item(tag)
+        if node.children or "SQ" in (raw.VR, node.vr):
+            items = dataset[tag].value
+            if isinstance(items, Sequence):
+                for item in items[:MAX_ITEMS]:
+                    found += _collect(item, node.children, charset, depth + 1)
+                if node.leaf:
+                    found.append(RawElement(node, "SQ", str(len(items)).encode(), charset))
+                continue
+        if node.leaf:
+            vr, value = _raw(raw)
             found.append(RawElement(node, vr or node.vr, value, charset))
     return found
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Final
 
-from pydicom.datadict import dictionary_VR, tag_for_keyword
+from pydicom.datadict import dictionary_VR
+
+from hermes_common.dicom.names import canonical_name, creator_of, number_of
 
 SPECIFIC_CHARACTER_SET: Final = 0x00080005
 SOP_CLASS_UID: Final = 0x00080016
@@ -50,12 +51,19 @@ DEFAULT_TAGS: Final = (
     "ReasonForPerformedProcedureCodeSequence.CodeValue", "ReasonForTheRequestedProcedure",
     "ReasonForRequestedProcedureCodeSequence.CodeValue", "RequestedProcedureID", "RequestedProcedurePriority",
     "AnatomicRegionSequence.CodeValue", "AnatomicRegionSequence.CodeMeaning", "ViewCodeSequence.CodeValue",
-    "ConceptNameCodeSequence.CodeValue", "ConceptNameCodeSequence.CodeMeaning",
+    "ConceptNameCodeSequence.CodeValue", "ConceptNameCodeSequence.CodeMeaning", "RetrieveAETitle", "StationAETitle",
+    "DeviceUID", "AcquisitionType", "AdmittingDiagnosesDescription", "Exposure", "CTDIvol",
+    "ImageAndFluoroscopyAreaDoseProduct", "EntranceDoseInmGy", "EchoTrainLength", "DiffusionBValue",
+    "ContrastBolusAgentSequence.CodeValue", "ContrastBolusAgentSequence.CodeMeaning",
+    "RadiopharmaceuticalInformationSequence.Radiopharmaceutical",
+    "RadiopharmaceuticalInformationSequence.RadionuclideTotalDose", "ClinicalTrialProtocolID",
+    "ClinicalTrialSubjectID", "RequestAttributesSequence.RequestedProcedureCodeSequence.CodeValue",
 )
 # fmt: on
 """Keywords and sequence paths that every stored instance is announced with."""
 
-_PRIVATE = re.compile(r"\(([0-9a-fA-F]{4}),([0-9a-fA-F]{4})\)")
+MAX_EXTRA: Final = 64
+"""Attributes that a site may add to the default list."""
 
 
 class UnknownTagError(ValueError):
@@ -77,38 +85,48 @@ class TagNode:
 @dataclass(frozen=True, slots=True)
 class TagSelection:
     """A compiled list of wanted attributes. ``last`` is the highest top-level tag: nothing behind it needs to be
-    read.
+    read. ``names`` are those under which values may be reported.
     """
 
     nodes: dict[int, TagNode]
     last: int
+    names: frozenset[str] = frozenset()
 
     @classmethod
     def of(cls, names: Iterable[str]) -> TagSelection:
-        """Compile names (keyword, ``(gggg,eeee)``, ``A.B`` paths); the identifying UIDs are always included.
+        """Compile names (keyword, ``(gggg,eeee)``, ``A.B`` paths); the identifying UIDs are always included, and so is
+        the creator of the block of each private element, without which its number means nothing (PS3.5 7.8.1).
 
         Raises :class:`UnknownTagError` for a name that cannot be resolved.
         """
         nodes: dict[int, TagNode] = {}
         for name in ("SpecificCharacterSet", *IDENTIFYING, *names):
-            _insert(nodes, name.split("."), "")
-        return cls(nodes, max(nodes))
+            _insert(nodes, canonical_name(name).split("."), "")
+        return cls(nodes, max(nodes), frozenset(_leaves(nodes)))
 
 
 def tag_of(name: str) -> int:
     """Return the tag of a keyword or of ``(gggg,eeee)``; raises :class:`UnknownTagError`."""
-    if match := _PRIVATE.fullmatch(name):
-        return int(match[1], 16) << 16 | int(match[2], 16)
-    tag = tag_for_keyword(name)
+    tag = number_of(name)
     if tag is None:
         raise UnknownTagError(f"{name!r} is no DICOM keyword and not of the form (gggg,eeee)")
-    return int(tag)
+    return tag
+
+
+def _leaves(nodes: dict[int, TagNode]) -> Iterable[str]:
+    for node in nodes.values():
+        if node.leaf:
+            yield node.name
+        yield from _leaves(node.children)
 
 
 def _insert(nodes: dict[int, TagNode], path: list[str], prefix: str) -> None:
     tag = tag_of(path[0])
-    name = f"{prefix}{path[0].lower() if path[0].startswith('(') else path[0]}"
+    name = f"{prefix}{path[0]}"
     leaf = len(path) == 1
+    creator = creator_of(tag)
+    if creator is not None:
+        _insert(nodes, [f"({creator >> 16:04X},{creator & 0xFFFF:04X})"], prefix)
     known = nodes.get(tag)
     if known is None or (leaf and not known.leaf):
         nodes[tag] = TagNode(name, _dictionary_vr(tag), leaf, known.children if known else {})

@@ -6,10 +6,11 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Final
 
-from pydicom.charset import CODES_TO_ENCODINGS, handled_encodings, python_encoding
+from pydicom.charset import CODES_TO_ENCODINGS, python_encoding
 
 MAX_VALUES: Final = 32
 MAX_CHARACTERS: Final = 256
@@ -23,7 +24,18 @@ _NUMBERS: Final = {"US": "H", "SS": "h", "UL": "L", "SL": "l", "FL": "f", "FD": 
 _ESCAPE: Final = b"\x1b"
 _CONTROLS: Final = frozenset(range(32)) - frozenset(b"\t\n\f\r\x1b")
 _LATIN: Final = "iso8859"
-_BY_ESCAPE: Final = tuple(sorted(CODES_TO_ENCODINGS.items(), key=lambda item: -len(item[0])))
+_DEFAULT: Final = "ascii"
+"""The default repertoire (ISO_IR 6), which is all that may stand where no other set is named."""
+_CODECS: Final = python_encoding | {
+    "": _DEFAULT,
+    "ISO_IR 6": _DEFAULT,
+    "ISO 2022 IR 6": _DEFAULT,
+    "ISO_IR 203": "iso8859_15",  # younger than pydicom's table
+    "ISO 2022 IR 203": "iso8859_15",
+}
+_BY_ESCAPE: Final = tuple(
+    sorted((CODES_TO_ENCODINGS | {b"\x1b-b": "iso8859_15"}).items(), key=lambda item: -len(item[0]))
+)
 
 
 @dataclass(slots=True)
@@ -41,15 +53,15 @@ class Warnings:
 def codecs_of(values: Sequence[str], warnings: Warnings) -> tuple[str, ...]:
     """Return the Python codecs for the values of SpecificCharacterSet (0008,0005).
 
-    Tolerant: spaces, underscores, case and a missing ``ISO_IR`` are repaired, anything unknown becomes Latin-1; each
+    Tolerant: spaces, underscores, case and a missing ``ISO_IR`` are repaired, anything unknown counts as none; each
     with a warning.
     """
     found: list[str] = []
     for value in values or [""]:
-        codec = python_encoding.get(value) or _repaired(value)
-        if value and value not in python_encoding:
-            warnings.add(f"SpecificCharacterSet {value[:32]!r} is not a defined term, read as {codec or 'Latin-1'}")
-        found.append(codec or _LATIN)
+        codec = _CODECS.get(value) or _repaired(value)
+        if value and value not in _CODECS:
+            warnings.add(f"SpecificCharacterSet {value[:32]!r} is not a defined term, read as {codec or 'none'}")
+        found.append(codec or _DEFAULT)
     return tuple(found)
 
 
@@ -59,8 +71,8 @@ def _repaired(value: str) -> str | None:
     if plain in {"UTF8", "UTF 8", "192"}:
         return "UTF8"
     for candidate in (plain.replace("ISO IR", "ISO_IR"), f"ISO_IR {number}", f"ISO 2022 IR {number}", plain):
-        if candidate in python_encoding:
-            return python_encoding[candidate]
+        if candidate in _CODECS:
+            return _CODECS[candidate]
     return None
 
 
@@ -125,36 +137,35 @@ def _unpack(raw: bytes, code: str, little: bool) -> tuple[int | float, ...]:
 def decode(raw: bytes, codecs: tuple[str, ...], name: str, warnings: Warnings) -> str:
     """Decode text under one character set, or several with code extensions (PS3.5 6.1.2.5).
 
-    Never fails: bytes that the codec refuses are read as Latin-1 with a warning.
+    Never fails: bytes that the codec refuses are read by another one that is named, as UTF-8, or as Latin-1, with a
+    warning.
     """
     if _ESCAPE in raw:
         return _decode_extended(raw, codecs, name, warnings)
-    return _decode_plain(raw, codecs[0], name, warnings)
+    return _decode_plain(raw, codecs, name, warnings)
 
 
-def _decode_plain(raw: bytes, codec: str, name: str, warnings: Warnings) -> str:
-    try:
-        return raw.decode(codec)
-    except UnicodeDecodeError:
-        pass
-    try:
-        text = raw.decode("UTF8")
-        warnings.add(f"{name} is not {codec} as SpecificCharacterSet says, read as UTF-8")
-    except UnicodeDecodeError:
-        text = raw.decode("latin-1")
-        warnings.add(f"{name} is not {codec} as SpecificCharacterSet says, read as Latin-1")
+def _decode_plain(raw: bytes, codecs: Sequence[str], name: str, warnings: Warnings) -> str:
+    with suppress(UnicodeDecodeError):
+        return raw.decode(codecs[0])
+    for codec in (*codecs[1:], "UTF8"):
+        with suppress(UnicodeDecodeError):
+            text = raw.decode(codec)
+            break
+    else:
+        codec, text = "Latin-1", raw.decode("latin-1")
+    warnings.add(f"{name} is not {codecs[0]} as SpecificCharacterSet says, read as {codec.replace('UTF8', 'UTF-8')}")
     return text
 
 
 def _decode_extended(raw: bytes, codecs: tuple[str, ...], name: str, warnings: Warnings) -> str:
     """Split at the escape sequences; each part is decoded by the set that its sequence designates.
 
-    ISO 2022 resets to the first set at every delimiter (backslash, caret, equals, control), which only matters for
-    the bytes
-    after it, so a part is cut there again.
+    ISO 2022 resets to the first set at every delimiter (backslash, caret, equals, control), which only matters for the
+    bytes after it, so a part is cut there again.
     """
     first, *rest = raw.split(_ESCAPE)
-    text = _decode_plain(first, codecs[0], name, warnings) if first else ""
+    text = _decode_plain(first, codecs, name, warnings) if first else ""
     for part in rest:
         text += _decode_part(_ESCAPE + part, codecs, name, warnings)
     return text
@@ -164,11 +175,11 @@ def _decode_part(part: bytes, codecs: tuple[str, ...], name: str, warnings: Warn
     code, codec = next((pair for pair in _BY_ESCAPE if part.startswith(pair[0])), (b"", ""))
     if not code:
         warnings.add(f"{name} has an unknown escape sequence")
-        return _decode_plain(part[1:], codecs[0], name, warnings)
+        return _decode_plain(part[1:], codecs, name, warnings)
     two_bytes = code in (b"\x1b$B", b"\x1b$(D")
     body, tail = part[len(code) :], b""
     if not two_bytes:
         cut = min((i for i in map(body.find, (b"\\", b"^", b"=")) if i >= 0), default=len(body))
         body, tail = body[:cut], body[cut:]
-    known = _decode_plain(code + body if codec in handled_encodings else body, codec, name, warnings)
-    return known + (_decode_plain(tail, codecs[0], name, warnings) if tail else "")
+    known = _decode_plain(code + body if two_bytes else body, (codec,), name, warnings)
+    return known + (_decode_plain(tail, codecs, name, warnings) if tail else "")

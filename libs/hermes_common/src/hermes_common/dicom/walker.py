@@ -18,6 +18,8 @@ from hermes_common.dicom.tags import SPECIFIC_CHARACTER_SET, TagNode
 MAX_DEPTH: Final = 64
 MAX_ITEMS: Final = 32
 """Items of one wanted sequence that are looked into."""
+MAX_VALUE: Final = 64 * 1024 + 2
+"""Bytes of a wanted value that are taken: a little more than is decoded, so that it is seen to be cut."""
 MAX_STEPS: Final = 1_000_000
 """Elements and items that are visited in all, so that no data set takes more than a few seconds."""
 
@@ -48,7 +50,7 @@ class TooDeep(UnreadableDataset):
 @dataclass(frozen=True, slots=True)
 class RawElement:
     """A wanted element: node of the selection, VR as read (or by dictionary), raw bytes, and the character set of its
-    item.
+    item. Of a sequence that is wanted itself the bytes are the number of its items, in decimal.
     """
 
     node: TagNode
@@ -110,7 +112,7 @@ class Walker:
             if tag > last:
                 return offset
             node = nodes.get(tag)
-            if length == UNDEFINED or (node is not None and node.children):
+            if length == UNDEFINED or (node is not None and self._has_items(node, vr, start, length)):
                 inner_explicit = explicit and vr != b"UN"
                 offset = self._sequence(tag, start, length, end, inner_explicit, node, charset, depth)
                 continue
@@ -118,14 +120,29 @@ class Walker:
             if offset > end:
                 self._short(tag, end)
             if node is not None:
-                value = bytes(self._data[start:offset])
+                value = bytes(self._data[start : min(offset, start + MAX_VALUE)])
                 if tag == SPECIFIC_CHARACTER_SET:
                     charset = value
-                if node.leaf and vr != b"SQ":
+                if node.leaf:
                     self.found.append(RawElement(node, vr.decode("ascii") if vr else node.vr, value, charset))
         if ends_at_delimiter:
             self._short(_ITEM_END, end)
         return offset
+
+    def _has_items(self, node: TagNode, vr: bytes, start: int, length: int) -> bool:
+        """Return whether a wanted element of defined length is a sequence to look into.
+
+        What is inside a private element is a guess of whoever asked for it: one with another VR, or without items where
+        no VR says what it is, is passed over.
+        """
+        if vr == b"SQ" or (not vr and node.vr == "SQ"):
+            return True
+        if not node.children or vr not in (b"", b"UN"):
+            return False
+        if node.vr == "SQ" or length == 0 or start + 8 > self._size:
+            return True
+        group, element = self._tag(self._data, start)
+        return (group << 16 | element) in (_ITEM, _SEQUENCE_END)
 
     def _header(self, offset: int, end: int, explicit: bool) -> tuple[int, bytes, int, int]:
         """Return tag, VR (empty if implicit), offset of the value and its length."""
@@ -175,7 +192,8 @@ class Walker:
             inner = group << 16 | element
             offset += 8
             if inner == _SEQUENCE_END:
-                return offset if length == UNDEFINED else stop
+                stop = offset if length == UNDEFINED else stop
+                break
             if inner != _ITEM:
                 raise SurprisingDataset(
                     f"({tag >> 16:04x},{tag & 0xFFFF:04x}) has something else than items at byte {offset - 8}"
@@ -183,8 +201,11 @@ class Walker:
             wanted = children if count < MAX_ITEMS else {}
             offset = self._item(tag, offset, item_length, stop, explicit, wanted, charset, depth)
             count += 1
-        if length == UNDEFINED:
-            self._short(tag, end)
+        else:
+            if length == UNDEFINED:
+                self._short(tag, end)
+        if node is not None and node.leaf:
+            self.found.append(RawElement(node, "SQ", str(count).encode(), charset))
         return stop
 
     def _item(

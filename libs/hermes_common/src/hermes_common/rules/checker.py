@@ -5,8 +5,9 @@ from dataclasses import dataclass, field, replace
 from itertools import islice
 from typing import Literal, assert_never
 
+from hermes_common.dicom.names import canonical_name
 from hermes_common.rules import tree
-from hermes_common.rules.dictionary import FACTS, FieldInfo, Kind, NoField, Place, canonical_name, look_up, suggest
+from hermes_common.rules.dictionary import FACTS, FieldInfo, Kind, NoField, Place, look_up, suggest
 from hermes_common.rules.formatter import format_expression, format_rule
 from hermes_common.rules.literals import literal_problem, literal_warning, value_of
 from hermes_common.rules.parser import check_limits, parse

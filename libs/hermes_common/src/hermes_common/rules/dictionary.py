@@ -1,6 +1,5 @@
 """What a rule may ask about: the fields, their types, and which operators go with which type (PS3.6, PS3.5 6.2)."""
 
-import re
 from dataclasses import dataclass
 from difflib import SequenceMatcher
 from enum import StrEnum
@@ -8,6 +7,8 @@ from functools import cache, lru_cache
 from typing import Literal
 
 from pydicom.datadict import get_entry, keyword_dict
+
+from hermes_common.dicom.names import MAX_NAME, MAX_PATH, is_private, number_of
 
 Place = Literal["series", "study", "series in study"]
 """Where an expression stands: in a series rule, in a study rule, or in the parentheses of a quantifier."""
@@ -57,9 +58,6 @@ _KINDS = {
     "UI": Kind.TEXT, "UR": Kind.TEXT, "UT": Kind.TEXT,
 }  # fmt: skip
 _ALWAYS_THERE = frozenset({"SOPClassUID", "SOPInstanceUID", "StudyInstanceUID", "SeriesInstanceUID", "Modality"})
-_TAG = re.compile(r"\(\s*([0-9A-Fa-f]{4})\s*,\s*([0-9A-Fa-f]{4})\s*\)")
-_MAX_PATH = 8
-_MAX_NAME = 200
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,32 +110,13 @@ FACTS: dict[str, FieldInfo] = {
 """What Hermes knows of a series or study besides its tags; they stand in the context under these names."""
 
 
-def canonical_name(name: str) -> str:
-    """Return ``name`` with tag numbers in capitals without spaces, or as keywords where the standard has one.
-
-    A name of any other shape comes back as it is: whether it exists is asked later.
-    """
-    if "(" not in name:
-        return name
-    return _TAG.sub(lambda found: _tag_name(found[1], found[2]), name)
-
-
-def _tag_name(group: str, element: str) -> str:
-    number = int(group + element, 16)
-    try:
-        keyword = get_entry(number)[4]
-    except KeyError:
-        keyword = ""
-    return keyword if keyword_dict.get(keyword) == number else f"({group.upper()},{element.upper()})"
-
-
 @lru_cache(maxsize=8192)
 def look_up(name: str) -> FieldInfo | NoField:
     """Return the field of a canonical name, or why there is none."""
     if name in FACTS:
         return FACTS[name]
     parts = name.split(".")
-    if len(parts) > _MAX_PATH or len(name) > _MAX_NAME:
+    if len(parts) > MAX_PATH or len(name) > MAX_NAME:
         return NoField("this path is too long", name)
     for part in parts[:-1]:
         container = _single(part)
@@ -153,10 +132,10 @@ def look_up(name: str) -> FieldInfo | NoField:
 
 @lru_cache(maxsize=8192)
 def _single(name: str) -> FieldInfo | NoField:
-    number = int(name[1:5] + name[6:10], 16) if name.startswith("(") else keyword_dict.get(name)
-    if number is None or not name:
+    number = number_of(name)
+    if number is None:
         return NoField(f"there is no field {_cut(name)}", name)
-    if number >> 16 & 1:
+    if is_private(number):
         return FieldInfo(name, "private tag", Kind.UNTYPED, "UN", "1-n")
     try:
         vr, vm, label, retired, _ = get_entry(number)

@@ -9,8 +9,8 @@ from typing import Any, Literal, cast
 from lark import Lark, Token, Transformer, UnexpectedInput, UnexpectedToken, v_args
 from lark.lexer import Lexer
 
+from hermes_common.dicom.names import canonical_name
 from hermes_common.rules import tree
-from hermes_common.rules.dictionary import canonical_name
 from hermes_common.rules.formatter import format_rule
 from hermes_common.rules.hints import hint
 from hermes_common.rules.lexer import MAX_BYTES, MAX_DEPTH, UNITS, position, refuse, span_of, tokenise

@@ -72,10 +72,11 @@ class ConfigView:
         return cast(Policies, self._document(Kind.POLICIES))
 
     def _document(self, kind: Kind) -> AnyDocument:
-        revision = self.revision(kind)
+        stored = self._revisions.get(kind)
+        number = 0 if stored is None else stored.revision
         known = self._parsed.get(kind)
-        if known is None or known[0] != revision.revision:
-            known = (revision.revision, revision.parsed())
+        if known is None or known[0] != number:
+            known = (number, (stored or default(kind)).parsed())
             self._parsed[kind] = known
         return known[1]
 

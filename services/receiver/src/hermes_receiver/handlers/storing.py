@@ -8,7 +8,6 @@ from typing import assert_never
 
 from hermes_common.dicom import status as dimse_status
 from hermes_common.dicom.command import AFFECTED_SOP_CLASS, AFFECTED_SOP_INSTANCE, CommandSet
-from hermes_common.dicom.tags import TagSelection
 from hermes_common.events import InstanceRefused
 from hermes_common.runtime.clock import now
 from hermes_receiver.adapters import metrics
@@ -16,6 +15,7 @@ from hermes_receiver.adapters.crashpoints import crash_point
 from hermes_receiver.adapters.spool import Folder, Spool, is_no_space
 from hermes_receiver.adapters.spoolfile import SpoolFile
 from hermes_receiver.core.capacity import shortage
+from hermes_receiver.core.collecting import Collected
 from hermes_receiver.core.limits import Limits
 from hermes_receiver.core.reception import Note, Origin, file_meta
 from hermes_receiver.core.verdict import Keep, Quarantine, judge
@@ -51,7 +51,7 @@ class Store:
     uploads: Uploads
     announcer: Announcer
     limits: Limits
-    selection: TagSelection
+    collected: Collected
 
 
 class Reception:
@@ -125,7 +125,7 @@ class Reception:
         if self._refusal is not None or self._file is None:
             return self._refusal if self._refusal is not None else Answer(dimse_status.OUT_OF_RESOURCES)
         verdict = judge(
-            self._sop_class, self._sop_instance, self._file.header(self._transfer_syntax, self._store.selection)
+            self._sop_class, self._sop_instance, self._file.header(self._transfer_syntax, self._store.collected())
         )
         match verdict:
             case Keep():

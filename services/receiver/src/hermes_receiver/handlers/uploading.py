@@ -17,7 +17,6 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Final, TypeVar
 
-from hermes_common.dicom.tags import TagSelection
 from hermes_common.events import InstanceQuarantined, InstanceStored
 from hermes_common.keys import quarantine_key
 from hermes_common.runtime.errors import TransientError
@@ -27,6 +26,7 @@ from hermes_receiver.adapters.crashpoints import crash_point
 from hermes_receiver.adapters.entry import Entry, read_entry
 from hermes_receiver.adapters.spool import Folder, Spool
 from hermes_receiver.core.backoff import delay
+from hermes_receiver.core.collecting import Collected
 from hermes_receiver.core.reception import DamagedEntryError, quarantined_event, stored_event
 from hermes_receiver.core.verdict import Keep
 from hermes_receiver.handlers.ports import Objects, Publisher
@@ -50,12 +50,12 @@ class Uploader:
     """Uploads entries in parallel; owns the threads in which the object store is called."""
 
     def __init__(
-        self, spool: Spool, objects: Objects, publisher: Publisher, selection: TagSelection, parallel: int
+        self, spool: Spool, objects: Objects, publisher: Publisher, collected: Collected, parallel: int
     ) -> None:
         self._spool = spool
         self._objects = objects
         self._publisher = publisher
-        self._selection = selection
+        self._collected = collected
         self._parallel = parallel
         self._loop = asyncio.get_running_loop()
         self._queue: asyncio.Queue[Waiting] = asyncio.Queue()
@@ -136,7 +136,7 @@ class Uploader:
     async def _upload(self, waiting: Waiting) -> None:
         path = self._spool.path(waiting.folder, waiting.entry)
         try:
-            entry = await self._in_thread(lambda: read_entry(waiting.entry, path, self._selection))
+            entry = await self._in_thread(lambda: read_entry(waiting.entry, path, self._collected()))
         except FileNotFoundError:
             log.error("the spool file %s has disappeared", path.name)
             return
@@ -170,7 +170,7 @@ class Uploader:
     def _check(self, entry: str) -> None:
         path = self._spool.path(Folder.DONE, entry)
         try:
-            read = read_entry(entry, path, self._selection)
+            read = read_entry(entry, path, self._collected())
         except FileNotFoundError:
             return
         except DamagedEntryError as exc:

@@ -1,4 +1,4 @@
-"""The page of policies: completion and retention."""
+"""The page of policies: completion, retention, and the attributes that are read from the images."""
 
 from typing import Any
 
@@ -40,6 +40,7 @@ class PolicyPages(Controller):
         for field in FIELDS:
             part, _, name = field.partition(".")
             document.setdefault(part, {})[name] = form.text(field)
+        document["extra_tags"] = [line.strip() for line in form.text("extra_tags").splitlines() if line.strip()]
         try:
             author = principal_of(request).name
             await web.save(Kind.POLICIES, document, form.number("revision"), author, form.text("why"))
@@ -53,12 +54,15 @@ class PolicyPages(Controller):
         document = revision.document if typed is None else typed
         values = {field: document[field.partition(".")[0]][field.partition(".")[2]] for field in FIELDS}
         problems = {item.field: item.message for item in (error.problems if error else ())}
+        extra = [item for item in (error.problems if error else ()) if item.field.partition(".")[0] == "extra_tags"]
         return page(
             request,
             "policies/edit.html",
             revision=revision,
             fields=FIELDS,
             values=values,
+            extra_tags="\n".join(document.get("extra_tags", ())),
+            extra_problems=extra,
             problems=problems,
             error=error,
         )
