@@ -59,7 +59,7 @@ def examine(data: bytes) -> None:
     source = atheris.FuzzedDataProvider(data)
     tags = tags_from(source)
     COUNTS["texts"] += 1
-    if COUNTS["texts"] % 50_000 == 0:
+    if COUNTS["texts"] % 10_000 == 0:
         print(f"{COUNTS['texts']:,} texts, {COUNTS['rules']:,} rules of one scope evaluated", file=sys.stderr)  # noqa: T201
     series = [tags_from(source) for _ in range(source.ConsumeIntInRange(0, 3))]
     text = text_from(source)

@@ -129,7 +129,7 @@ def test_the_creator_of_a_private_block_is_reported_with_its_elements():
 
 
 def test_a_private_attribute_without_a_written_vr_has_that_of_its_creator_or_is_text():
-    """(0019,100C) of SIEMENS MR HEADER is IS; (0019,10BB) of GEMS_ACQU_01 is DS; (0043,1039) of GEMS_PARM_01 is IS."""
+    """Of SIEMENS MR HEADER (0019,xx0C) is IS, and (0019,xx28) FD."""
     selection = TagSelection.of(["(0019,100C)", "(0019,1118)", "(0029,1010)"])
     uids = [(0x00080016, b"1.2.9\0"), (0x00080018, b"1.2.3\0")], [(0x0020000D, b"1.2.4\0"), (0x0020000E, b"1.2.5\0")]
     private = [
@@ -193,7 +193,7 @@ def test_a_sequence_that_is_wanted_itself_is_reported_by_the_number_of_its_items
 
 def test_the_values_of_an_instance_are_bounded_altogether():
     long = b"\\".join([b"x" * 250] * 32)
-    elements = b"".join(explicit(0x00090000 + 0x1000 + i, "UT", long) for i in range(80))
+    elements = b"".join(explicit(0x00090000 + 0x1000 + i, "UN", long) for i in range(80))
     selection = TagSelection.of([f"(0009,{0x1000 + i:04X})" for i in range(80)])
     header = extract_header(HEAD + elements + UIDS + TAIL, EXPLICIT_LITTLE, selection=selection)
     assert 50 < sum(name.startswith("(0009,10") for name in header.tags) < 80
