@@ -2,7 +2,7 @@
 
 import typer
 
-from hermes_cli.commands import deliveries, doctor, events, rules, send, series, status, targets
+from hermes_cli.commands import deliveries, doctor, events, import_mercure, rules, send, series, status, targets
 
 
 def register(app: typer.Typer) -> None:
@@ -10,6 +10,7 @@ def register(app: typer.Typer) -> None:
     app.command("status")(status.status)
     app.command("send")(send.send)
     app.command("doctor")(doctor.doctor)
+    rules.app.command("import-mercure")(import_mercure.import_mercure)
     for name, group in (
         ("series", series.app),
         ("deliveries", deliveries.app),

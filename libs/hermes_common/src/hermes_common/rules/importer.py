@@ -19,6 +19,8 @@ from hermes_common.rules.problems import Problem, RuleError, RuleSyntaxError, Sp
 
 _TAG = re.compile(r"@([A-Za-z][A-Za-z0-9_]*)@")
 _CASTS = frozenset({"float", "int", "str"})
+_FACTS = {"SenderAddress": "source.ip", "SenderAET": "source.aet", "ReceiverAET": "source.called_aet"}
+"""What Mercure adds to the tags of an image."""
 _SAME_BUT_CASE = frozenset({"lower", "upper", "strip"})
 _RELATIONS: dict[type[ast.cmpop], tuple[tree.Relation, tree.Relation]] = {
     ast.Eq: (tree.Relation.EQUAL, tree.Relation.EQUAL),
@@ -127,10 +129,24 @@ class _Translator:
             case ast.Call(func=ast.Attribute(value=inner, attr="startswith" | "endswith" as name), args=[part]):
                 with_ = tree.Relation.STARTS_WITH if name == "startswith" else tree.Relation.ENDS_WITH
                 return self._partial(node, self._operand(inner), with_, part)
+            case ast.Call(
+                func=ast.Attribute(value=ast.Name(id="tags"), attr="contains"), args=[tag, *part], keywords=[]
+            ):
+                return self._contains(node, tag, part)
             case ast.Name() | ast.Attribute() | ast.Subscript():
                 return tree.Presence(self._operand(node).field, present=True)
             case _:
                 raise self._refusal(node, "this has no counterpart")
+
+    def _contains(self, node: ast.expr, tag: ast.expr, part: list[ast.expr]) -> tree.Expression:
+        """Translate ``tags.contains("Tag")`` and ``tags.contains("Tag", "x")``."""
+        if not (isinstance(tag, ast.Constant) and isinstance(tag.value, str)) or len(part) > 1:
+            raise self._refusal(node, "contains takes the name of a tag in quotes, and perhaps a text")
+        operand = self._field(tag, tag.value)
+        if part:
+            return self._partial(node, operand, tree.Relation.CONTAINS, part[0])
+        self._note(node, "a tag that is there without a value counts as missing")
+        return tree.Presence(operand.field, present=True)
 
     def _comparison(self, node: ast.expr, left: ast.expr, op: ast.cmpop, right: ast.expr) -> tree.Expression:
         match op, left, right:
@@ -179,7 +195,7 @@ class _Translator:
                 raise self._refusal(node, "a tag should stand here")
 
     def _field(self, node: ast.expr, name: str) -> _Operand:
-        info = look_up(name)
+        info = look_up(_FACTS.get(name, name))
         likely = suggest(name) if isinstance(info, NoField) else None
         if isinstance(info, NoField) and likely is not None and likely.lower() == name.lower():
             info = look_up(likely)
