@@ -27,3 +27,12 @@ lock:
 # the wheel of every package
 wheels:
     for package in libs/hermes_common services/*; do uv build --wheel --out-dir dist $package; done
+
+# rules per second, beside other engines in an environment of their own
+bench-rules *args:
+    uv run --no-project --with-editable 'libs/hermes_common[rules]' --with cel-expr-python==0.1.3 --with rule-engine==5.1.0 --with asteval==1.0.10 python bench/rules/bench_rules.py {{args}}
+
+# the rule language against atheris, which does not install everywhere and therefore is no dependency
+fuzz-rules seconds="600":
+    mkdir -p var/fuzz/rules
+    cd var/fuzz && uv run --no-project --with-editable '{{justfile_directory()}}/libs/hermes_common[rules]' --with atheris==3.0.0 python {{justfile_directory()}}/tests/fuzz/rules.py rules -max_total_time={{seconds}}

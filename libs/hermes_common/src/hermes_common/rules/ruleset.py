@@ -12,7 +12,7 @@ The order of decisions, all of them made here:
 """
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Protocol, Self, assert_never
 
@@ -72,11 +72,15 @@ class RuleEntry:
 
 @dataclass(frozen=True, slots=True)
 class CompiledEntry:
-    """A rule of a set with what became of compiling it: ``compiled`` is None if it failed, or needs no expression."""
+    """A rule of a set with what became of compiling it: ``compiled`` is None if it failed, or needs no expression.
+
+    ``plain`` keeps its results without explanation and reason, by status: they are the same for every series.
+    """
 
     rule: RuleLike
     compiled: CompiledRule | None
     failure: str = ""
+    plain: dict[Status, RuleResult] = field(default_factory=dict, compare=False, repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,7 +162,12 @@ class _Evaluation:
             return _result(rule, Status.NOT_REACHED, reason=f"rule {self.stopped_by} matched and stops")
         verdict, explanation, reason = self._verdict(entry)
         status, why = self._status(rule, verdict)
-        return _result(rule, status, verdict, explanation, why or reason)
+        if explanation is not None or why or reason:
+            return _result(rule, status, verdict, explanation, why or reason)
+        known = entry.plain.get(status)
+        if known is None:
+            known = entry.plain[status] = _result(rule, status, verdict)
+        return known
 
     def _verdict(self, entry: CompiledEntry) -> tuple[Verdict, Explanation | None, str]:
         if entry.failure:
@@ -219,15 +228,16 @@ def _result(
 
 def _conclude(results: tuple[RuleResult, ...]) -> SetDecision:
     """Weigh routing against discarding and plan the targets."""
-    routing = next((r.slug for r in results if r.fired and r.action == "route"), None)
-    failing = next((r.slug for r in results if r.status is Status.FAILED and r.state != "dry_run"), None)
+    fired = [result for result in results if result.status is Status.FIRED]
+    routing = next((result.slug for result in fired if result.action == "route"), None)
     if routing is not None:
         results = tuple(_overrule(result, f"rule {routing} routes") for result in results)
         return SetDecision("routed", results, _plan(results))
+    failing = next((r.slug for r in results if r.status is Status.FAILED and r.state != "dry_run"), None)
     if failing is not None:
         results = tuple(_overrule(result, f"rule {failing} could not be evaluated") for result in results)
         return SetDecision("unmatched", results)
-    return SetDecision("discarded" if any(r.fired for r in results) else "unmatched", results)
+    return SetDecision("discarded" if fired else "unmatched", results)
 
 
 def _overrule(result: RuleResult, reason: str) -> RuleResult:
