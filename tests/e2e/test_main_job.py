@@ -197,3 +197,22 @@ def _answers(url: str) -> bool:
         return httpx.get(url, timeout=2).status_code == 200
     except httpx.HTTPError:
         return False
+
+
+def test_an_attribute_that_is_added_to_the_policies_is_seen_by_the_rules_without_a_restart(
+    hermes: Hermes, peer: Peer, tmp_path: Path
+) -> None:
+    (tmp_path / "files").mkdir()
+    folder = {"kind": "folder", "slug": "files", "name": "files", "path": str(tmp_path / "files")}
+    hermes.configure([folder], [rule("second-echo", "EchoNumbers == 2", "files")])
+    before = make_series(tmp_path / "before", 1, EchoNumbers=2)
+    assert storescu(peer("storescu", "dcmtk"), hermes.dicom_port, before.files).returncode == 0
+    history = until("decided", lambda: hermes.reached(before.uid, "unmatched"))
+    [clause] = history["decisions"][0]["rules"][0]["clauses"]
+    assert (clause["outcome"], clause["reason"]) == ("unknown", "EchoNumbers is absent")
+    hermes.save("policies", {"completion": {"quiet_period": "1s"}, "extra_tags": ["EchoNumbers"]})
+    time.sleep(1)  # a change is promised to apply within a second
+    after = make_series(tmp_path / "after", 1, EchoNumbers=2)
+    assert storescu(peer("storescu", "dcmtk"), hermes.dicom_port, after.files).returncode == 0
+    history = until("delivered", lambda: hermes.reached(after.uid, "delivered"))
+    assert history["decisions"][0]["rules"][0]["clauses"][0]["seen"] == ["2"]
