@@ -8,7 +8,20 @@ from typing import Literal
 
 from pydicom.datadict import get_entry, keyword_dict
 
-from hermes_common.dicom.names import MAX_NAME, MAX_PATH, is_private, number_of
+from hermes_common.dicom.names import MAX_NAME, MAX_PATH, canonical_name, is_private, number_of
+
+__all__ = [
+    "FACTS",
+    "OPERATORS",
+    "FieldInfo",
+    "Kind",
+    "NoField",
+    "Place",
+    "canonical_name",
+    "fields",
+    "look_up",
+    "suggest",
+]
 
 Place = Literal["series", "study", "series in study"]
 """Where an expression stands: in a series rule, in a study rule, or in the parentheses of a quantifier."""

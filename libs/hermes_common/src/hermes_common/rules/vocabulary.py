@@ -4,9 +4,8 @@ from collections.abc import Iterable
 from functools import lru_cache
 from typing import Any, Final, Literal
 
-from hermes_common.dicom.names import canonical_name
 from hermes_common.dicom.tags import DEFAULT_TAGS
-from hermes_common.rules.dictionary import FACTS, OPERATORS, FieldInfo, Kind, fields, look_up
+from hermes_common.rules.dictionary import FACTS, OPERATORS, FieldInfo, Kind, canonical_name, fields, look_up
 from hermes_common.rules.lexer import KEYWORDS, MAX_BYTES, MAX_DEPTH, MAX_TOKENS
 from hermes_common.rules.literals import EXPECTED
 from hermes_common.rules.parser import MAX_AMOUNT, MAX_NODES, MAX_VALUES
