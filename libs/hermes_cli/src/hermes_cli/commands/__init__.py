@@ -2,7 +2,8 @@
 
 import typer
 
-from hermes_cli.commands import deliveries, doctor, events, import_mercure, rules, send, series, status, targets
+from hermes_cli.commands import deliveries, doctor, events, rules, send, series, status, targets
+from hermes_cli.commands.import_mercure import import_mercure
 
 
 def register(app: typer.Typer) -> None:
@@ -10,7 +11,7 @@ def register(app: typer.Typer) -> None:
     app.command("status")(status.status)
     app.command("send")(send.send)
     app.command("doctor")(doctor.doctor)
-    rules.app.command("import-mercure")(import_mercure.import_mercure)
+    rules.app.command("import-mercure")(import_mercure)
     for name, group in (
         ("series", series.app),
         ("deliveries", deliveries.app),

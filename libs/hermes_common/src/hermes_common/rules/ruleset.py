@@ -228,16 +228,15 @@ def _result(
 
 def _conclude(results: tuple[RuleResult, ...]) -> SetDecision:
     """Weigh routing against discarding and plan the targets."""
-    fired = [result for result in results if result.status is Status.FIRED]
-    routing = next((result.slug for result in fired if result.action == "route"), None)
+    routing = next((r.slug for r in results if r.fired and r.action == "route"), None)
+    failing = next((r.slug for r in results if r.status is Status.FAILED and r.state != "dry_run"), None)
     if routing is not None:
         results = tuple(_overrule(result, f"rule {routing} routes") for result in results)
         return SetDecision("routed", results, _plan(results))
-    failing = next((r.slug for r in results if r.status is Status.FAILED and r.state != "dry_run"), None)
     if failing is not None:
         results = tuple(_overrule(result, f"rule {failing} could not be evaluated") for result in results)
         return SetDecision("unmatched", results)
-    return SetDecision("discarded" if fired else "unmatched", results)
+    return SetDecision("discarded" if any(r.fired for r in results) else "unmatched", results)
 
 
 def _overrule(result: RuleResult, reason: str) -> RuleResult:
