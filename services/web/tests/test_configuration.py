@@ -90,6 +90,19 @@ async def test_a_mistake_in_an_expression_has_its_place_and_a_suggestion(configu
     assert (error["line"], error["column"], error["suggestion"]) == (2, 7, "SeriesDescription")
 
 
+async def test_attributes_to_read_are_added_on_the_page_of_policies(admin) -> None:
+    form = {
+        "completion.quiet_period": "10s", "retention.delivered": "7d", "retention.unmatched": "14d",
+        "retention.discarded": "14d", "revision": "0", "extra_tags": "EchoNumbers\r\n\r\n (0019,100c) \r\n",
+    }  # fmt: skip
+    assert (await admin.post("/policies", form)).status_code == 303
+    assert "EchoNumbers\n(0019,100C)</textarea>" in (await admin.get("/policies")).text
+    wrong = await admin.post("/policies", {**form, "revision": "1", "extra_tags": "EchoNumbers\n<b>PixelData"})
+    assert wrong.status_code == 200
+    assert "there is no attribute &lt;b&gt;PixelData" in wrong.text
+    assert "EchoNumbers\n&lt;b&gt;PixelData</textarea>" in wrong.text
+
+
 async def test_an_old_revision_is_restored_as_a_new_one(configured: httpx.AsyncClient, make_ledger) -> None:
     make_ledger()
     await put(configured, "rules", {"rules": []}, 1)

@@ -19,6 +19,7 @@ from hermes_common.dicom.walker import Data, RawElement, SurprisingDataset, Walk
 
 MAX_TOTAL: Final = 512 * 1024
 """Bytes of values that are taken of one instance; what comes after them is left out, so that its event stays small."""
+_MOST: Final = MAX_VALUES * MAX_CHARACTERS
 INFLATE_LIMIT: Final = 8 * 1024 * 1024
 """Bytes of a deflated data set that are inflated to find its header; pixels are not needed."""
 
@@ -120,7 +121,8 @@ def _header(elements: Iterable[RawElement], little: bool, warnings: Warnings) ->
     left = MAX_TOTAL
     for element in elements:
         name = element.node.name
-        left -= min(len(element.value), MAX_VALUES * MAX_CHARACTERS)
+        size = len(element.value)
+        left -= size if size < _MOST else _MOST
         if left < 0 and name not in IDENTIFYING:
             warnings.add(f"{name} is left out: the attributes before it have more than {MAX_TOTAL} bytes")
             continue
@@ -135,7 +137,7 @@ def _header(elements: Iterable[RawElement], little: bool, warnings: Warnings) ->
             values = values_of(
                 element.value, vr, codecs=codecs[element.charset], little=little, name=name, warnings=warnings
             )
-        if name.endswith(")"):
+        if name[-1] == ")":
             creators[name] = values[0] if values else ""
         if "." in name:
             tags[name] = (tags.get(name, []) + values)[:MAX_VALUES]

@@ -112,7 +112,11 @@ class Walker:
             if tag > last:
                 return offset
             node = nodes.get(tag)
-            if length == UNDEFINED or (node is not None and self._has_items(node, vr, start, length)):
+            if length == UNDEFINED or (
+                node is not None
+                and (node.children or vr == b"SQ" or node.vr == "SQ")
+                and self._has_items(node, vr, start, length)
+            ):
                 inner_explicit = explicit and vr != b"UN"
                 offset = self._sequence(tag, start, length, end, inner_explicit, node, charset, depth)
                 continue
