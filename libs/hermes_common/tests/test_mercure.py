@@ -159,6 +159,14 @@ def test_what_is_left_for_a_person_is_listed(made: Imported) -> None:
     assert made.count(Outcome.BY_HAND) == len(by_hand)
 
 
+def test_a_condition_on_what_is_not_read_by_default_says_so() -> None:
+    target = {"T": {"target_type": "folder", "folder": "/a"}}
+    made = import_configuration({"targets": target, "rules": {"R": {"rule": "@EchoNumbers@ == '1'", "target": "T"}}})
+    (note,) = (note for note in made.notes if note.outcome is Outcome.BY_HAND)
+    assert note.place == "rules.R.rule"
+    assert "EchoNumbers is not read from the images" in note.message
+
+
 def test_no_secret_is_in_the_report(made: Imported) -> None:
     assert "hidden" not in json.dumps([note.to_dict() for note in made.notes])
     assert not made.has_secrets
@@ -251,12 +259,21 @@ def test_whatever_a_file_holds_is_translated_or_said_to_be_lost(old: dict[str, A
     json.dumps([made.rules, made.targets], ensure_ascii=False).encode()
 
 
-values = st.recursive(
-    st.one_of(st.none(), st.booleans(), st.integers(), st.floats(), st.text(max_size=12),
-              st.sampled_from(["dicom", "folder", "/a", "t", "route", "discard", "True", "@Modality@ == 'MR'"])),
-    lambda inner: st.one_of(st.lists(inner, max_size=3), st.dictionaries(st.text(max_size=6), inner, max_size=3)),
-    max_leaves=6,
-)  # fmt: skip
+scalars = st.one_of(
+    st.none(),
+    st.booleans(),
+    st.integers(),
+    st.floats(),
+    st.text(max_size=12),
+    st.sampled_from(["dicom", "folder", "/a", "t", "route", "discard", "True", "@Modality@ == 'MR'"]),
+)
+
+
+def nested(inner: st.SearchStrategy[Any]) -> st.SearchStrategy[Any]:
+    return st.one_of(inner, st.lists(inner, max_size=3), st.dictionaries(st.text(max_size=6), inner, max_size=3))
+
+
+values = nested(nested(scalars))
 RULE_KEYS = ["rule", "target", "action", "fallback", "disabled", "action_trigger", "priority", "study_trigger_series",
              "study_trigger_condition", "comment", "contact", "tags", "x"]  # fmt: skip
 TARGET_KEYS = ["target_type", "ip", "port", "aet_target", "folder", "url", "bucket", "direction", "comment", "region"]

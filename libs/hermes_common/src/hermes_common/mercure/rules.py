@@ -7,6 +7,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from hermes_common.config import Priority, Rule, RuleState, Scope
+from hermes_common.dicom.tags import DEFAULT_TAGS
 from hermes_common.mercure.report import Outcome, Report, shown
 from hermes_common.mercure.values import cut, flag, is_set, text, texts
 from hermes_common.rules import Problem, RuleError, check
@@ -117,8 +118,10 @@ def _condition(draft: _Draft, old: str, scope: Scope) -> str:
     made = translate(old)
     for problem in made.notes:
         _note_problem(draft.report, Outcome.DIFFERS, "rule", problem)
-    for warning in check(made.text).warnings:
-        if warning.code == "missing":
+    for warning in check(made.text, collected=DEFAULT_TAGS).warnings:
+        if warning.code == "uncollected":
+            draft.report.note(Outcome.BY_HAND, "rule", warning.message)
+        elif warning.code == "missing":
             message = (
                 "an absent tag was an empty text there, or made the whole rule false; here it makes this unknown: "
                 f"{text(warning.suggestion)}, if that is meant"
