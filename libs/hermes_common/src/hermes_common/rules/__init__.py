@@ -24,6 +24,7 @@ from hermes_common.rules.parser import parse
 from hermes_common.rules.problems import Problem, RuleError, RuleSyntaxError, RuleTypeError, Span
 from hermes_common.rules.ruleset import CompiledRuleSet, RuleEntry, RuleLike, decide
 from hermes_common.rules.tree import Rule
+from hermes_common.rules.vocabulary import vocabulary
 
 __all__ = [
     "KEYWORDS",
@@ -58,4 +59,5 @@ __all__ = [
     "fields",
     "format_rule",
     "parse",
+    "vocabulary",
 ]

@@ -77,10 +77,10 @@ def _unquoted(literal: tree.Literal_) -> str | None:
 
 def _misfit(info: FieldInfo, literal: tree.Literal_, why: str, suggestion: str | None) -> Problem:
     message = f"{info.name} is {info.kind.value}{f' ({info.vr})' if info.vr else ''}, and {why}"
-    return Problem("value", message, literal.span, (_EXPECTED[info.kind],), suggestion)
+    return Problem("value", message, literal.span, (EXPECTED[info.kind],), suggestion)
 
 
-_EXPECTED = {
+EXPECTED = {
     Kind.TEXT: "a quoted text",
     Kind.PERSON: "a quoted text",
     Kind.NUMBER: "a number",
@@ -89,7 +89,9 @@ _EXPECTED = {
     Kind.DATETIME: 'a date and time such as "2026-01-31 08:30"',
     Kind.AGE: 'a number of years, or an age such as "018M"',
     Kind.WEEKDAY: 'a day such as "monday"',
+    Kind.UNTYPED: "a quoted text or a number",
 }
+"""How a value of each type is written."""
 
 
 def literal_warning(info: FieldInfo, operator: str, literal: tree.Literal_) -> Problem | None:
