@@ -24,6 +24,7 @@ from hermes_web.adapters.database import Database
 from hermes_web.adapters.fleet import Fleet
 from hermes_web.adapters.hashing import Hasher
 from hermes_web.adapters.outbox import Outbox
+from hermes_web.adapters.replays import Replays
 from hermes_web.adapters.server import serve
 from hermes_web.core.passwords import fold_name, name_problem, password_problem
 from hermes_web.core.roles import PUBLIC
@@ -84,6 +85,7 @@ def make_web(settings: Settings, version: str, bus: Bus, health: Health) -> Web:
         commands=Commands(bus),
         fleet=Fleet(bus),
         renderer=Renderer(version),
+        replays=Replays(url),
     )
 
 

@@ -13,6 +13,7 @@ WebError
 ├── TooManyTriesError         429
 └── UnavailableError          503  something outside is away
     ├── DatabaseUnavailableError
+    ├── BusyError             too many do the same at once
     └── LedgerMissingError    the bookkeeper has not made the history yet
 """
 
@@ -178,6 +179,14 @@ class DatabaseUnavailableError(UnavailableError):
     code = "database-unavailable"
     title = "The database is away"
     action = "Images are still received and delivered. Check PostgreSQL; this page works again as soon as it does."
+
+
+class BusyError(UnavailableError):
+    """Too many replays of the history are under way."""
+
+    code = "busy"
+    title = "Too many backtests are under way"
+    action = "Wait until one of them has ended, and try again."
 
 
 class LedgerMissingError(UnavailableError):

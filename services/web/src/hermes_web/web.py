@@ -12,6 +12,7 @@ from hermes_web.adapters.database import Database
 from hermes_web.adapters.fleet import Fleet
 from hermes_web.adapters.hashing import Hasher
 from hermes_web.adapters.outbox import Outbox
+from hermes_web.adapters.replays import Replays
 from hermes_web.core.configuration import check_fit, parse_document
 from hermes_web.core.roles import Principal
 from hermes_web.errors import InvalidError, SignInNeededError
@@ -35,6 +36,7 @@ class Web:
     commands: Commands
     fleet: Fleet
     renderer: Renderer
+    replays: Replays
 
     async def rules(self) -> tuple[Revision, RuleSet]:
         """Return the present rules, from the bucket itself."""
