@@ -118,10 +118,14 @@ def rule_set(count: int, unique: bool, first: str = "") -> RuleSet:
     rules = []
     for number in range(count):
         modality, part = MODALITIES[number % 10], PARTS[number % 8]
-        last = f"series.bytes > {number} and SeriesInstanceUID ends with " f'"{number % 10}"' if unique else "SeriesNumber < 12"
+        last = (
+            f'series.bytes > {number} and SeriesInstanceUID ends with "{number % 10}"'
+            if unique
+            else "SeriesNumber < 12"
+        )
         expression = (
             f'Modality == "{modality}" and StudyDescription contains "{part.lower()}" '
-            f"and SliceThickness <= 1.5 and Manufacturer in [\"SIEMENS\", \"GE MEDICAL SYSTEMS\"] "
+            f'and SliceThickness <= 1.5 and Manufacturer in ["SIEMENS", "GE MEDICAL SYSTEMS"] '
             f'and SeriesDescription matches /^t[12].*/i and not BodyPartExamined == "ABDOMEN" and {last}'
         )
         if number == 0 and first:
@@ -183,7 +187,9 @@ def main() -> None:
     print(f"{given.series:,} series of {mean:.0f} tags, {given.rules} active rules, {given.rules + 1} drafted")
     print(f"{listed} s: median {middle:.2f}, best {best:.2f}; {given.series / middle:,.0f} series/s")
     first, last = result["rules"][0], result["rules"][-1]
-    print(f"{first['slug']}: {first['matched']} matched, +{first['gained']} -{first['lost']}, {first['near_misses']} near")
+    print(
+        f"{first['slug']}: {first['matched']} matched, +{first['gained']} -{first['lost']}, {first['near_misses']} near"
+    )
     print(f"{last['slug']}: {last['matched']} matched, +{last['gained']} -{last['lost']}")
 
 

@@ -24,13 +24,19 @@ from typing import Any, ClassVar
 
 @dataclass(frozen=True, slots=True)
 class FieldProblem:
-    """What is wrong with one field; ``line`` and ``column`` for a place in a rule's expression."""
+    """What is wrong with one field; ``line`` and ``column`` for a place in a rule's expression.
+
+    ``rule``, ``case`` and ``clauses`` (what each came to) for a test case of a rule that fails.
+    """
 
     field: str
     message: str
     line: int | None = None
     column: int | None = None
     suggestion: str | None = None
+    rule: str | None = None
+    case: str | None = None
+    clauses: list[dict[str, Any]] | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """Return what is known of it."""

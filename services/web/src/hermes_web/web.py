@@ -1,5 +1,6 @@
 """What the controllers have at hand: made once by ``app.build``, found through the request."""
 
+import asyncio
 from dataclasses import dataclass
 from typing import Any, cast
 
@@ -55,7 +56,7 @@ class Web:
             raise InvalidError("comment: at most 2000 characters")
         _, rules = await self.rules()
         _, targets = await self.targets()
-        check_fit(kind, parsed, rules, targets)
+        await asyncio.to_thread(check_fit, kind, parsed, rules, targets)
         return await self.config.save(kind, parsed, expected, author, comment)
 
 

@@ -1,4 +1,4 @@
-"""What Hermes itself knows of a series, as rules see it beside the tags: one place for the router and for every test."""
+"""What Hermes knows of a series, as rules see it beside the tags: one place for the router and for every test."""
 
 from collections.abc import Iterable
 from datetime import datetime

@@ -1,11 +1,12 @@
 """Rules against many series of the past: which condition came to what, counted without keeping the series.
 
-Most series differ only in tags that no rule asks about. So a series comes in as a *key*, whatever the source makes of
-the values of the fields that are needed, and what the conditions say of a key is remembered. Conditions that ask for the
-time (``within last``) are evaluated for every series, at the time at which it was decided.
+A clause asks about one field, and most values of a field come again and again. So a series comes in as *columns*, the
+encoded values of the fields that are needed, and what the clauses say of a value is remembered as its *class*. Series
+of the same classes have the same verdicts, so a whole condition is evaluated once for each combination of classes.
+Only clauses that ask for the time (``within last``) are evaluated for every series, as of the time of its decision.
 
 What is kept is one group for each combination of answers (*codes*, one letter for each condition), with its count and
-its newest series. Groups can be taken away at any time and added up elsewhere, by :mod:`hermes_common.rules.comparison`.
+its newest series. Groups can be taken away at any time and added up by :mod:`hermes_common.rules.comparison`.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -23,8 +24,8 @@ MATCH, NO_MATCH, NEAR, UNKNOWN, NEAR_UNKNOWN, ERROR = "M", "N", "n", "U", "u", "
 """Codes. A near miss is true in all operands of its outermost ``and`` but one."""
 SAMPLES = 6
 """Series kept of a group, the newest."""
-MOST_KEYS = 20_000
-"""Keys whose answers are remembered."""
+MOST_KNOWN = 20_000
+"""Values of a column, and combinations of classes, that are remembered; then it begins anew."""
 
 _CODES = {
     Verdict.MATCH: MATCH,
@@ -60,12 +61,20 @@ class Needs:
         sequences: dict[str, None] = {}
         for condition in conditions:
             for clause in _clauses(condition.text):
-                fields.setdefault(clause.field.name)
+                fields.setdefault(str(clause.field.name))
                 info = look_up(clause.field.name)
-                if isinstance(clause, tree.Presence) and isinstance(info, FieldInfo):
-                    if info.kind in {Kind.SEQUENCE, Kind.UNTYPED}:
-                        sequences.setdefault(clause.field.name)
+                holds = isinstance(info, FieldInfo) and info.kind in {Kind.SEQUENCE, Kind.UNTYPED}
+                if holds and isinstance(clause, tree.Presence):
+                    sequences.setdefault(str(clause.field.name))
         return cls(tuple(fields), tuple(sequences))
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """The encoded values of some fields (of one, as a rule), and how to read them; what is absent is left out."""
+
+    fields: tuple[str, ...]
+    read: Callable[[bytes], Tags]
 
 
 @dataclass(slots=True)
@@ -94,23 +103,26 @@ class Group:
 
 
 class Replay:
-    """Evaluates conditions on one series after the other. ``read`` turns a key into the fields that are needed."""
+    """Evaluates conditions on one series after the other. ``columns`` have what :class:`Needs` names."""
 
-    def __init__(self, conditions: Sequence[Condition], read: Callable[[bytes], Tags]) -> None:
-        self._read = read
+    def __init__(self, conditions: Sequence[Condition], columns: Sequence[Column]) -> None:
         self._probes = [_Probe.of(condition) for condition in conditions]
-        self._timed = [place for place, probe in enumerate(self._probes) if probe.timed]
-        self._known: dict[bytes, tuple[str, Context | None]] = {}
+        clauses = dict.fromkeys(clause for condition in conditions for clause in _clauses(condition.text))
+        self._columns = [_Classes(column, clauses) for column in columns]
+        self._timed = [(place, each) for place, each in enumerate(self._columns) if each.timed]
+        self._known: dict[tuple[str, ...], str] = {}
         self.groups: dict[str, Group] = {}
 
-    def take(self, uid: str, at: float, key: bytes) -> None:
-        """Take one series that was decided at ``at`` (seconds since 1970)."""
-        known = self._known.get(key)
-        if known is None:
-            known = self._look(at, key)
-        codes, context = known
-        if context is not None:
-            codes = self._at(codes, context, at)
+    def take(self, uid: str, at: float, values: Sequence[bytes]) -> None:
+        """Take one series that was decided at ``at`` (seconds since 1970); ``values`` has one for each column."""
+        classes = [each.known.get(value) or each.look(value) for each, value in zip(self._columns, values, strict=True)]
+        if self._timed:
+            now = datetime.fromtimestamp(at, UTC)
+            classes += [each.now(values[place], now) for place, each in self._timed]
+        combined = tuple(classes)
+        codes = self._known.get(combined)
+        if codes is None:
+            codes = self._evaluate(combined, at, values)
         group = self.groups.get(codes)
         if group is None:
             self.groups[codes] = Group(1, [(at, uid)])
@@ -122,19 +134,51 @@ class Replay:
         groups, self.groups = self.groups, {}
         return groups
 
-    def _look(self, at: float, key: bytes) -> tuple[str, Context | None]:
-        context, now = Context(self._read(key)), datetime.fromtimestamp(at, UTC)
-        codes = "".join(NO_MATCH if probe.timed else probe.code(context, now) for probe in self._probes)
-        if len(self._known) >= MOST_KEYS:
+    def _evaluate(self, combined: tuple[str, ...], at: float, values: Sequence[bytes]) -> str:
+        tags: dict[str, Sequence[str]] = {}
+        for each, value in zip(self._columns, values, strict=True):
+            tags.update(each.column.read(value))
+        context, now = Context(tags), datetime.fromtimestamp(at, UTC)
+        codes = "".join(probe.code(context, now) for probe in self._probes)
+        if len(self._known) >= MOST_KNOWN:
             self._known.clear()
-        known = self._known[key] = (codes, context if self._timed else None)
-        return known
+        self._known[combined] = codes
+        return codes
 
-    def _at(self, codes: str, context: Context, at: float) -> str:
-        found, now = list(codes), datetime.fromtimestamp(at, UTC)
-        for place in self._timed:
-            found[place] = self._probes[place].code(context, now)
-        return "".join(found)
+
+class _Classes:
+    """The classes of the values of one column: what each clause about it says, and whether there is anything."""
+
+    def __init__(self, column: Column, clauses: Iterable[tree.Clause]) -> None:
+        own = [clause for clause in clauses if clause.field.name in column.fields]
+        self.column = column
+        self._steady = [compile_rule(tree.Rule(each)) for each in own if not isinstance(each, tree.Within)]
+        self.timed = [compile_rule(tree.Rule(each)) for each in own if isinstance(each, tree.Within)]
+        self.known: dict[bytes, str] = {}
+        self._read: dict[bytes, Context] = {}
+
+    def look(self, value: bytes) -> str:
+        """Return the class of a value that is not known yet; never empty."""
+        tags = self.column.read(value)
+        context = Context(tags)
+        found = ("+" if tags else "-") + "".join(_CODES[each.evaluate(context, _SOME_TIME)] for each in self._steady)
+        if len(self.known) >= MOST_KNOWN:
+            self.known.clear()
+        self.known[value] = found
+        return found
+
+    def now(self, value: bytes, now: datetime) -> str:
+        """Return what the clauses that ask for the time say."""
+        context = self._read.get(value)
+        if context is None:
+            if len(self._read) >= MOST_KNOWN:
+                self._read.clear()
+            context = self._read[value] = Context(self.column.read(value))
+        return "".join(_CODES[each.evaluate(context, now)] for each in self.timed)
+
+
+_SOME_TIME = datetime(2000, 1, 1, tzinfo=UTC)
+"""Given where only its zone is looked at."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,7 +188,6 @@ class _Probe:
     whole: CompiledRule | None
     fixed: str = ERROR
     operands: tuple[CompiledRule, ...] = ()
-    timed: bool = False
 
     @classmethod
     def of(cls, condition: Condition) -> Self:
@@ -158,8 +201,7 @@ class _Probe:
         operands: tuple[CompiledRule, ...] = ()
         if condition.near and isinstance(expression, tree.And):
             operands = tuple(compile_rule(tree.Rule(item)) for item in expression.items)
-        timed = any(isinstance(clause, tree.Within) for clause in _walk(expression))
-        return cls(whole, ERROR, operands, timed)
+        return cls(whole, ERROR, operands)
 
     def code(self, context: Context, now: datetime) -> str:
         if self.whole is None:

@@ -1,7 +1,7 @@
 """The series of the history as the replay of rules wants them: only the values that its conditions ask about.
 
 PostgreSQL takes the values out of the tags and sends them as COPY, one line a series: its UID, the time at which it was
-decided, and then the key, one column for each value. Whatever differs in other tags is the same key.
+decided, and then the columns.
 """
 
 import json
@@ -14,7 +14,7 @@ from psycopg2 import sql
 
 from hermes_common.rules.explanation import Tags
 from hermes_common.rules.facts import received_facts
-from hermes_common.rules.replay import Needs
+from hermes_common.rules.replay import Column, Needs
 
 Connection = psycopg2.extensions.connection
 
@@ -29,6 +29,7 @@ _FACTS = {
     "series.instances": "instances",
     "series.bytes": "octets",
 }
+_TIME = "received"
 _NULL = b"\\N"
 
 
@@ -43,50 +44,55 @@ class Window:
 class Lines:
     """The file that COPY writes to: a call for each line."""
 
-    def __init__(self, take: Callable[[str, float, bytes], None]) -> None:
+    def __init__(self, take: Callable[[str, float, list[bytes]], None]) -> None:
         self._take = take
 
     def write(self, line: bytes) -> int:
         """Take one line."""
-        uid, at, key = line.split(b"\t", 2)
-        self._take(uid.decode(), float(at), key)
+        uid, at, *values = line[:-1].split(b"\t")
+        self._take(uid.decode(), float(at), values)
         return len(line)
 
 
 def copy_series(
-    connection: Connection, needs: Needs, window: Window, part: int, parts: int, take: Callable[[str, float, bytes], None]
+    connection: Connection,
+    needs: Needs,
+    window: Window,
+    part: int,
+    parts: int,
+    take: Callable[[str, float, list[bytes]], None],
 ) -> None:
-    """Call ``take`` with UID, time of the decision and key of each series of one of ``parts`` equal parts."""
+    """Call ``take`` with UID, time of the decision and columns of each series of one of ``parts`` equal parts."""
     with connection.cursor() as cursor:
         cursor.copy_expert(_statement(needs, window, part, parts), Lines(take), size=65536)
 
 
-def reader(needs: Needs) -> Callable[[bytes], Tags]:
-    """Return the function that turns a key into fields."""
-    names = _columns(needs)
+def columns(needs: Needs) -> list[Column]:
+    """Return the columns in the order in which :func:`copy_series` gives them."""
+    return [
+        Column(tuple(sorted(_RECEIVED)), _read_received) if name == _TIME else Column((name,), _reader(name))
+        for name, _ in _columns(needs)
+    ]
 
-    def read(key: bytes) -> Tags:
-        tags: dict[str, list[str]] = {}
-        for (name, _), column in zip(names, key.rstrip(b"\n").split(b"\t"), strict=True):
-            if column == _NULL:
-                continue
-            values = json.loads(column.replace(b"\\\\", b"\\") if b"\\" in column else column)
-            if name == "received":
-                tags.update(received_facts(datetime.fromtimestamp(values).astimezone()))
-            else:
-                tags[name] = values
-        return tags
+
+def _reader(name: str) -> Callable[[bytes], Tags]:
+    def read(value: bytes) -> Tags:
+        return {} if value == _NULL else {name: json.loads(value.replace(b"\\\\", b"\\"))}
 
     return read
 
 
+def _read_received(value: bytes) -> Tags:
+    return received_facts(datetime.fromtimestamp(int(value)).astimezone())
+
+
 def _statement(needs: Needs, window: Window, part: int, parts: int) -> sql.Composed:
-    columns = sql.SQL(", ").join([column for _, column in _columns(needs)])
+    wanted = sql.SQL(", ").join([column for _, column in _columns(needs)])
     return sql.SQL(
         "COPY (SELECT series_uid, extract(epoch from decided_at)::float8, {columns} FROM "
         "(SELECT *, tags || '{{}}'::jsonb AS t FROM ledger.series "
         "WHERE {within} AND mod(abs(hashtext(series_uid)::bigint), {parts}) = {part} OFFSET 0) AS found) TO STDOUT"
-    ).format(columns=columns, within=_within(window), parts=sql.Literal(parts), part=sql.Literal(part))
+    ).format(columns=wanted, within=_within(window), parts=sql.Literal(parts), part=sql.Literal(part))
 
 
 def _within(window: Window) -> sql.Composable:
@@ -99,9 +105,7 @@ def _columns(needs: Needs) -> list[tuple[str, sql.Composable]]:
     """Return each field with the expression for its values, as a JSON array or NULL; never none at all."""
     found: list[tuple[str, sql.Composable]] = []
     if not _RECEIVED.isdisjoint(needs.fields):
-        found.append(
-            ("received", sql.SQL(f"(floor(extract(epoch from last_received_at) / {STEP}) * {STEP})::bigint"))
-        )
+        found.append((_TIME, sql.SQL(f"(floor(extract(epoch from last_received_at) / {STEP}) * {STEP})::bigint")))
     for name in needs.fields:
         if name in _FACTS:
             found.append((name, sql.SQL(f"jsonb_build_array({_FACTS[name]}::text)")))
@@ -111,4 +115,3 @@ def _columns(needs: Needs) -> list[tuple[str, sql.Composable]]:
         exists = "CASE WHEN EXISTS (SELECT FROM jsonb_object_keys(t) AS k WHERE starts_with(k, {name})) THEN '[]' END"
         found.append((f"{name}.", sql.SQL(exists).format(name=sql.Literal(f"{name}."))))
     return found or [("", sql.SQL("NULL::text"))]
-

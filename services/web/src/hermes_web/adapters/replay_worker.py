@@ -14,7 +14,7 @@ from typing import Any
 import psycopg2
 
 from hermes_common.rules.replay import Condition, Group, Needs, Replay
-from hermes_web.adapters.replay_source import Window, copy_series, reader
+from hermes_web.adapters.replay_source import Window, columns, copy_series
 
 EVERY = 5000
 """Series between two lines."""
@@ -40,12 +40,12 @@ def run(given: dict[str, Any]) -> None:
     """Do a task."""
     conditions = [Condition(**condition) for condition in given["conditions"]]
     needs = Needs.of(conditions)
-    replay = Replay(conditions, reader(needs))
+    replay = Replay(conditions, columns(needs))
     taken = 0
 
-    def take(uid: str, at: float, key: bytes) -> None:
+    def take(uid: str, at: float, values: list[bytes]) -> None:
         nonlocal taken
-        replay.take(uid, at, key)
+        replay.take(uid, at, values)
         taken += 1
         if taken >= EVERY or len(replay.groups) >= MOST_GROUPS:
             _say(taken, replay.drain())

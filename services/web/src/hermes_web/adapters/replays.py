@@ -6,7 +6,7 @@ import json
 import logging
 import os
 import sys
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, Sequence
 from dataclasses import dataclass, field
 
 from sqlalchemy.engine import make_url
@@ -43,7 +43,7 @@ class Replays:
     _places: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(AT_ONCE))
     _waiting: int = 0
 
-    async def run(self, conditions: Sequence[Condition], window: Window) -> AsyncIterator[Found]:
+    async def run(self, conditions: Sequence[Condition], window: Window) -> AsyncGenerator[Found, None]:
         """Yield what is found as it is found; raise :class:`BusyError`, :class:`DatabaseUnavailableError`."""
         if self._waiting >= WAITING:
             raise BusyError
@@ -59,7 +59,7 @@ class Replays:
         finally:
             self._places.release()
 
-    async def _run(self, conditions: tuple[Condition, ...], window: Window) -> AsyncIterator[Found]:
+    async def _run(self, conditions: tuple[Condition, ...], window: Window) -> AsyncGenerator[Found, None]:
         dsn = make_url(self.url).set(drivername="postgresql").render_as_string(hide_password=False)
         founds: asyncio.Queue[Found | None] = asyncio.Queue(maxsize=8)
         tasks = [
@@ -78,9 +78,7 @@ class Replays:
                 for done in tasks:
                     await done
         except TimeoutError as error:
-            raise DatabaseUnavailableError(
-                f"The replay took longer than {SECONDS} s", "Ask for fewer days."
-            ) from error
+            raise DatabaseUnavailableError(f"The replay took longer than {SECONDS} s", "Ask for fewer days.") from error
         finally:
             for each in tasks:
                 each.cancel()

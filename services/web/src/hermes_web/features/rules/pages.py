@@ -8,12 +8,12 @@ from litestar.params import FromPath
 from litestar.response import Redirect
 
 from hermes_common.config import Kind, Rule, RuleSet
-from hermes_common.runtime.clock import now
 from hermes_web.core.configuration import moved_rule, with_rule, without_rule
 from hermes_web.core.roles import ADMIN, VIEWER
 from hermes_web.errors import FieldProblem, InvalidError, NotFoundError, PreconditionFailedError, WebError
 from hermes_web.features.rules import forms
-from hermes_web.features.rules.testing import check_expression, parse_tags, series_tags, try_rules
+from hermes_web.features.rules.api import subject_of
+from hermes_web.features.rules.testing import check_expression, parse_tags, try_rules, with_tags
 from hermes_web.http.answers import Page, go, page
 from hermes_web.http.forms import read_form
 from hermes_web.web import principal_of, web_of
@@ -143,13 +143,11 @@ class RulePages(Controller):
     async def _test(request: HttpRequest, uid: str, text: str) -> Page:
         web = web_of(request)
         revision, rules = await web.rules()
-        decision, error, tags = None, None, {}
+        decision, error = None, None
         try:
-            if uid:
-                tags = await web.database.run(series_tags, uid)
-            tags |= parse_tags(text)
             if uid or text:
-                decision = try_rules(rules, tags, now())
+                subject = with_tags(await subject_of(web, uid or None, None, False, None), parse_tags(text))
+                decision = try_rules(rules, subject)
         except (InvalidError, NotFoundError) as problem:
             error = problem
         return page(
@@ -160,5 +158,4 @@ class RulePages(Controller):
             decision=decision,
             revision=revision,
             error=error,
-            tags=tags,
         )

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, Row, select
+from sqlalchemy import Connection, select
 
 from hermes_common.ledger import series
 from hermes_common.rules.facts import received_facts, series_facts
@@ -59,7 +59,7 @@ def many_series(connection: Connection, uids: Sequence[str]) -> dict[str, Stored
     return {row.series_uid: _read(row) for row in rows}
 
 
-def _read(row: Row[Any]) -> StoredSeries:
+def _read(row: Any) -> StoredSeries:
     facts = series_facts([row.calling_aet], [row.called_aet], [row.address], row.instances, row.octets)
     received = received_facts(row.last_received_at.astimezone())
     return StoredSeries(
