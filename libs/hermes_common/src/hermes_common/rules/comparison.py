@@ -119,11 +119,8 @@ class Comparison:
         """Take groups: the codes of :attr:`conditions`, how many series, and some of them."""
         for codes, count, samples in groups:
             self.series += count
-            known = self._groups.get(codes)
-            if known is None:
-                self._groups[codes] = Group(count, list(samples))
-            else:
-                known.join(count, samples)
+            group = self._groups.setdefault(codes, Group(0, []))
+            group.join(count, ((at, uid) for at, uid in samples))
         if len(self._groups) > MOST_GROUPS:
             self._fold()
 

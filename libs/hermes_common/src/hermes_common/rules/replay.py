@@ -90,7 +90,7 @@ class Group:
         samples = self.samples
         if len(samples) < SAMPLES:
             samples.append((at, uid))
-        elif at > samples[0][0]:
+        elif (at, uid) > samples[0]:
             samples[0] = (at, uid)
         else:
             return

@@ -88,15 +88,18 @@ def delivery_id(batch_id: str, target: str, command_id: str = "") -> str:
 
 
 def for_event(decision: Decision) -> Decision:
-    """Return a decision that fits into an event: without the clauses of rules that had no effect, if they are many."""
+    """Return a decision that fits into an event: without the clauses of rules that had no effect, if they are many.
+
+    Rules that fired or failed are the last to be left out: who reads events acts on them.
+    """
     if sum(len(rule.model_dump_json()) for rule in decision.rules) <= LARGEST:
         return decision
     rules = [rule if rule.status == "fired" else rule.model_copy(update={"clauses": []}) for rule in decision.rules]
     shorter = decision.model_copy(update={"rules": rules, "truncated": True})
     if sum(len(rule.model_dump_json()) for rule in rules) <= LARGEST:
         return shorter
-    fired = [rule.model_copy(update={"clauses": []}) for rule in rules if rule.status == "fired"]
-    return shorter.model_copy(update={"rules": fired[:200]})
+    telling = [rule.model_copy(update={"clauses": []}) for rule in rules if rule.status in ("fired", "failed")]
+    return shorter.model_copy(update={"rules": telling[:200]})
 
 
 def _outcome(result: RuleResult) -> RuleOutcome:

@@ -16,7 +16,7 @@ from hermes_common.ids import token_uid
 from hermes_common.keys import decision_key
 from hermes_common.manifest import Manifest
 from hermes_common.records import BatchRef, SeriesRecord, SeriesState
-from hermes_common.rules import CompiledRuleSet, Context, decide
+from hermes_common.rules import CompiledRuleSet, Context, Status, decide
 from hermes_common.runtime.bus import Bus
 from hermes_common.runtime.clock import new_id, now
 from hermes_common.runtime.configview import ConfigView
@@ -29,6 +29,7 @@ from hermes_router.handlers.saying import Speaker
 log = logging.getLogger(__name__)
 
 DECISIONS = Counter("hermes_decisions_total", "Batches decided", ["outcome", "kind"])
+RULE_FAILURES = Counter("hermes_rule_failures_total", "Evaluations that failed, of rules that act or run dry", ["rule"])
 
 CONSUMER = Consumer(
     stream=subjects.TIMERS,
@@ -110,6 +111,10 @@ class Decider:
         at = now()
         fields = rule_fields(manifests, manifests[-1].last_received_at.astimezone())
         said = decide(rules, Context(fields), at)
+        for result in said.results:
+            if result.status is Status.FAILED:
+                RULE_FAILURES.labels(result.slug).inc()
+                log.error("rule %s of revision %d could not be evaluated: %s", result.slug, revision, result.reason)
         return planning.by_rules(said, batch_id, revision, self._config.targets, at, key)
 
     async def say_pending(self, record: SeriesRecord, revision: int) -> tuple[SeriesRecord, int]:

@@ -141,7 +141,8 @@ class RuleToolsController(Controller):
         """Say which rules matched the same series of the last days, and which matched none at all."""
         result = await (await _prepared(web_of(request), data)).result()
         if result.get("type") != "result":
-            raise UnavailableError(str(result.get("detail", "")), str(result.get("action", "")))
+            problem = result.get("problem", {})
+            raise UnavailableError(str(problem.get("detail", "")), str(problem.get("action", "")))
         return overlaps_of(result)
 
     @get("/revisions/compare")

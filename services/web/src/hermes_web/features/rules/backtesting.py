@@ -51,7 +51,7 @@ class Backtest:
             result = await asyncio.to_thread(self.comparison.result)
             rules = await self._shown(result)
         except WebError as error:
-            yield {"type": "problem", **error.document()}
+            yield {"type": "problem", "problem": error.document()}
             return
         seconds = round((now() - began).total_seconds(), 3)
         yield {**self._started(), "type": "result", **result, **rules, "seconds": seconds}
