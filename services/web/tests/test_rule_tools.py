@@ -4,6 +4,7 @@ import asyncio
 import base64
 import json
 import os
+import re
 import subprocess
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
@@ -15,7 +16,7 @@ import pytest
 import uvicorn
 from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.uid import ExplicitVRLittleEndian
-from sqlalchemy import create_engine, insert, text
+from sqlalchemy import Connection, create_engine, insert, select, text, update
 
 from hermes_common import ledger
 from hermes_common.config import Rule, RuleSet
@@ -286,9 +287,9 @@ async def test_a_test_shows_the_deliveries_dry_runs_and_failures(
     assert (answer["results"][0]["verdict"], answer["at"][:10]) == ("match", "2026-01-01")
 
 
-@pytest.mark.parametrize(
-    ("ask", "status"),
-    [
+async def test_what_cannot_be_tested_is_refused(configured: httpx.AsyncClient, make_ledger: Any) -> None:
+    make_ledger()
+    asks: list[tuple[dict[str, Any], int]] = [
         ({}, 422),
         ({"series_uid": "1.2.3.999"}, 404),
         ({"series_uid": "no uid at all'; --"}, 404),
@@ -297,15 +298,11 @@ async def test_a_test_shows_the_deliveries_dry_runs_and_failures(
         ({"tags": {f"T{n}": [] for n in range(501)}}, 422),
         ({"tags": {}, "rules": {"rules": []}, "expression": "x"}, 422),
         ({"tags": {}, "at": "2026-01-01T00:00:00"}, 422),
-    ],
-)
-async def test_what_cannot_be_tested_is_refused(
-    configured: httpx.AsyncClient, make_ledger: Any, ask: dict[str, Any], status: int
-) -> None:
-    make_ledger()
-    answer = await configured.post("/api/v1/rules/test", json=ask)
-    assert (answer.status_code, answer.headers["content-type"]) == (status, "application/problem+json"), answer.text
-    assert answer.json()["action"]
+    ]
+    for ask, status in asks:
+        answer = await configured.post("/api/v1/rules/test", json=ask)
+        assert (answer.status_code, answer.headers["content-type"]) == (status, "application/problem+json"), ask
+        assert answer.json()["action"]
 
 
 async def test_bodies_that_are_no_json_are_refused(configured: httpx.AsyncClient) -> None:
@@ -410,3 +407,112 @@ async def test_viewers_may_use_the_tools_but_not_save(configured: httpx.AsyncCli
 def test_the_document_names_what_a_case_can_expect() -> None:
     schema = json.dumps(Rule.model_json_schema())
     assert "no_match" in schema
+
+
+FORM = {
+    "revision": "1", "name": "Brain", "slug": "brain", "state": "active", "action": "route", "priority": "normal",
+    "then": "continue", "scope": "series", "targets": "pacs", "expression": 'Modality == "MR"',
+}
+CASE = {"case-0-name": "a <b>CT</b>", "case-0-tags": "Modality = CT\nImageType = A\\B", "case-0-verdict": "match"}
+
+
+async def test_test_cases_are_kept_in_the_editor_and_one_that_fails_is_shown_with_its_reason(
+    admin: Any, configured: httpx.AsyncClient
+) -> None:
+    page = await admin.post("/rules/brain", {**FORM, **CASE})
+    assert "expected match, but it is no match" in page.text
+    assert "a &lt;b&gt;CT&lt;/b&gt;" in page.text
+    assert "<b>CT" not in page.text
+    assert (await configured.get("/api/v1/rules")).headers["etag"] == '"1"'
+    assert (await admin.post("/rules/brain", {**FORM, **CASE, "state": "draft"})).status_code == 303
+    assert "1 of 1 test case fail" in (await admin.get("/rules")).text
+    good = {**FORM, **CASE, "revision": "2", "case-0-verdict": "no_match", "case-0-targets": "nowhere"}
+    good |= {
+        "case-1-name": "MR",
+        "case-1-tags": "Modality = MR",
+        "case-1-targets": "pacs",
+        "case-1-at": "2026-01-01T00:00Z",
+    }
+    assert (await admin.post("/rules/brain", good)).status_code == 303
+    [rule] = (await configured.get("/api/v1/rules")).json()["rules"]
+    assert [(case["name"], case["targets"]) for case in rule["cases"]] == [("a <b>CT</b>", []), ("MR", ["pacs"])]
+    assert rule["cases"][0]["tags"]["ImageType"] == ["A", "B"]
+    edited = (await admin.get("/rules/brain")).text
+    assert "ImageType = A\\B" in edited
+    assert edited.count(">passes<") == 2
+    wrong = {**good, "revision": "3", "case-1-tags": "no equals sign"}
+    assert "write Keyword = value" in (await admin.post("/rules/brain", wrong)).text
+    removed = {**good, "revision": "3", "case-0-remove": "yes"}
+    assert (await admin.post("/rules/brain", removed)).status_code == 303
+    assert len((await configured.get("/api/v1/rules")).json()["rules"][0]["cases"]) == 1
+
+
+async def test_the_pages_try_a_draft_on_a_stored_series_a_file_and_the_last_days(
+    admin: Any, configured: httpx.AsyncClient, history: int, tmp_path: Path
+) -> None:
+    draft = {**FORM, "expression": 'Modality == "MR" and SliceThickness <= 1.5'}
+    tried = await admin.post("/rules/_test", {**draft, "series": "1.2.3.3"})
+    assert "Try a draft of brain" in tried.text
+    assert "SliceThickness &lt;= 1.5" in tried.text
+    page = await admin.post("/rules/_backtest", {**draft, "days": "30"})
+    assert "Backtest of a draft of brain" in page.text
+    assert re.search(r"<strong>400</strong><span>series in", page.text)
+    assert re.search(r'href="/series/1\.2\.3\.\d+"', page.text)
+    assert history == 400
+    assert "is not a SliceThickness" not in page.text
+    active = await admin.post("/rules/_backtest", {"days": "30"})
+    assert "Backtest of the active rules" in active.text
+    for days, word in (("0", "between 1 and"), ("soon", "whole number")):
+        assert word in (await admin.post("/rules/_backtest", {"days": days})).text
+    broken = await admin.post("/rules/_backtest", {**draft, "expression": "Modality ="})
+    assert "The draft cannot be evaluated" in broken.text
+    assert "no series 1.2.9 is in the history" in (await admin.get("/rules/_test?series=1.2.9")).text
+    assert (await configured.get("/api/v1/rules")).headers["etag"] == '"1"'
+    write_instance(tmp_path / "one.dcm")
+    headers = {"origin": admin.origin, "sec-fetch-site": "same-origin"}
+    content = (tmp_path / "one.dcm").read_bytes()
+    form = {"_csrf": admin.csrf, "tags": "source.aet = MR01"}
+    sent = await admin.http.post("/rules/_test", data=form, files={"file": ("one.dcm", content)}, headers=headers)
+    assert "a file of series 1.2.3.1" in sent.text
+    both = await admin.http.post(
+        "/rules/_test", data={**form, "series": "1.2.3.3"}, files={"file": ("one.dcm", content)}, headers=headers
+    )
+    assert "either a stored series or a file" in both.text
+    forged = await admin.http.post("/rules/_test", data={"_csrf": "0"}, files={"file": ("x", b"x")}, headers=headers)
+    assert forged.status_code == 403
+
+
+async def test_two_revisions_are_compared_on_a_page_and_the_older_one_restored(
+    admin: Any, configured: httpx.AsyncClient, make_ledger: Any
+) -> None:
+    make_ledger()
+    text = 'Modality == "MR" and SeriesDescription contains "<script>"'
+    await put(
+        configured, [{**BRAIN, "expression": text, "cases": [{"name": "x", "tags": {}, "verdict": "unknown"}]}], 1
+    )
+    assert "/rules/_compare?from=1&amp;to=2" in (await admin.get("/history/rules")).text
+    page = (await admin.get("/rules/_compare?from=1&to=2")).text
+    assert "+ SeriesDescription contains &#34;&lt;script&gt;&#34;" in page
+    assert "<script>" not in page
+    assert "Restore revision 1 as revision 3" in page
+    assert (await admin.get("/rules/_compare?from=1&to=x")).status_code == 404
+    assert (await admin.post("/history/rules/1/restore", {"revision": "2"})).status_code == 303
+
+
+async def test_dry_runs_and_failures_are_shown_on_the_page_of_a_series(web: Web, admin: Any, make_ledger: Any) -> None:
+    make_ledger()
+    dry = {"slug": "dry", "name": "Dry <i>", "state": "dry_run", "status": "would_fire", "targets": ["ai"]}
+    failed = {"slug": "broken", "name": "Broken", "state": "active", "status": "failed", "reason": "it is no rule"}
+    problem = "rule broken failed: it is no rule"
+    await web.database.run(_change_decision, [dry, failed], problem)
+    page = (await admin.get(f"/series/{STORED}")).text
+    assert "<strong>Dry &lt;i&gt;</strong> would have sent it to ai. Nothing was sent for it." in page
+    assert problem in page
+    assert page.count("it is no rule") >= 2
+
+
+def _change_decision(connection: Connection, rules: list[dict[str, Any]], problem: str) -> None:
+    table = ledger.decisions
+    [found] = connection.execute(select(table.c.decision).where(table.c.series_uid == STORED)).scalars()
+    changed = {**found, "rules": [*found["rules"], *rules], "problems": [problem]}
+    connection.execute(update(table).where(table.c.series_uid == STORED).values(decision=changed))

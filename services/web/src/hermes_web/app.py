@@ -40,6 +40,7 @@ from hermes_web.features.policies.pages import PolicyPages
 from hermes_web.features.quarantine.controllers import QuarantineController, quarantine_page
 from hermes_web.features.rules.api import RuleToolsController
 from hermes_web.features.rules.pages import RulePages
+from hermes_web.features.rules.tools import RuleToolPages
 from hermes_web.features.series.api import SeriesController
 from hermes_web.features.series.pages import SeriesPages
 from hermes_web.features.signin.pages import sign_in_form, sign_in_page, sign_out_form
@@ -117,6 +118,7 @@ def _pages() -> list[ControllerRouterHandler]:
         SeriesPages,
         DeliveryPages,
         RulePages,
+        RuleToolPages,
         TargetPages,
         SourcePages,
         PolicyPages,

@@ -70,6 +70,11 @@ def _warnings(rule: Rule) -> Sequence[Problem]:
         return ()
 
 
+def is_usable(rule: Rule) -> bool:
+    """Return whether a rule can be evaluated; one from an older release may not be."""
+    return not expression_problems(rule, "expression")
+
+
 def refuse_broken(rules: RuleSet) -> None:
     """Raise :class:`InvalidError` if an expression of a draft is no rule, with the place."""
     problems = [
