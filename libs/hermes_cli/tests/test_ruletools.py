@@ -115,7 +115,8 @@ def test_a_backtest_is_told_by_rule_with_near_misses(hermes, router):
     assert 'mr, near miss: 1.2.3 CT thorax - Modality == "MR" is false' in done.stdout
     assert "whole-study" in done.stdout
     assert router.requests[-1][4] == {"days": 7, "rules": RULES}
-    streamed = hermes("rules", "backtest", "--json")
+    streamed = hermes("rules", "backtest", "--json", "--activate", "mr")
+    assert router.requests[-1][4] == {"days": 30, "activate": ["mr"]}
     assert [json.loads(line)["type"] for line in streamed.stdout.splitlines()] == ["started", "progress", "result"]
 
 

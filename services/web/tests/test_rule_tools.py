@@ -384,6 +384,25 @@ async def test_any_two_revisions_are_compared_by_rule_field_and_clause(
         assert (await configured.get(path, params=wrong)).status_code == 400, wrong
 
 
+async def test_a_draft_is_tried_as_if_it_were_active(configured: httpx.AsyncClient, history: int) -> None:
+    draft = {**BRAIN, "slug": "ct", "expression": 'Modality == "CT"', "targets": ["ai"], "state": "draft"}
+    ask: dict[str, Any] = {"rules": {"rules": [BRAIN, draft]}}
+    *_, asleep = await backtest(configured, **ask)
+    *_, awake = await backtest(configured, **ask, activate=["ct"])
+    assert [(r["matched"], r["change"]) for r in asleep["rules"]] == [(134, "same"), (133, "new")]
+    assert (asleep["changed"]["count"], awake["changed"]["count"]) == (0, 133)
+    assert [(t["target"], t["gained"]) for t in awake["targets"]] == [("ai", 133), ("pacs", 0)]
+    tags = {"tags": {"Modality": ["CT"]}}
+    assert (await configured.post("/api/v1/rules/test", json={**ask, **tags})).json()["outcome"] == "unmatched"
+    active = (await configured.post("/api/v1/rules/test", json={**ask, **tags, "activate": ["ct"]})).json()
+    assert [each["target"] for each in active["deliveries"]] == ["ai"]
+    for path in ("test", "backtest", "overlaps"):
+        extra = tags if path == "test" else {}
+        wrong = await configured.post(f"/api/v1/rules/{path}", json={**ask, **extra, "activate": ["gone"]})
+        assert (wrong.status_code, wrong.json()["errors"][0]["field"]) == (422, "activate")
+    assert history == 400
+
+
 async def test_an_editor_is_told_the_fields_and_their_operators(configured: httpx.AsyncClient) -> None:
     words = (await configured.get("/api/v1/rules/fields")).json()
     fields = {field["name"]: field for field in words["fields"]}
@@ -410,8 +429,16 @@ def test_the_document_names_what_a_case_can_expect() -> None:
 
 
 FORM = {
-    "revision": "1", "name": "Brain", "slug": "brain", "state": "active", "action": "route", "priority": "normal",
-    "then": "continue", "scope": "series", "targets": "pacs", "expression": 'Modality == "MR"',
+    "revision": "1",
+    "name": "Brain",
+    "slug": "brain",
+    "state": "active",
+    "action": "route",
+    "priority": "normal",
+    "then": "continue",
+    "scope": "series",
+    "targets": "pacs",
+    "expression": 'Modality == "MR"',
 }
 CASE = {"case-0-name": "a <b>CT</b>", "case-0-tags": "Modality = CT\nImageType = A\\B", "case-0-verdict": "match"}
 
@@ -454,6 +481,7 @@ async def test_the_pages_try_a_draft_on_a_stored_series_a_file_and_the_last_days
     tried = await admin.post("/rules/_test", {**draft, "series": "1.2.3.3"})
     assert "Try a draft of brain" in tried.text
     assert "SliceThickness &lt;= 1.5" in tried.text
+    assert 'role="status"' not in tried.text, "nothing was done"
     page = await admin.post("/rules/_backtest", {**draft, "days": "30"})
     assert "Backtest of a draft of brain" in page.text
     assert re.search(r"<strong>400</strong><span>series in", page.text)

@@ -182,8 +182,10 @@ def test_parts_counted_apart_and_folded_on_the_way_come_to_the_same(monkeypatch:
 
 def test_overlaps_and_rules_alone_are_counted() -> None:
     rules = [rule("a", 'Modality == "MR"'), rule("b", 'Modality in ["MR", "CT"]'), rule("c", 'Modality == "XA"')]
+    rules.append(rule("rest", "", fallback=True))
     _, result = compare(rules, rules)
-    a, b, c = result["rules"]
+    a, b, c, rest = result["rules"]
+    assert (rest["matched"], rest["overlaps"], rest["alone"]) == (1500, [], 0), "fallback rules are left out"
     assert a["overlaps"] == [{"rule": "b", "series": a["matched"]}]
     assert (a["alone"], b["alone"]) == (0, b["matched"] - a["matched"])
     assert (c["matched"], c["overlaps"]) == (0, [])

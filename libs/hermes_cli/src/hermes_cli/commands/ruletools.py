@@ -28,6 +28,9 @@ DraftFile = Annotated[
 ]
 DicomFile = Annotated[Path | None, typer.Argument(metavar="[FILE.dcm]", help="A DICOM file; only its header is sent.")]
 Days = Annotated[int, typer.Option("--days", min=1, max=3650, help="How far back to go.")]
+Activate = Annotated[
+    list[str] | None, typer.Option("--activate", help="Take this rule as active, whatever its state; may be repeated.")
+]
 Number = Annotated[int, typer.Argument(min=1, help="A revision.")]
 
 
@@ -52,6 +55,7 @@ def try_out(
     ] = None,
     rules: Draft = None,
     expression: Annotated[str, typer.Option("--expression", "-e", help="One condition instead of a rule set.")] = "",
+    activate: Activate = None,
     json: Json = False,
     url: Url = None,
     token: Token = None,
@@ -71,6 +75,8 @@ def try_out(
         changes_of({}, ask["rules"])
     if expression:
         ask["expression"] = expression
+    if activate:
+        ask["activate"] = activate
     with api(url, token) as router:
         answer = router.post("/rules/test", ask) if file is None else _test_file(router, file, ask)
     if json:
@@ -135,12 +141,19 @@ def _say_clauses(clauses: Iterable[dict[str, Any]]) -> None:
         say(clean(f"    {clause['outcome']:<8} {clause['text']}" + (f"   [{seen}]" if seen else "")))
 
 
-def backtest(file: DraftFile = None, days: Days = 30, json: Json = False, url: Url = None, token: Token = None) -> None:
+def backtest(
+    file: DraftFile = None,
+    days: Days = 30,
+    activate: Activate = None,
+    json: Json = False,
+    url: Url = None,
+    token: Token = None,
+) -> None:
     """Compare a draft with the active rules on the series of the last days; exit code 1 when a rule fails on some.
 
     With --json the lines of the API as they come: started, progress, result.
     """
-    ask = _draft(file, days)
+    ask = _draft(file, days, activate)
     with api(url, token) as router:
         lines = router.lines("/rules/backtest", ask)
         if json:
@@ -157,8 +170,8 @@ def backtest(file: DraftFile = None, days: Days = 30, json: Json = False, url: U
     raise typer.Exit(1 if any(rule["errors"] for rule in result["rules"]) else 0)
 
 
-def _draft(file: Path | None, days: int) -> dict[str, Any]:
-    ask: dict[str, Any] = {"days": days}
+def _draft(file: Path | None, days: int, activate: list[str] | None) -> dict[str, Any]:
+    ask: dict[str, Any] = {"days": days, **({"activate": activate} if activate else {})}
     if file is not None:
         ask["rules"] = read_rules(file)
         changes_of({}, ask["rules"])
@@ -218,10 +231,17 @@ def _say_samples(slug: str, words: str, samples: list[dict[str, Any]]) -> None:
         say(clean(f"{slug}, {words}: {sample['series_uid']} {what}" + (f" - {missed}" if missed else "")))
 
 
-def overlaps(file: DraftFile = None, days: Days = 30, json: Json = False, url: Url = None, token: Token = None) -> None:
+def overlaps(
+    file: DraftFile = None,
+    days: Days = 30,
+    activate: Activate = None,
+    json: Json = False,
+    url: Url = None,
+    token: Token = None,
+) -> None:
     """Say which rules match the same series, and which matched nothing at all."""
     with api(url, token) as router:
-        answer = router.post("/rules/overlaps", _draft(file, days))
+        answer = router.post("/rules/overlaps", _draft(file, days, activate))
     if json:
         print_json(answer)
         return

@@ -1,5 +1,8 @@
 """A draft of the rules against the active ones, over series of the past: what each rule matches, gains and loses.
 
+What a rule matches is what its condition is true for, whatever the rules before it do and whatever its state is;
+outcomes and targets are those of the whole set. Fallback rules are left out where rules overlap: that is their purpose.
+
 Fed with the groups of :mod:`hermes_common.rules.replay`, wherever they were counted. What a whole set decides follows
 from what its conditions came to, so it is decided once for each combination, by the same code as everywhere.
 """
@@ -157,6 +160,7 @@ class Comparison:
             "slug": pair.rule.slug,
             "name": pair.rule.name,
             "state": str(pair.rule.state),
+            "fallback": pair.rule.fallback,
             "change": pair.change,
             "before": pair.before,
             **{kind: found.count for kind, found in pair.found.items()},
@@ -180,8 +184,9 @@ class Comparison:
             if was:
                 pair.before += group.count
             if is_now:
-                matching.append(number)
                 found["matched"].add(group)
+                if not pair.rule.fallback:
+                    matching.append(number)
             if is_now is not was:
                 found["gained" if is_now else "lost"].add(group)
             if here in (NEAR, NEAR_UNKNOWN):

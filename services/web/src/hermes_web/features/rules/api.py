@@ -16,6 +16,7 @@ from litestar.response import Stream
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, model_validator
 
 from hermes_common.config import Kind, RuleSet
+from hermes_common.ids import Slug
 from hermes_common.rules import vocabulary
 from hermes_common.rules.cases import run_cases
 from hermes_common.rules.differences import differences
@@ -36,6 +37,8 @@ From = Annotated[int, QueryParameter(name="from", ge=0, le=2**31 - 1, descriptio
 To = Annotated[
     int | None, QueryParameter(name="to", ge=0, le=2**31 - 1, description="The newer one; the present if left out.")
 ]
+
+Slugs = Annotated[tuple[Slug, ...], Field(max_length=100)]
 
 
 class AskCheck(BaseModel):
@@ -60,6 +63,8 @@ class AskTest(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     rules: RuleSet | None = None
+    activate: Slugs = ()
+    """Rules that are taken as active, whatever their state is: to see what a draft would do."""
     expression: Annotated[str, Field(max_length=16384)] | None = None
     tags: dict[str, list[str]] | None = None
     """Alone, or in place of some tags of the series or the file."""
@@ -88,6 +93,8 @@ class AskBacktest(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     rules: RuleSet | None = None
+    activate: Slugs = ()
+    """Rules of the draft that are taken as active, whatever their state is."""
     days: Annotated[int, Field(ge=1, le=MOST_DAYS)] = 30
 
 
@@ -125,6 +132,7 @@ class RuleToolsController(Controller):
         else:
             present, rules = await web.rules()
             revision = present.revision
+        rules = testing.activated(rules, data.activate)
         decision = await asyncio.to_thread(testing.try_rules, rules, subject)
         return testing.answer(decision, subject, targets, revision)
 
@@ -218,9 +226,12 @@ def _checked(rules: RuleSet, targets: Any) -> dict[str, Any]:
 
 
 async def _prepared(web: Web, data: AskBacktest) -> Backtest:
-    if data.rules is not None:
-        await asyncio.to_thread(testing.refuse_broken, data.rules)
-    return await prepare(web, data.rules, data.days)
+    draft = data.rules
+    if draft is not None:
+        await asyncio.to_thread(testing.refuse_broken, draft)
+    if data.activate:
+        draft = testing.activated(draft if draft is not None else (await web.rules())[1], data.activate)
+    return await prepare(web, draft, data.days)
 
 
 async def _lines(backtest: Backtest) -> AsyncGenerator[bytes, None]:

@@ -2,12 +2,12 @@
 
 import base64
 import binascii
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
-from hermes_common.config import Rule, RuleSet, Targets
+from hermes_common.config import Rule, RuleSet, RuleState, Targets
 from hermes_common.dicom.errors import DicomError, HeadTooShort
 from hermes_common.dicom.header import extract_header
 from hermes_common.dicom.part10 import parse_file_meta
@@ -84,6 +84,16 @@ def refuse_broken(rules: RuleSet) -> None:
     ]
     if problems:
         raise InvalidError("The draft cannot be evaluated", "Correct the rules that are named.", problems[:100])
+
+
+def activated(rules: RuleSet, slugs: Collection[str]) -> RuleSet:
+    """Return the rules with some of them active, to see what they would do; raise if there is no such rule."""
+    unknown = sorted(set(slugs) - {rule.slug for rule in rules.rules})
+    if unknown:
+        message = f"there is no rule {', '.join(unknown)}"
+        raise InvalidError("There is no such rule", "Correct the short name.", [FieldProblem("activate", message)])
+    active = {"state": RuleState.ACTIVE}
+    return RuleSet(rules=tuple(r.model_copy(update=active) if r.slug in slugs else r for r in rules.rules))
 
 
 def try_rules(rules: RuleSet, subject: Subject) -> SetDecision:

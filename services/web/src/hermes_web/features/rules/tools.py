@@ -11,7 +11,15 @@ from hermes_web.errors import FieldProblem, InvalidError, NotFoundError, Unavail
 from hermes_web.features.rules import forms
 from hermes_web.features.rules.api import compared, overlaps_of, subject_of
 from hermes_web.features.rules.backtesting import MOST_DAYS, prepare
-from hermes_web.features.rules.testing import Subject, answer, parse_tags, refuse_broken, try_rules, with_tags
+from hermes_web.features.rules.testing import (
+    Subject,
+    activated,
+    answer,
+    parse_tags,
+    refuse_broken,
+    try_rules,
+    with_tags,
+)
 from hermes_web.http.answers import Page, page
 from hermes_web.http.forms import Form, read_form
 from hermes_web.web import Web, web_of
@@ -88,7 +96,7 @@ async def _test(request: HttpRequest, form: Form) -> Page:
     revision, _ = await web.rules()
     _, targets = await web.targets()
     uid, text, file = form.text("series"), form.lines("tags"), form.files.get("file")
-    said, decision, error, draft = None, None, None, None
+    tried, decision, error, draft, at = None, None, None, None, None
     try:
         rules, draft = await _draft(web, form)
         if uid or text or file:
@@ -96,7 +104,8 @@ async def _test(request: HttpRequest, form: Form) -> Page:
                 raise InvalidError(problems=[FieldProblem("file", "give either a stored series or a file")])
             subject = await _subject(web, uid, file, text)
             decision = try_rules(rules, subject)
-            said = answer(decision, subject, targets, None if draft else revision.revision)
+            at = subject.at
+            tried = answer(decision, subject, targets, None if draft else revision.revision)
     except (InvalidError, NotFoundError, UnavailableError) as problem:
         error = problem
     return page(
@@ -105,7 +114,8 @@ async def _test(request: HttpRequest, form: Form) -> Page:
         uid=uid,
         text=text,
         decision=decision,
-        said=said,
+        tried=tried,
+        at=at,
         revision=revision,
         error=error,
         draft=draft,
@@ -118,12 +128,12 @@ async def _subject(web: Web, uid: str, file: bytes | None, text: str) -> Subject
 
 
 async def _draft(web: Web, form: Form) -> tuple[RuleSet, str | None]:
-    """Return the present rules, with the rule that is in the form put into them, and that rule's slug."""
+    """Return the present rules, with the rule that is in the form put into them as an active one, and its slug."""
     _, rules = await web.rules()
     if not form.text("slug") and not form.text("name"):
         return rules, None
     rule = forms.parse_rule(forms.typed_values(form))
-    return with_rule(rules, rule), rule.slug
+    return activated(with_rule(rules, rule), [rule.slug]), rule.slug
 
 
 def _days(form: Form) -> int:
