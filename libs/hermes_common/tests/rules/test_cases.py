@@ -43,6 +43,9 @@ def test_a_failing_case_names_the_clause_and_what_it_saw_and_only_an_active_rule
     assert "expected to go to ai, but the rules send it to no target" in result.reason
     assert [clause.outcome.value for clause in result.clauses] == ["false", "true"]
     assert result.forbids
+    said = result.to_dict()
+    assert (said["rule"], said["case"], said["number"], said["passed"]) == ("thin", "thin", 0, False)
+    assert said["clauses"][0]["seen"] == ["CT"]
     for state in ("draft", "dry_run", "paused"):
         [result] = run_cases([rule("thin", text, wanted, state=state)])
         assert not result.passed
@@ -65,6 +68,11 @@ def test_a_case_with_a_field_that_does_not_exist_fails_and_numbers_are_names_too
     assert "there is no field Modalty" in wrong.reason
     [right] = run_cases([rule("a", 'Modality == "MR"', case("x", {"(0008,0060)": ["MR"]}, verdict="match"))])
     assert right.passed
+
+
+def test_a_clause_on_a_tag_that_is_missing_says_so() -> None:
+    [result] = run_cases([rule("a", "SliceThickness <= 1.5", case("x", {}, verdict="match"))])
+    assert result.reason.endswith("SliceThickness <= 1.5 is unknown (SliceThickness is absent)")
 
 
 def test_a_rule_that_is_no_rule_fails_its_cases() -> None:

@@ -9,6 +9,7 @@ import pytest
 
 from hermes_common.rules import CompiledRuleSet, Context, RuleEntry, compile_rule, decide
 from hermes_common.rules.comparison import Comparison
+from hermes_common.rules.facts import received_facts, series_facts
 from hermes_common.rules.replay import Column, Condition, Needs, Replay
 
 NOW = datetime(2026, 3, 14, 10, 0, tzinfo=UTC)
@@ -91,7 +92,7 @@ def test_what_is_remembered_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     needs = Needs.of(conditions)
     replay = Replay(conditions, columns(needs))
     for number in range(500):
-        tags = {"SeriesDescription": [f"n{number}"], "StudyDate": [f"202603{1 + number % 28:02}"]}
+        tags: dict[str, list[str]] = {"SeriesDescription": [f"n{number}"], "StudyDate": [f"202603{1 + number % 28:02}"]}
         replay.take(f"1.{number}", NOW.timestamp(), encode(needs, tags))
     assert sum(group.count for group in replay.groups.values()) == 500
     assert all(len(group.samples) <= 6 for group in replay.groups.values())
@@ -215,3 +216,25 @@ def test_samples_are_the_newest_and_are_explained() -> None:
     explained = comparison.explained("mr", known[near][1], NOW)
     assert explained is not None
     assert explained.near_miss
+
+
+def test_combinations_that_are_remembered_are_bounded_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("hermes_common.rules.replay.MOST_KNOWN", 3)
+    conditions = [Condition(text) for text in EXPRESSIONS[:6]]
+    needs = Needs.of(conditions)
+    small, whole = Replay(conditions, columns(needs)), []
+    for uid, at, tags in some_series(300):
+        small.take(uid, at, encode(needs, tags))
+        whole.append((uid, at, tags))
+    monkeypatch.undo()
+    large = Replay(conditions, columns(needs))
+    for uid, at, tags in whole:
+        large.take(uid, at, encode(needs, tags))
+    assert small.groups == large.groups
+
+
+def test_the_facts_of_a_series_have_each_sender_once_and_the_day_by_its_name() -> None:
+    facts = series_facts(["MR1", "MR1", "MR2"], ["HERMES"], ["10.0.0.1"], 20, 4000)
+    assert facts["source.aet"] == ["MR1", "MR2"]
+    assert (facts["series.instances"], facts["series.bytes"]) == (["20"], ["4000"])
+    assert received_facts(NOW) == {"received.hour": ["10"], "received.weekday": ["saturday"]}
