@@ -214,3 +214,18 @@ async def test_a_rule_that_fails_raises_one_alert_for_a_revision_which_the_next_
     assert query("SELECT count(*) FROM ledger.alerts WHERE cleared_at IS NULL") == [(0,)]
     problem = await books.record(facts([stream.decided("1.4", 1, "unmatched", rules=[FAILED_RULE], revision=8)]))
     assert [say.event.about for say in problem] == ["thin/8"]
+
+
+async def test_a_rule_that_asks_for_it_raises_an_alert_for_each_series_that_it_matches(books, stream):
+    rule = {"slug": "xa", "name": "XA", "state": "active", "status": "fired", "notifications": ["matched"]}
+    quiet = {**rule, "slug": "quiet", "notifications": []}
+    missed = {**rule, "slug": "missed", "status": "not_matched"}
+    dry = {**rule, "slug": "dry", "status": "would_fire", "state": "dry_run"}
+    rules = [{**rule, "contact": "the angiography team"}, quiet, missed, dry]
+    for series in ("1.1", "1.2"):
+        stream.decided(series, 1, "routed", ["pacs"], rules=rules)
+    stream.decided("1.2", 2, "routed", ["pacs"], rules=rules, kind="late")
+    says = await books.record(facts(stream.messages))
+    assert [say.event.about for say in says] == ["xa/1.1", "xa/1.2"]
+    assert says[0].event.message == "Rule xa matched series 1.1, which is routed. Contact: the angiography team"
+    assert await books.record(facts(stream.messages)) == says

@@ -419,3 +419,13 @@ async def test_a_new_revision_is_applied_within_a_second_and_named_in_the_decisi
     assert isinstance(routed, events.SeriesRouted)
     assert routed.decision.revision == 5
     assert [planned.target for planned in routed.decision.deliveries] == ["b"]
+
+
+async def test_a_decision_says_what_a_rule_wants_to_be_told_and_whom_to_ask(router: Router) -> None:
+    await configure(router, rule("ct", 'Modality == "CT"', "a", notifications=["matched"], contact="CT team"))
+    await stored(router.bus)
+    await router.due()
+    [routed] = await said(router.bus, "series.routed.1-2-3")
+    assert isinstance(routed, events.SeriesRouted)
+    [outcome] = routed.decision.rules
+    assert (outcome.notifications, outcome.contact) == (["matched"], "CT team")

@@ -455,6 +455,7 @@ async def test_test_cases_are_kept_in_the_editor_and_one_that_fails_is_shown_wit
     assert "1 of 1 test case fail" in (await admin.get("/rules")).text
     good = {**FORM, **CASE, "revision": "2", "case-0-verdict": "no_match", "case-0-targets": "nowhere"}
     good |= {
+        "notifications": "matched",
         "case-1-name": "MR",
         "case-1-tags": "Modality = MR",
         "case-1-targets": "pacs",
@@ -464,7 +465,9 @@ async def test_test_cases_are_kept_in_the_editor_and_one_that_fails_is_shown_wit
     [rule] = (await configured.get("/api/v1/rules")).json()["rules"]
     assert [(case["name"], case["targets"]) for case in rule["cases"]] == [("a <b>CT</b>", []), ("MR", ["pacs"])]
     assert rule["cases"][0]["tags"]["ImageType"] == ["A", "B"]
+    assert rule["notifications"] == ["matched"]
     edited = (await admin.get("/rules/brain")).text
+    assert 'value="matched" checked' in edited
     assert "ImageType = A\\B" in edited
     assert edited.count(">passes<") == 2
     wrong = {**good, "revision": "3", "case-1-tags": "no equals sign"}

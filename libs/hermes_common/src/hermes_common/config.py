@@ -60,6 +60,13 @@ class Then(StrEnum):
     STOP = "stop"
 
 
+class Notification(StrEnum):
+    """What of a rule is told by an alert, besides its failure, which always is."""
+
+    MATCHED = "matched"
+    """A series that the rule routed or discarded: one alert for each series."""
+
+
 CaseField = Annotated[str, Field(min_length=1, max_length=200)]
 CaseValues = Annotated[tuple[Annotated[str, Field(max_length=1024)], ...], Field(max_length=32)]
 
@@ -97,6 +104,8 @@ class Rule(Document):
     fallback: bool = False
     action: Action = Action.ROUTE
     then: Then = Then.CONTINUE
+    notifications: Annotated[tuple[Notification, ...], Field(max_length=len(Notification))] = ()
+    """What raises an alert, which names the contact."""
     contact: Annotated[str, Field(max_length=200)] = ""
     comment: Annotated[str, Field(max_length=2000)] = ""
     cases: Annotated[tuple[RuleCase, ...], Field(max_length=50)] = ()

@@ -5,6 +5,7 @@ message_parked    raised by message.parked; cleared by a person
 service_crashed   raised by service.crashed; cleared by a person
 rule_failed       raised by a decision for which an active rule could not be evaluated, once for each rule and revision;
                   cleared by a newer revision of the rules
+rule_matched      raised by a decision on a series for which a rule fired that asks for it; cleared by a person
 """
 
 from collections.abc import Collection, Iterable, Sequence
@@ -13,7 +14,7 @@ from typing import Literal
 
 from hermes_bookkeeper.core.facts import Fact
 from hermes_bookkeeper.core.said import Said
-from hermes_common.config import Kind, RuleState
+from hermes_common.config import Kind, Notification, RuleState
 from hermes_common.events import (
     AlertCleared,
     AlertRaised,
@@ -25,6 +26,7 @@ from hermes_common.events import (
     DeliverySucceeded,
     Event,
     MessageParked,
+    RuleOutcome,
     SeriesDiscarded,
     SeriesRouted,
     SeriesUnmatched,
@@ -36,6 +38,7 @@ DELIVERY_FAILED = "delivery_failed"
 MESSAGE_PARKED = "message_parked"
 SERVICE_CRASHED = "service_crashed"
 RULE_FAILED = "rule_failed"
+RULE_MATCHED = "rule_matched"
 
 CLEARING = (DeliveryRestarted, DeliverySucceeded, DeliveryCancelled, DeliveryDismissed)
 
@@ -66,7 +69,7 @@ def alerts_of(fact: Fact) -> list[Say]:
             message = f"{event.service} ended without being told to: {event.reason}"
             return [_raised(fact.id, SERVICE_CRASHED, event.service, "warning", message)]
         case SeriesRouted() | SeriesUnmatched() | SeriesDiscarded() as event:
-            return _failed_rules(event)
+            return [*_failed_rules(event), *_matched_rules(event)]
         case _:
             return []
 
@@ -84,16 +87,35 @@ def _failed_rules(event: SeriesRouted | SeriesUnmatched | SeriesDiscarded) -> li
             f"{rule.slug}/{decision.revision}",
             "critical",
             f"Rule {rule.slug} of revision {decision.revision} could not be evaluated: {rule.reason}. "
-            f"First on series {event.series_uid}: {fate}",
+            f"First on series {event.series_uid}: {fate}{_ask(rule)}",
         )
         for rule in decision.rules
         if rule.status == "failed" and rule.state is not RuleState.DRY_RUN
     ]
 
 
+def _matched_rules(event: SeriesRouted | SeriesUnmatched | SeriesDiscarded) -> list[Say]:
+    """Return the alerts that rules ask for which fired: one for each rule and series, late instances included."""
+    return [
+        _raised(
+            f"{rule.slug}/{event.series_uid}",
+            RULE_MATCHED,
+            f"{rule.slug}/{event.series_uid}",
+            "warning",
+            f"Rule {rule.slug} matched series {event.series_uid}, which is {event.verb}{_ask(rule)}",
+        )
+        for rule in event.decision.rules
+        if rule.status == "fired" and Notification.MATCHED in rule.notifications
+    ]
+
+
+def _ask(rule: RuleOutcome) -> str:
+    return f". Contact: {rule.contact}" if rule.contact else ""
+
+
 def is_about_a_rule(say: Say) -> bool:
     """Whether this raises an alert about a rule."""
-    return isinstance(say.event, AlertRaised) and say.event.kind == RULE_FAILED
+    return isinstance(say.event, AlertRaised) and say.event.kind in (RULE_FAILED, RULE_MATCHED)
 
 
 def may_outdate(event: Event | None) -> bool:

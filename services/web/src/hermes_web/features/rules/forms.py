@@ -37,6 +37,7 @@ def values_of(rule: Rule | None) -> dict[str, Any]:
         new = {"slug": "", "name": "", "state": "active", "scope": "series", "expression": "", "targets": []}
         rest: dict[str, Any] = {
             "cases": [],
+            "notifications": [],
             "priority": "normal",
             "fallback": False,
             "action": "route",
@@ -98,6 +99,7 @@ def typed_values(form: Form) -> dict[str, Any]:
         "comment": form.lines("comment"),
         "targets": form.all("targets"),
         "cases": _typed_cases(form),
+        "notifications": form.all("notifications"),
         "fallback": form.checked("fallback"),
     }
 
