@@ -11,7 +11,7 @@ from hermes_bookkeeper.adapters.migrate import migrate
 from hermes_bookkeeper.core.facts import read
 from hermes_bookkeeper.errors import RefusedError
 from hermes_common import ledger
-from hermes_common.events import AlertRaised, DeliveryRestarted, DeliverySucceeded
+from hermes_common.events import AlertCleared, AlertRaised, ConfigChanged, DeliveryRestarted, DeliverySucceeded
 from hermes_common.runtime.consumer import Message
 
 pytestmark = pytest.mark.servers
@@ -183,3 +183,49 @@ async def test_a_failed_delivery_raises_one_alert_for_each_failure_and_clears_it
     ]
     assert await books.record(facts(stream.messages)) == says, "said again under the same ids"
     assert len({say.event.alert_id for say in says if isinstance(say.event, AlertRaised)}) == 4
+
+
+FAILED_RULE = {"slug": "thin", "name": "Thin", "state": "active", "status": "failed", "reason": "it is no rule"}
+
+
+async def test_a_rule_that_fails_raises_one_alert_for_a_revision_which_the_next_revision_clears(books, stream, query):
+    for series in ("1.1", "1.2"):
+        stream.decided(series, 1, "unmatched", rules=[FAILED_RULE, {**FAILED_RULE, "slug": "dry", "state": "dry_run"}])
+    stream.decided("1.3", 1, "routed", ["pacs"], rules=[FAILED_RULE], revision=6)
+    says = await books.record(facts(stream.messages))
+    raised = {say.event.about: say for say in says}
+    assert sorted(raised) == ["thin/6", "thin/7"]
+    assert "kept as unmatched" in raised["thin/7"].event.message
+    assert "1.1" in raised["thin/7"].event.message
+    again = facts([stream.decided("1.5", 1, "unmatched", rules=[FAILED_RULE])])
+    assert [say.id for say in await books.record(again)] == [raised["thin/7"].id], "nobody knows that it was said"
+    late = [stream.say(raised["thin/7"].event, raised["thin/7"].id)]
+    assert await books.record(facts(late)) == []
+    assert await books.record(again) == [], "it is in the tables"
+    changed = [stream.say(ConfigChanged(kind="rules", revision=8, author="ann", after={"rules": []}))]
+    [cleared] = await books.record(facts(changed))
+    assert (type(cleared.event), cleared.event.about) == (AlertCleared, "thin/7")
+    late = [stream.say(raised["thin/6"].event, raised["thin/6"].id)]
+    by_about = {say.event.about: say for say in await books.record(facts(late))}
+    assert by_about["thin/7"] == cleared, "said again while nobody knows that it was said"
+    cleared_late = by_about["thin/6"]
+    both = [stream.say(say.event, say.id) for say in (cleared, cleared_late)]
+    assert await books.record(facts(both)) == []
+    assert query("SELECT count(*) FROM ledger.alerts WHERE cleared_at IS NULL") == [(0,)]
+    problem = await books.record(facts([stream.decided("1.4", 1, "unmatched", rules=[FAILED_RULE], revision=8)]))
+    assert [say.event.about for say in problem] == ["thin/8"]
+
+
+async def test_a_rule_that_asks_for_it_raises_an_alert_for_each_series_that_it_matches(books, stream):
+    rule = {"slug": "xa", "name": "XA", "state": "active", "status": "fired", "notifications": ["matched"]}
+    quiet = {**rule, "slug": "quiet", "notifications": []}
+    missed = {**rule, "slug": "missed", "status": "not_matched"}
+    dry = {**rule, "slug": "dry", "status": "would_fire", "state": "dry_run"}
+    rules = [{**rule, "contact": "the angiography team"}, quiet, missed, dry]
+    for series in ("1.1", "1.2"):
+        stream.decided(series, 1, "routed", ["pacs"], rules=rules)
+    stream.decided("1.2", 2, "routed", ["pacs"], rules=rules, kind="late")
+    says = await books.record(facts(stream.messages))
+    assert [say.event.about for say in says] == ["xa/1.1", "xa/1.2"]
+    assert says[0].event.message == "Rule xa matched series 1.1, which is routed. Contact: the angiography team"
+    assert await books.record(facts(stream.messages)) == says

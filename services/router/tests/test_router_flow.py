@@ -7,6 +7,7 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
+from prometheus_client import REGISTRY
 
 from hermes_common import config, events, keys, records, subjects
 from hermes_common.commands import SeriesCommand
@@ -350,3 +351,81 @@ async def test_late_instances_of_a_series_that_was_routed_by_hand_go_there_too(r
     assert isinstance(late, events.SeriesRouted)
     assert (late.decision.kind, late.decision.actor) == ("late", "anna")
     assert [planned.target for planned in late.decision.deliveries] == ["b"]
+
+
+async def test_a_dry_run_is_recorded_with_the_decision_and_sends_nothing(router: Router) -> None:
+    await configure(router, rule("dry", 'Modality == "CT"', "a", "b", state="dry_run"))
+    await stored(router.bus)
+    await router.due()
+    [unmatched] = await said(router.bus, "series.unmatched.1-2-3")
+    assert isinstance(unmatched, events.SeriesUnmatched)
+    [outcome] = unmatched.decision.rules
+    assert (outcome.slug, outcome.status, outcome.verdict, outcome.targets) == (
+        "dry",
+        "would_fire",
+        "match",
+        ["a", "b"],
+    )
+    assert outcome.clauses[0].seen == ["CT"]
+    assert unmatched.decision.deliveries == []
+    assert await works(router.bus) == 0
+    assert await said(router.bus, "delivery.>") == []
+
+
+async def test_a_rule_that_fails_is_counted_and_told_and_the_series_is_kept_as_unmatched(router: Router) -> None:
+    await configure(router, rule("broken", "Modality ==", "a"), rule("mr", 'Modality == "MR"', "b"))
+    before = _failures("broken")
+    await stored(router.bus)
+    await router.due()
+    [unmatched] = await said(router.bus, "series.unmatched.1-2-3")
+    assert isinstance(unmatched, events.SeriesUnmatched)
+    assert [(each.slug, each.status) for each in unmatched.decision.rules] == [
+        ("broken", "failed"),
+        ("mr", "not_matched"),
+    ]
+    assert "broken failed: the expression cannot be used" in unmatched.decision.problems[0]
+    assert _failures("broken") == before + 1
+    assert (await router.record()).batches[0].outcome == "unmatched"
+
+
+async def test_a_rule_that_fails_does_not_keep_another_from_routing(router: Router) -> None:
+    await configure(router, rule("broken", "Modality ==", "a"), rule("ct", 'Modality == "CT"', "b"))
+    await stored(router.bus)
+    await router.due()
+    [routed] = await said(router.bus, "series.routed.1-2-3")
+    assert isinstance(routed, events.SeriesRouted)
+    assert [planned.target for planned in routed.decision.deliveries] == ["b"]
+    assert "broken failed" in routed.decision.problems[0]
+
+
+def _failures(slug: str) -> float:
+    return REGISTRY.get_sample_value("hermes_rule_failures_total", {"rule": slug}) or 0.0
+
+
+async def test_a_new_revision_is_applied_within_a_second_and_named_in_the_decision(router: Router) -> None:
+    await configure(router, rule("ct", 'Modality == "CT"', "a"))
+    router.start()
+    await router.config.loaded.wait()
+    for revision in range(2, 6):
+        await save(
+            router.bus, config.Kind.RULES, config.RuleSet(rules=(rule("ct", 'Modality == "CT"', "b"),)), revision
+        )
+        async with asyncio.timeout(1):
+            while router.config.rules[0] != revision:
+                await asyncio.sleep(0.01)
+    await stored(router.bus)
+    await router.due()
+    [routed] = await said(router.bus, "series.routed.1-2-3")
+    assert isinstance(routed, events.SeriesRouted)
+    assert routed.decision.revision == 5
+    assert [planned.target for planned in routed.decision.deliveries] == ["b"]
+
+
+async def test_a_decision_says_what_a_rule_wants_to_be_told_and_whom_to_ask(router: Router) -> None:
+    await configure(router, rule("ct", 'Modality == "CT"', "a", notifications=["matched"], contact="CT team"))
+    await stored(router.bus)
+    await router.due()
+    [routed] = await said(router.bus, "series.routed.1-2-3")
+    assert isinstance(routed, events.SeriesRouted)
+    [outcome] = routed.decision.rules
+    assert (outcome.notifications, outcome.contact) == (["matched"], "CT team")

@@ -119,7 +119,9 @@ async def test_a_save_that_a_crash_kept_silent_is_said_at_the_next_start(web: We
     await silent.save(Kind.POLICIES, Policies(), 0, "admin", "")
     assert await said(bus) == []
     again = asyncio.create_task(ConfigStore(bus).run())
-    await asyncio.sleep(0.7)
+    async with asyncio.timeout(10):
+        while not await said(bus):
+            await asyncio.sleep(0.05)
     again.cancel()
     await asyncio.gather(again, return_exceptions=True)
     assert await said(bus) == [derived_id("config", "policies", "1")]

@@ -1,6 +1,7 @@
 """The HTTP API of the router (``/api/v1``), as the command line uses it; every call has a time limit."""
 
 import ipaddress
+import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from types import TracebackType
@@ -57,6 +58,25 @@ class Api:
         """Do an action; return its answer."""
         return _content(self._request("POST", path, body={} if body is None else body))
 
+    def lines(self, path: str, body: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
+        """Do an action that answers with one JSON object a line; yield each as it comes."""
+        try:
+            with self._client.stream("POST", PREFIX + path, json=body) as response:
+                if not response.is_success:
+                    response.read()
+                    raise _problem(response)
+                for line in response.iter_lines():
+                    if line.strip():
+                        yield _object(line, response)
+        except (httpx.HTTPError, httpx.InvalidURL) as problem:
+            raise self._unreachable(problem) from problem
+
+    def restore(self, kind: str, number: int, etag: str) -> Stored:
+        """Save an old revision of a document as a new one, on top of that of ``etag``."""
+        response = self._request("POST", f"/{kind}/revisions/{number}/restore", headers={"If-Match": etag})
+        tag = response.headers.get("ETag", "")
+        return Stored(document=_content(response), revision=_revision(tag), etag=tag)
+
     def pages(self, path: str, limit: int, **query: object) -> tuple[list[dict[str, Any]], bool]:
         """Return up to ``limit`` items of a list, and whether there are more."""
         items: list[dict[str, Any]] = []
@@ -107,13 +127,16 @@ class Api:
                 headers=dict(headers or {}),
             )
         except (httpx.HTTPError, httpx.InvalidURL) as problem:
-            raise UnreachableError(
-                f"the router at {self.url} does not answer ({problem or type(problem).__name__}). Check that it runs "
-                f"(`hermes doctor` says what is missing) and that the address is right (--url, HERMES_URL)"
-            ) from problem
+            raise self._unreachable(problem) from problem
         if not response.is_success:
             raise _problem(response)
         return response
+
+    def _unreachable(self, problem: Exception) -> UnreachableError:
+        return UnreachableError(
+            f"the router at {self.url} does not answer ({problem or type(problem).__name__}). Check that it runs "
+            f"(`hermes doctor` says what is missing) and that the address is right (--url, HERMES_URL)"
+        )
 
 
 def segment(text: str) -> str:
@@ -130,6 +153,18 @@ def _content(response: httpx.Response) -> Any:
         raise UnreachableError(
             f"{response.url} does not answer with JSON: is that the address of a Hermes router? (--url, HERMES_URL)"
         ) from problem
+
+
+def _object(line: str, response: httpx.Response) -> dict[str, Any]:
+    try:
+        content = json.loads(line)
+    except ValueError:
+        content = None
+    if not isinstance(content, dict):
+        raise UnreachableError(
+            f"{response.url} does not answer with JSON: is that the address of a Hermes router? (--url, HERMES_URL)"
+        )
+    return content
 
 
 def _problem(response: httpx.Response) -> ApiError:

@@ -70,9 +70,9 @@ def note(text: str) -> None:
     typer.echo(text, err=True)
 
 
-def print_json(value: Any) -> None:
-    """Print a value for a program."""
-    typer.echo(json.dumps(value, indent=2, default=str))
+def print_json(value: Any, *, indent: int | None = 2) -> None:
+    """Print a value for a program; without indent on one line."""
+    typer.echo(json.dumps(value, indent=indent, default=str))
 
 
 def print_table(headings: Sequence[str], rows: Iterable[Sequence[object]], *, right: Sequence[str] = ()) -> None:

@@ -10,7 +10,7 @@ from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
 from pathlib import PurePosixPath
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from hermes_common.dicom.names import canonical_name, collecting_problem
 from hermes_common.dicom.tags import MAX_EXTRA
@@ -62,6 +62,37 @@ class Then(StrEnum):
     STOP = "stop"
 
 
+class Notification(StrEnum):
+    """What of a rule is told by an alert, besides its failure, which always is."""
+
+    MATCHED = "matched"
+    """A series that the rule routed or discarded: one alert for each series."""
+
+
+CaseField = Annotated[str, Field(min_length=1, max_length=200)]
+CaseValues = Annotated[tuple[Annotated[str, Field(max_length=1024)], ...], Field(max_length=32)]
+
+
+class RuleCase(Document):
+    """A test case of a rule: tags (and facts) of a series, and the answer that is expected.
+
+    ``verdict`` is what the rule's own expression comes to; ``targets`` where the whole set sends such a series. ``at``
+    is the time at which it is evaluated; without it a fixed one, so that the answer never changes by itself.
+    """
+
+    name: Annotated[str, Field(min_length=1, max_length=120)]
+    tags: Annotated[dict[CaseField, CaseValues], Field(max_length=200)]
+    at: AwareDatetime | None = None
+    verdict: Literal["match", "no_match", "unknown"] | None = None
+    targets: Annotated[tuple[Slug, ...], Field(max_length=100)] | None = None
+
+    @model_validator(mode="after")
+    def _expects_something(self) -> Self:
+        if self.verdict is None and self.targets is None:
+            raise ValueError(f"test case {self.name!r}: say which verdict or which targets are expected")
+        return self
+
+
 class Rule(Document):
     """One routing rule; the language of ``expression`` is described in docs/rules.md."""
 
@@ -75,8 +106,18 @@ class Rule(Document):
     fallback: bool = False
     action: Action = Action.ROUTE
     then: Then = Then.CONTINUE
+    notifications: Annotated[tuple[Notification, ...], Field(max_length=len(Notification))] = ()
+    """What raises an alert, which names the contact."""
     contact: Annotated[str, Field(max_length=200)] = ""
     comment: Annotated[str, Field(max_length=2000)] = ""
+    cases: Annotated[tuple[RuleCase, ...], Field(max_length=50)] = ()
+    """Run at every save; one that fails keeps the rule from being active."""
+
+    @field_validator("cases")
+    @classmethod
+    def _names_are_unique(cls, cases: tuple[RuleCase, ...]) -> tuple[RuleCase, ...]:
+        _refuse_repeats("test case", [case.name for case in cases], "name")
+        return cases
 
     @model_validator(mode="after")
     def _targets_fit_the_action(self) -> Self:
@@ -313,10 +354,10 @@ class Revision(BaseModel):
         return MODELS[self.kind].model_validate(self.document)
 
 
-def _refuse_repeats(what: str, slugs: list[str]) -> None:
+def _refuse_repeats(what: str, slugs: list[str], kind: str = "short name") -> None:
     repeated = sorted({slug for slug in slugs if slugs.count(slug) > 1})
     if repeated:
-        raise ValueError(f"each {what} needs a short name of its own; repeated: {', '.join(repeated)}")
+        raise ValueError(f"each {what} needs a {kind} of its own; repeated: {', '.join(repeated)}")
 
 
 def _contains(network: IPv4Network | IPv6Network, address: str) -> bool:

@@ -24,6 +24,7 @@ from hermes_web.adapters.database import Database
 from hermes_web.adapters.fleet import Fleet
 from hermes_web.adapters.hashing import Hasher
 from hermes_web.adapters.outbox import Outbox
+from hermes_web.adapters.replays import Replays
 from hermes_web.adapters.server import serve
 from hermes_web.core.passwords import fold_name, name_problem, password_problem
 from hermes_web.core.roles import PUBLIC
@@ -39,6 +40,7 @@ from hermes_web.features.policies.pages import PolicyPages
 from hermes_web.features.quarantine.controllers import QuarantineController, quarantine_page
 from hermes_web.features.rules.api import RuleToolsController
 from hermes_web.features.rules.pages import RulePages
+from hermes_web.features.rules.tools import RuleToolPages
 from hermes_web.features.series.api import SeriesController
 from hermes_web.features.series.pages import SeriesPages
 from hermes_web.features.signin.pages import sign_in_form, sign_in_page, sign_out_form
@@ -84,6 +86,7 @@ def make_web(settings: Settings, version: str, bus: Bus, health: Health) -> Web:
         commands=Commands(bus),
         fleet=Fleet(bus),
         renderer=Renderer(version),
+        replays=Replays(url),
     )
 
 
@@ -115,6 +118,7 @@ def _pages() -> list[ControllerRouterHandler]:
         SeriesPages,
         DeliveryPages,
         RulePages,
+        RuleToolPages,
         TargetPages,
         SourcePages,
         PolicyPages,

@@ -13,6 +13,7 @@ WebError
 ├── TooManyTriesError         429
 └── UnavailableError          503  something outside is away
     ├── DatabaseUnavailableError
+    ├── BusyError             too many do the same at once
     └── LedgerMissingError    the bookkeeper has not made the history yet
 """
 
@@ -23,13 +24,19 @@ from typing import Any, ClassVar
 
 @dataclass(frozen=True, slots=True)
 class FieldProblem:
-    """What is wrong with one field; ``line`` and ``column`` for a place in a rule's expression."""
+    """What is wrong with one field; ``line`` and ``column`` for a place in a rule's expression.
+
+    ``rule``, ``case`` and ``clauses`` (what each came to) for a test case of a rule that fails.
+    """
 
     field: str
     message: str
     line: int | None = None
     column: int | None = None
     suggestion: str | None = None
+    rule: str | None = None
+    case: str | None = None
+    clauses: list[dict[str, Any]] | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """Return what is known of it."""
@@ -178,6 +185,14 @@ class DatabaseUnavailableError(UnavailableError):
     code = "database-unavailable"
     title = "The database is away"
     action = "Images are still received and delivered. Check PostgreSQL; this page works again as soon as it does."
+
+
+class BusyError(UnavailableError):
+    """Too many replays of the history are under way."""
+
+    code = "busy"
+    title = "Too many backtests are under way"
+    action = "Wait until one of them has ended, and try again."
 
 
 class LedgerMissingError(UnavailableError):

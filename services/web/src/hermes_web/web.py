@@ -1,5 +1,6 @@
 """What the controllers have at hand: made once by ``app.build``, found through the request."""
 
+import asyncio
 from dataclasses import dataclass
 from typing import Any, cast
 
@@ -12,6 +13,7 @@ from hermes_web.adapters.database import Database
 from hermes_web.adapters.fleet import Fleet
 from hermes_web.adapters.hashing import Hasher
 from hermes_web.adapters.outbox import Outbox
+from hermes_web.adapters.replays import Replays
 from hermes_web.core.configuration import check_fit, parse_document
 from hermes_web.core.roles import Principal
 from hermes_web.errors import InvalidError, SignInNeededError
@@ -35,6 +37,7 @@ class Web:
     commands: Commands
     fleet: Fleet
     renderer: Renderer
+    replays: Replays
 
     async def rules(self) -> tuple[Revision, RuleSet]:
         """Return the present rules, from the bucket itself."""
@@ -53,7 +56,7 @@ class Web:
             raise InvalidError("comment: at most 2000 characters")
         _, rules = await self.rules()
         _, targets = await self.targets()
-        check_fit(kind, parsed, rules, targets)
+        await asyncio.to_thread(check_fit, kind, parsed, rules, targets)
         return await self.config.save(kind, parsed, expected, author, comment)
 
 

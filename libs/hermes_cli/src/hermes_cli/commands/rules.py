@@ -1,18 +1,20 @@
 """`hermes rules`: the rule set as a file (JSON), to be kept under version control."""
 
 import json as json_text
-import sys
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from hermes_cli.changes import changes_of
-from hermes_cli.errors import ChangedMeanwhileError, CliError, UsageError
+from hermes_cli.commands import ruletools
+from hermes_cli.errors import ChangedMeanwhileError, CliError
 from hermes_cli.options import Json, Token, Url, api
 from hermes_cli.output import clean, note, print_json, say
+from hermes_cli.rulefile import read_rules
 
-app = typer.Typer(no_args_is_help=True, help="The rule set as a file (JSON): export, check, plan, apply.")
+app = typer.Typer(no_args_is_help=True, help="The rule set: as a file (JSON), tried out, its history.")
+ruletools.register(app)
 
 Source = Annotated[Path, typer.Argument(metavar="FILE", help="JSON, as `rules export` writes it; - is standard input.")]
 Into = Annotated[Path | None, typer.Argument(metavar="[FILE]", help="Where to; standard output when left out.")]
@@ -43,7 +45,7 @@ def export(file: Into = None, json: Json = False, url: Url = None, token: Token 
 @app.command("check")
 def check(file: Source, json: Json = False, url: Url = None, token: Token = None) -> None:
     """Check a file without changing anything; exit code 1 when it could not be applied."""
-    document = _read(file)
+    document = read_rules(file)
     changes_of({}, document)
     with api(url, token) as router:
         answer = router.post("/rules/check", {"rules": document})
@@ -57,6 +59,7 @@ def check(file: Source, json: Json = False, url: Url = None, token: Token = None
         for warning in warnings:
             say(f"look again: rule {clean(str(warning.get('rule', '')))}: {_problem_line(warning)}")
         counts = [_count(len(document["rules"]), "rule"), _count(len(problems), "problem")]
+        counts += [_count(len(cases), "test case")] if (cases := list(answer.get("cases") or [])) else []
         say(f"{file}: {', '.join([*counts, _count(len(warnings), 'warning')])}")
     raise typer.Exit(0 if answer.get("valid") is True else 1)
 
@@ -70,7 +73,7 @@ def _problem_line(problem: dict[str, Any]) -> str:
 @app.command("plan")
 def plan(file: Source, json: Json = False, url: Url = None, token: Token = None) -> None:
     """Say what `apply` would change."""
-    document = _read(file)
+    document = read_rules(file)
     with api(url, token) as router:
         stored = router.document("rules")
     changes = changes_of(stored.document, document)
@@ -90,7 +93,7 @@ def apply(
     token: Token = None,
 ) -> None:
     """Replace the rule set, as one revision; nothing is saved when nothing changed."""
-    document = _read(file)
+    document = read_rules(file)
     with api(url, token) as router:
         stored = router.document("rules")
         if revision is not None and stored.revision != revision:
@@ -116,25 +119,6 @@ def _say_changes(changes: list[dict[str, str]]) -> None:
         )
     if not changes:
         say("nothing changes")
-
-
-def _read(file: Path) -> dict[str, Any]:
-    """Return the document of a file; what ``export --json`` wrote is taken too."""
-    try:
-        text = sys.stdin.read() if str(file) == "-" else file.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as problem:
-        raise UsageError(f"{file} cannot be read: {problem}") from problem
-    try:
-        content = json_text.loads(text)
-    except ValueError as problem:
-        raise CliError(f"{file} is not JSON: {problem}") from problem
-    if isinstance(content, dict) and isinstance(content.get("document"), dict):
-        content = content["document"]
-    if not isinstance(content, dict) or not isinstance(content.get("rules"), list):
-        raise CliError(
-            f'{file} is no rule set: it is a JSON object {{"rules": [...]}}; `hermes rules export` shows one'
-        )
-    return content
 
 
 def _count(number: int, what: str) -> str:

@@ -4,7 +4,7 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
 
-from hermes_common.config import Action, Priority, RuleState
+from hermes_common.config import Action, Notification, Priority, RuleState
 from hermes_common.durations import Duration
 from hermes_common.events.base import Event, Sender, SeriesRef, Tags, Time, Value
 from hermes_common.ids import Slug, uid_token
@@ -47,6 +47,10 @@ class RuleOutcome(Value):
     expression: str = ""
     clauses: list[Clause] = []
     reason: str = ""
+    notifications: list[Notification] = []
+    """What of the rule is to be told by an alert."""
+    contact: str = ""
+    """Whom to ask about the rule."""
 
 
 class PlannedDelivery(Value):

@@ -12,7 +12,15 @@ from datetime import datetime
 from psycopg2.extensions import cursor as Cursor  # noqa: N812  # psycopg2 spells its classes in lower case
 
 from hermes_bookkeeper.adapters import loading, receptions, sql
-from hermes_bookkeeper.core.alerts import Say, alert_of, concerns_deliveries, delivery_alerts
+from hermes_bookkeeper.core.alerts import (
+    Say,
+    alerts_of,
+    concerns_deliveries,
+    delivery_alerts,
+    is_about_a_rule,
+    may_outdate,
+    outdated,
+)
 from hermes_bookkeeper.core.audit import audit_row
 from hermes_bookkeeper.core.deliveries import Progress, attempt_rows, delivery_row
 from hermes_bookkeeper.core.facts import Fact
@@ -50,7 +58,8 @@ def record(cursor: Cursor, facts: Sequence[Fact], now: datetime) -> list[Say]:
     _lives(cursor, {fact.about for fact in fresh if fact.about is not None})
     said = _deliveries(cursor, fresh, once)
     _series(cursor, fresh, list(own["instances"].values()))
-    return _alerts(facts, said)
+    outdating = any(may_outdate(fact.event) for fact in facts)
+    return _unknown(cursor, _alerts(facts, said)) + (_outdated(cursor) if outdating else [])
 
 
 def _once(facts: Iterable[Fact]) -> list[Fact]:
@@ -123,8 +132,24 @@ def _series(cursor: Cursor, fresh: Sequence[Fact], received: Sequence[Row]) -> N
 
 def _alerts(facts: Sequence[Fact], said: dict[str, list[Said]]) -> list[Say]:
     """Return the alerts about these facts, new or not: what was to be said and was not is said now."""
-    says = [say for fact in facts if (say := alert_of(fact)) is not None]
+    says = [say for fact in facts for say in alerts_of(fact)]
     news = {fact.id for fact in facts}
     for events in said.values():
         says += delivery_alerts(events, news)
-    return list({say.id: say for say in says}.values())
+    once: dict[str, Say] = {}
+    for say in says:
+        once.setdefault(say.id, say)
+    return list(once.values())
+
+
+def _unknown(cursor: Cursor, says: Sequence[Say]) -> list[Say]:
+    """Leave out alerts about rules that are in the tables: a rule that fails does so for every series."""
+    raised = {say.event.alert_id for say in says if is_about_a_rule(say)}
+    known = loading.known_alerts(cursor, raised) if raised else set()
+    return [say for say in says if say.event.alert_id not in known]
+
+
+def _outdated(cursor: Cursor) -> list[Say]:
+    """Return the clearing of alerts about rules that a newer revision has replaced."""
+    newest, open_alerts = loading.rule_alerts(cursor)
+    return outdated(open_alerts, newest)

@@ -5,6 +5,7 @@ from collections.abc import Collection
 
 from psycopg2.extensions import cursor as Cursor  # noqa: N812  # psycopg2 spells its classes in lower case
 
+from hermes_bookkeeper.core.alerts import RULE_FAILED
 from hermes_bookkeeper.core.deliveries import Progress
 from hermes_bookkeeper.core.said import Said, recall
 from hermes_bookkeeper.core.series import DeliveryNow, delivery_fact
@@ -28,6 +29,23 @@ FROM ledger.events e WHERE delivery_id = ANY(%s) AND type = %s GROUP BY delivery
 _NOW = """
 SELECT series_uid, delivery_id, batch_id, state, ended_at, last_seq
 FROM ledger.deliveries WHERE series_uid = ANY(%s) ORDER BY delivery_id"""
+
+_RULES = "SELECT coalesce(max(revision), 0) FROM ledger.config_changes WHERE kind = 'rules'"
+_RULE_ALERTS = "SELECT alert_id, about FROM ledger.alerts WHERE kind = %s AND cleared_at IS NULL ORDER BY alert_id"
+
+
+def rule_alerts(cursor: Cursor) -> tuple[int, list[tuple[str, str]]]:
+    """Return the newest revision of the rules, and the open alerts about rules as id and what they are about."""
+    cursor.execute(_RULES)
+    newest = cursor.fetchone()
+    cursor.execute(_RULE_ALERTS, [RULE_FAILED])
+    return (newest[0] if newest else 0), [(row[0], row[1]) for row in cursor]
+
+
+def known_alerts(cursor: Cursor, alert_ids: Collection[str]) -> set[str]:
+    """Return those of the alerts that are in the tables."""
+    cursor.execute("SELECT alert_id FROM ledger.alerts WHERE alert_id = ANY(%s)", [list(alert_ids)])
+    return {row[0] for row in cursor}
 
 
 def lives(cursor: Cursor, abouts: Collection[str]) -> dict[str, list[Said]]:

@@ -3,17 +3,22 @@
 delivery_failed   raised by delivery.failed; cleared by the delivery being restarted, made, cancelled or dismissed
 message_parked    raised by message.parked; cleared by a person
 service_crashed   raised by service.crashed; cleared by a person
+rule_failed       raised by a decision for which an active rule could not be evaluated, once for each rule and revision;
+                  cleared by a newer revision of the rules
+rule_matched      raised by a decision on a series for which a rule fired that asks for it; cleared by a person
 """
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
 from hermes_bookkeeper.core.facts import Fact
 from hermes_bookkeeper.core.said import Said
+from hermes_common.config import Kind, Notification, RuleState
 from hermes_common.events import (
     AlertCleared,
     AlertRaised,
+    ConfigChanged,
     DeliveryCancelled,
     DeliveryDismissed,
     DeliveryFailed,
@@ -21,6 +26,10 @@ from hermes_common.events import (
     DeliverySucceeded,
     Event,
     MessageParked,
+    RuleOutcome,
+    SeriesDiscarded,
+    SeriesRouted,
+    SeriesUnmatched,
     ServiceCrashed,
 )
 from hermes_common.ids import derived_id
@@ -28,6 +37,8 @@ from hermes_common.ids import derived_id
 DELIVERY_FAILED = "delivery_failed"
 MESSAGE_PARKED = "message_parked"
 SERVICE_CRASHED = "service_crashed"
+RULE_FAILED = "rule_failed"
+RULE_MATCHED = "rule_matched"
 
 CLEARING = (DeliveryRestarted, DeliverySucceeded, DeliveryCancelled, DeliveryDismissed)
 
@@ -47,18 +58,82 @@ def concerns_deliveries(event: Event | None) -> bool:
     )
 
 
-def alert_of(fact: Fact) -> Say | None:
-    """Return the alert that a fact raises by itself."""
+def alerts_of(fact: Fact) -> list[Say]:
+    """Return the alerts that a fact raises by itself."""
     match fact.event:
         case MessageParked() as event:
             about = f"{event.consumer}/{event.stream_sequence}"
             message = f"{event.consumer} put a message aside: {event.reason}"
-            return _raised(fact.id, MESSAGE_PARKED, about, "critical", message)
+            return [_raised(fact.id, MESSAGE_PARKED, about, "critical", message)]
         case ServiceCrashed() as event:
             message = f"{event.service} ended without being told to: {event.reason}"
-            return _raised(fact.id, SERVICE_CRASHED, event.service, "warning", message)
+            return [_raised(fact.id, SERVICE_CRASHED, event.service, "warning", message)]
+        case SeriesRouted() | SeriesUnmatched() | SeriesDiscarded() as event:
+            return [*_failed_rules(event), *_matched_rules(event)]
         case _:
-            return None
+            return []
+
+
+def _failed_rules(event: SeriesRouted | SeriesUnmatched | SeriesDiscarded) -> list[Say]:
+    """Return the alerts about rules that could not be evaluated: the same for every series of a revision."""
+    decision = event.decision
+    fate = (
+        "no other rule matched it, so it is kept as unmatched" if decision.outcome == "unmatched" else "others decided"
+    )
+    return [
+        _raised(
+            f"{rule.slug}/{decision.revision}",
+            RULE_FAILED,
+            f"{rule.slug}/{decision.revision}",
+            "critical",
+            f"Rule {rule.slug} of revision {decision.revision} could not be evaluated: {rule.reason}. "
+            f"First on series {event.series_uid}: {fate}{_ask(rule)}",
+        )
+        for rule in decision.rules
+        if rule.status == "failed" and rule.state is not RuleState.DRY_RUN
+    ]
+
+
+def _matched_rules(event: SeriesRouted | SeriesUnmatched | SeriesDiscarded) -> list[Say]:
+    """Return the alerts that rules ask for which fired: one for each rule and series, late instances included."""
+    return [
+        _raised(
+            f"{rule.slug}/{event.series_uid}",
+            RULE_MATCHED,
+            f"{rule.slug}/{event.series_uid}",
+            "warning",
+            f"Rule {rule.slug} matched series {event.series_uid}, which is {event.verb}{_ask(rule)}",
+        )
+        for rule in event.decision.rules
+        if rule.status == "fired" and Notification.MATCHED in rule.notifications
+    ]
+
+
+def _ask(rule: RuleOutcome) -> str:
+    return f". Contact: {rule.contact}" if rule.contact else ""
+
+
+def is_about_a_rule(say: Say) -> bool:
+    """Whether this raises an alert about a rule."""
+    return isinstance(say.event, AlertRaised) and say.event.kind in (RULE_FAILED, RULE_MATCHED)
+
+
+def may_outdate(event: Event | None) -> bool:
+    """Whether an event may make alerts about rules outdated: a new revision, or such an alert that came late."""
+    changed = isinstance(event, ConfigChanged) and event.kind is Kind.RULES
+    return changed or (isinstance(event, AlertRaised) and event.kind == RULE_FAILED)
+
+
+def outdated(open_alerts: Iterable[tuple[str, str]], revision: int) -> list[Say]:
+    """Return the clearing of alerts about rules, given as id and what they are about, that are of older revisions."""
+    says: list[Say] = []
+    for alert_id, about in open_alerts:
+        number = about.rpartition("/")[2]
+        if number.isascii() and number.isdigit() and int(number) < revision:
+            reason = f"the rules are at revision {revision}"
+            cleared = AlertCleared(alert_id=alert_id, kind=RULE_FAILED, about=about, reason=reason)
+            says.append(Say(cleared, derived_id("alert.cleared", alert_id)))
+    return says
 
 
 def delivery_alerts(said: Sequence[Said], news: Collection[str]) -> list[Say]:

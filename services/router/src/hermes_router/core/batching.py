@@ -6,6 +6,7 @@ from datetime import datetime
 
 from hermes_common.events import InstanceStored, Sender, Tags
 from hermes_common.manifest import Manifest, ManifestInstance
+from hermes_common.rules.facts import received_facts, series_facts
 
 MOST_VALUES = 32
 """Distinct values that are kept of one tag of a series."""
@@ -92,19 +93,14 @@ def rule_fields(manifests: Sequence[Manifest], received: datetime) -> Tags:
     """
     senders = [sender for manifest in manifests for sender in manifest.senders]
     instances = {item.sop_instance_uid: item.octets for manifest in manifests for item in manifest.instances}
-    facts = {
-        "source.aet": list(dict.fromkeys(sender.calling_aet for sender in senders)),
-        "source.called_aet": list(dict.fromkeys(sender.called_aet for sender in senders)),
-        "source.ip": list(dict.fromkeys(sender.address for sender in senders)),
-        "series.instances": [str(len(instances))],
-        "series.bytes": [str(sum(instances.values()))],
-        "received.hour": [str(received.hour)],
-        "received.weekday": [_WEEKDAYS[received.weekday()]],
-    }
-    return {**merged_tags(manifest.tags for manifest in manifests), **facts}
-
-
-_WEEKDAYS = ("monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday")
+    facts = series_facts(
+        (sender.calling_aet for sender in senders),
+        (sender.called_aet for sender in senders),
+        (sender.address for sender in senders),
+        len(instances),
+        sum(instances.values()),
+    )
+    return {**merged_tags(manifest.tags for manifest in manifests), **facts, **received_facts(received)}
 
 
 def _item(event: InstanceStored) -> ManifestInstance:

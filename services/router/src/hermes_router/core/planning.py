@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from datetime import datetime
 
-from hermes_common.config import Action, Priority, RuleState, Targets
+from hermes_common.config import Action, Priority, Rule, RuleSet, RuleState, Targets
 from hermes_common.events import Clause, Decision, PlannedDelivery, RuleOutcome
 from hermes_common.ids import derived_id
 from hermes_common.rules import RuleResult, SetDecision
@@ -12,8 +12,11 @@ LARGEST = 400_000
 """Octets of JSON that the rules of a decision may take in an event; the store has the decision whole."""
 
 
-def by_rules(said: SetDecision, batch_id: str, revision: int, targets: Targets, at: datetime, key: str) -> Decision:
-    """Return the decision that follows from the rules; a target that is not configured is a visible problem."""
+def by_rules(
+    said: SetDecision, batch_id: str, revision: int, rules: RuleSet, targets: Targets, at: datetime, key: str
+) -> Decision:
+    """Return the decision that follows from what the rules said; a target that is not configured is a problem of it."""
+    by_slug = {rule.slug: rule for rule in rules.rules}
     deliveries = [
         PlannedDelivery(
             delivery_id=delivery_id(batch_id, planned.target),
@@ -34,7 +37,7 @@ def by_rules(said: SetDecision, batch_id: str, revision: int, targets: Targets, 
         kind="rules",
         outcome=said.outcome,
         revision=revision,
-        rules=[_outcome(result) for result in said.results],
+        rules=[_outcome(result, by_slug[result.slug]) for result in said.results],
         deliveries=deliveries,
         problems=problems,
         decided_at=at,
@@ -88,18 +91,21 @@ def delivery_id(batch_id: str, target: str, command_id: str = "") -> str:
 
 
 def for_event(decision: Decision) -> Decision:
-    """Return a decision that fits into an event: without the clauses of rules that had no effect, if they are many."""
+    """Return a decision that fits into an event: without the clauses of rules that had no effect, if they are many.
+
+    Rules that fired or failed are the last to be left out: who reads events acts on them.
+    """
     if sum(len(rule.model_dump_json()) for rule in decision.rules) <= LARGEST:
         return decision
     rules = [rule if rule.status == "fired" else rule.model_copy(update={"clauses": []}) for rule in decision.rules]
     shorter = decision.model_copy(update={"rules": rules, "truncated": True})
     if sum(len(rule.model_dump_json()) for rule in rules) <= LARGEST:
         return shorter
-    fired = [rule.model_copy(update={"clauses": []}) for rule in rules if rule.status == "fired"]
-    return shorter.model_copy(update={"rules": fired[:200]})
+    telling = [rule.model_copy(update={"clauses": []}) for rule in rules if rule.status in ("fired", "failed")]
+    return shorter.model_copy(update={"rules": telling[:200]})
 
 
-def _outcome(result: RuleResult) -> RuleOutcome:
+def _outcome(result: RuleResult, rule: Rule) -> RuleOutcome:
     clauses = [] if result.explanation is None else result.explanation.clauses
     return RuleOutcome(
         slug=result.slug,
@@ -122,4 +128,6 @@ def _outcome(result: RuleResult) -> RuleOutcome:
             for clause in clauses
         ],
         reason=result.reason,
+        notifications=list(rule.notifications),
+        contact=rule.contact,
     )

@@ -16,7 +16,7 @@ from hermes_common.ids import token_uid
 from hermes_common.keys import decision_key
 from hermes_common.manifest import Manifest
 from hermes_common.records import BatchRef, SeriesRecord, SeriesState
-from hermes_common.rules import CompiledRuleSet, Context, decide
+from hermes_common.rules import CompiledRuleSet, Context, Status, decide
 from hermes_common.runtime.bus import Bus
 from hermes_common.runtime.clock import new_id, now
 from hermes_common.runtime.configview import ConfigView
@@ -29,6 +29,7 @@ from hermes_router.handlers.saying import Speaker
 log = logging.getLogger(__name__)
 
 DECISIONS = Counter("hermes_decisions_total", "Batches decided", ["outcome", "kind"])
+RULE_FAILURES = Counter("hermes_rule_failures_total", "Evaluations that failed, of rules that act or run dry", ["rule"])
 
 CONSUMER = Consumer(
     stream=subjects.TIMERS,
@@ -46,12 +47,12 @@ class Rules:
         self._config = config
         self._compiled: tuple[int, RuleSet, CompiledRuleSet] | None = None
 
-    def current(self) -> tuple[int, CompiledRuleSet]:
-        """Return the revision and its rules."""
+    def current(self) -> tuple[int, RuleSet, CompiledRuleSet]:
+        """Return the revision and its rules, as they are and compiled."""
         revision, rules = self._config.rules
         if self._compiled is None or self._compiled[0] != revision:
             self._compiled = (revision, rules, CompiledRuleSet.compile(rules.rules))
-        return revision, self._compiled[2]
+        return self._compiled
 
 
 class Decider:
@@ -106,11 +107,15 @@ class Decider:
 
     def evaluate(self, batch_id: str, manifests: list[Manifest], key: str) -> Decision:
         """Return what the rules of the present revision say of a series."""
-        revision, rules = self._rules.current()
+        revision, document, rules = self._rules.current()
         at = now()
         fields = rule_fields(manifests, manifests[-1].last_received_at.astimezone())
         said = decide(rules, Context(fields), at)
-        return planning.by_rules(said, batch_id, revision, self._config.targets, at, key)
+        for result in said.results:
+            if result.status is Status.FAILED:
+                RULE_FAILURES.labels(result.slug).inc()
+                log.error("rule %s of revision %d could not be evaluated: %s", result.slug, revision, result.reason)
+        return planning.by_rules(said, batch_id, revision, document, self._config.targets, at, key)
 
     async def say_pending(self, record: SeriesRecord, revision: int) -> tuple[SeriesRecord, int]:
         """Publish what follows from the command that last changed the record."""

@@ -1,12 +1,14 @@
 """Whether a configuration document may be saved: its own fields, and how it fits the other documents."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any, cast
 
 from pydantic import ValidationError
 
 from hermes_common.config import MODELS, AnyDocument, DicomTarget, FolderTarget, Kind, Rule, RuleSet, Targets
 from hermes_common.rules import Problem, RuleError, check
+from hermes_common.rules.cases import run_cases
 from hermes_web.errors import FieldProblem, InvalidError
 
 RESERVED = frozenset({"new"})
@@ -46,7 +48,8 @@ def check_fit(kind: Kind, document: AnyDocument, rules: RuleSet, targets: Target
     """Raise :class:`InvalidError` if the document does not fit the present rules and targets."""
     problems: list[FieldProblem] = []
     if kind is Kind.RULES:
-        problems = rule_problems(cast(RuleSet, document), targets)
+        checked = cast(RuleSet, document)
+        problems = rule_problems(checked, targets) or case_problems(checked)
     elif kind is Kind.TARGETS:
         problems = _removed_targets(cast(Targets, document), rules)
     if problems:
@@ -60,13 +63,30 @@ def rule_problems(rules: RuleSet, targets: Targets) -> list[FieldProblem]:
     for index, rule in enumerate(rules.rules):
         if rule.slug in RESERVED:
             message = f"{rule.slug!r} is the address of a form; choose another short name"
-            problems.append(FieldProblem(f"rules[{index}].slug", message))
+            problems.append(FieldProblem(f"rules[{index}].slug", message, rule=rule.slug))
         problems += expression_problems(rule, f"rules[{index}].expression")
         for place, slug in enumerate(rule.targets):
             if slug not in known:
                 message = f"rule {rule.slug}: there is no target {slug!r}; add it under Targets first"
-                problems.append(FieldProblem(f"rules[{index}].targets[{place}]", message))
+                problems.append(FieldProblem(f"rules[{index}].targets[{place}]", message, rule=rule.slug))
     return problems
+
+
+def case_problems(rules: RuleSet) -> list[FieldProblem]:
+    """Return the test cases that keep an active rule from being active, each with the reason clause by clause."""
+    places = {rule.slug: index for index, rule in enumerate(rules.rules)}
+    return [
+        FieldProblem(
+            f"rules[{places[result.rule]}].cases[{result.number}]",
+            f"rule {result.rule}, test case {result.case!r}: {result.reason}. "
+            "Correct the rule or the case, or make the rule a draft",
+            rule=result.rule,
+            case=result.case,
+            clauses=[clause.to_dict() for clause in result.clauses],
+        )
+        for result in run_cases(rules.rules)
+        if result.forbids
+    ]
 
 
 def expression_problems(rule: Rule, field: str) -> list[FieldProblem]:
@@ -76,7 +96,7 @@ def expression_problems(rule: Rule, field: str) -> list[FieldProblem]:
     try:
         check(rule.expression, rule.scope.value)
     except RuleError as error:
-        return [problem_at(problem, field) for problem in error.problems]
+        return [replace(problem_at(problem, field), rule=rule.slug) for problem in error.problems]
     return []
 
 

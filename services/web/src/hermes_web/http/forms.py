@@ -1,19 +1,25 @@
-"""Forms of our pages: URL-encoded, read once, every field a text."""
+"""Forms of our pages: every field a text, URL-encoded; with a file in it, as multipart."""
 
 from collections.abc import Mapping
+from typing import cast
 from urllib.parse import parse_qsl
+
+from litestar.datastructures import UploadFile
 
 from hermes_web.errors import FieldProblem, InvalidError, MalformedError
 from hermes_web.web_types import HttpRequest
 
 _MAX_FIELDS = 3000
+_KEPT = "form"
 
 
 class Form:
     """The fields of a form; what was not sent is empty."""
 
-    def __init__(self, pairs: list[tuple[str, str]]) -> None:
+    def __init__(self, pairs: list[tuple[str, str]], files: Mapping[str, bytes] | None = None) -> None:
         self._pairs = pairs
+        self.files = files or {}
+        """What was uploaded, by field; the limit is that of a request."""
 
     def text(self, name: str, default: str = "") -> str:
         """Return the last value of a field, without white space around it."""
@@ -50,6 +56,11 @@ class Form:
 async def read_form(request: HttpRequest) -> Form:
     """Return the request's form; raise :class:`MalformedError` if it is none."""
     kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    if kind == "multipart/form-data":
+        state = request.scope["state"]
+        if _KEPT not in state:  # the guard reads the form, too, and the files are closed once they are read
+            state[_KEPT] = await _read_multipart(request)
+        return cast(Form, state[_KEPT])
     body = await request.body()
     if body and kind != "application/x-www-form-urlencoded":
         raise MalformedError("the form was not sent as application/x-www-form-urlencoded")
@@ -61,3 +72,18 @@ async def read_form(request: HttpRequest) -> Form:
     if any("\0" in value for _, value in pairs):
         raise MalformedError("the form holds a character that is not text")
     return Form(pairs)
+
+
+async def _read_multipart(request: HttpRequest) -> Form:
+    pairs: list[tuple[str, str]] = []
+    files: dict[str, bytes] = {}
+    sent = await request.form()
+    for name, value in sent.multi_items():
+        if isinstance(value, UploadFile):
+            files[name] = await value.read()
+        else:
+            pairs.append((name, str(value)))
+    await sent.close()
+    if any("\0" in value for _, value in pairs):
+        raise MalformedError("the form holds a character that is not text")
+    return Form(pairs, {name: content for name, content in files.items() if content})

@@ -6,11 +6,15 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from hermes_common.config import Action, Priority, Rule, RuleSet, RuleState, Scope, Then
+from hermes_common.config import Action, Priority, Rule, RuleCase, RuleSet, RuleState, Scope, Then
 from hermes_web.core.configuration import problems_of
 from hermes_web.errors import FieldProblem, InvalidError, WebError
+from hermes_web.features.rules.testing import parse_tags
 from hermes_web.http.forms import Form
 
+MOST_CASES = 50
+NOWHERE = "nowhere"
+"""What is written for "no target at all"."""
 CHOICES = {
     "state": [item.value for item in RuleState],
     "scope": [item.value for item in Scope],
@@ -31,7 +35,9 @@ def values_of(rule: Rule | None) -> dict[str, Any]:
     """Return the form's values for a rule, or for a new one."""
     if rule is None:
         new = {"slug": "", "name": "", "state": "active", "scope": "series", "expression": "", "targets": []}
-        rest = {
+        rest: dict[str, Any] = {
+            "cases": [],
+            "notifications": [],
             "priority": "normal",
             "fallback": False,
             "action": "route",
@@ -40,7 +46,41 @@ def values_of(rule: Rule | None) -> dict[str, Any]:
             "comment": "",
         }
         return {**new, **rest}
-    return {**rule.model_dump(mode="json"), "targets": list(rule.targets)}
+    cases = [_case_values(case) for case in rule.cases]
+    return {**rule.model_dump(mode="json"), "targets": list(rule.targets), "cases": cases}
+
+
+def _case_values(case: RuleCase) -> dict[str, str]:
+    """Return a test case as the texts of its fields."""
+    return {
+        "name": case.name,
+        "tags": "\n".join(f"{name} = {chr(92).join(values)}" for name, values in case.tags.items()),
+        "verdict": case.verdict or "",
+        "targets": NOWHERE if case.targets == () else ", ".join(case.targets or ()),
+        "at": "" if case.at is None else case.at.isoformat(),
+    }
+
+
+def _typed_cases(form: Form) -> list[dict[str, str]]:
+    """Return the test cases as they were typed; without those that were emptied or ticked for removal."""
+    found = []
+    for number in range(MOST_CASES):
+        case = {name: form.text(f"case-{number}-{name}") for name in ("name", "verdict", "targets", "at")}
+        case["tags"] = form.lines(f"case-{number}-tags")
+        if not form.checked(f"case-{number}-remove") and (case["name"] or case["tags"]):
+            found.append(case)
+    return found
+
+
+def _read_case(case: dict[str, str]) -> dict[str, Any]:
+    targets = [slug for slug in re.split(r"[\s,]+", case["targets"]) if slug]
+    return {
+        "name": case["name"],
+        "tags": parse_tags(case["tags"]),
+        "verdict": case["verdict"] or None,
+        "targets": None if not targets else [] if targets == [NOWHERE] else targets,
+        "at": case["at"] or None,
+    }
 
 
 def slug_of(name: str) -> str:
@@ -58,6 +98,8 @@ def typed_values(form: Form) -> dict[str, Any]:
         "expression": form.lines("expression"),
         "comment": form.lines("comment"),
         "targets": form.all("targets"),
+        "cases": _typed_cases(form),
+        "notifications": form.all("notifications"),
         "fallback": form.checked("fallback"),
     }
 
@@ -65,10 +107,22 @@ def typed_values(form: Form) -> dict[str, Any]:
 def parse_rule(values: dict[str, Any]) -> Rule:
     """Return the rule; raise :class:`InvalidError` that names the fields."""
     try:
-        return Rule.model_validate(values)
+        return Rule.model_validate({**values, "cases": _read_cases(values["cases"])})
     except ValidationError as error:
         problems = [_placed(item) for item in problems_of(error)]
         raise InvalidError(problems=problems) from error
+
+
+def _read_cases(cases: list[dict[str, str]]) -> list[dict[str, Any]]:
+    found = []
+    for number, case in enumerate(cases):
+        try:
+            found.append(_read_case(case))
+        except InvalidError as error:
+            name = case["name"] or f"number {number + 1}"
+            problems = [FieldProblem(f"cases[{number}]", f"{name}: {item.message}") for item in error.problems]
+            raise InvalidError(problems=problems) from error
+    return found
 
 
 def _placed(problem: FieldProblem) -> FieldProblem:
@@ -85,7 +139,11 @@ def own_problems(error: WebError, rules: RuleSet, slug: str) -> dict[str, list[F
     found: dict[str, list[FieldProblem]] = {}
     for problem in error.problems:
         field = problem.field.removeprefix(f"rules[{place}].").partition("[")[0]
-        known = field if field in {*CHOICES, "slug", "name", "expression", "targets", "contact", "comment"} else "form"
+        known = (
+            field
+            if field in {*CHOICES, "slug", "name", "expression", "targets", "contact", "comment", "cases"}
+            else "form"
+        )
         found.setdefault(known, []).append(problem)
     if not found:
         found["form"] = [FieldProblem("form", f"{error.detail}. {error.advice}")]

@@ -1,5 +1,6 @@
-"""Pages of the rule set: the ordered list, the editor, the tester."""
+"""Pages of the rule set: the ordered list and the editor."""
 
+import asyncio
 from collections.abc import Mapping
 from typing import Any
 
@@ -8,12 +9,12 @@ from litestar.params import FromPath
 from litestar.response import Redirect
 
 from hermes_common.config import Kind, Rule, RuleSet
-from hermes_common.runtime.clock import now
+from hermes_common.rules.cases import CaseResult, run_cases
 from hermes_web.core.configuration import moved_rule, with_rule, without_rule
 from hermes_web.core.roles import ADMIN, VIEWER
 from hermes_web.errors import FieldProblem, InvalidError, NotFoundError, PreconditionFailedError, WebError
 from hermes_web.features.rules import forms
-from hermes_web.features.rules.testing import check_expression, parse_tags, series_tags, try_rules
+from hermes_web.features.rules.testing import check_expression, is_usable
 from hermes_web.http.answers import Page, go, page
 from hermes_web.http.forms import read_form
 from hermes_web.web import principal_of, web_of
@@ -53,7 +54,13 @@ async def _editor(
         marks=forms.marked(expression, problems.get("expression", [])),
         choices=forms.CHOICES,
         help=forms.HELP,
+        results=await asyncio.to_thread(_results, tried, str(values["slug"])),
     )
+
+
+def _results(rules: RuleSet | None, slug: str) -> dict[str, CaseResult]:
+    """Return what the test cases of a rule come to, by name."""
+    return {} if rules is None else {each.case: each for each in run_cases(rules.rules) if each.rule == slug}
 
 
 class RulePages(Controller):
@@ -66,7 +73,15 @@ class RulePages(Controller):
     async def listing(self, request: HttpRequest) -> Page:
         """Show the rules in their order."""
         revision, rules = await web_of(request).rules()
-        return page(request, "rules/list.html", revision=revision, rules=rules.rules)
+        cases = await asyncio.to_thread(run_cases, rules.rules)
+        return page(
+            request,
+            "rules/list.html",
+            revision=revision,
+            rules=rules.rules,
+            cases={rule.slug: [case for case in cases if case.rule == rule.slug] for rule in rules.rules},
+            broken={rule.slug for rule in rules.rules if not is_usable(rule)},
+        )
 
     @get("/new", opt=ADMIN)
     async def new(self, request: HttpRequest) -> Page:
@@ -74,23 +89,12 @@ class RulePages(Controller):
         revision, _ = await web_of(request).rules()
         return await _editor(request, forms.values_of(None), revision.revision, is_new=True)
 
-    @get("/_test", opt=VIEWER)
-    async def tester(self, request: HttpRequest) -> Page:
-        """Show the tester; with ``series`` filled in, its answer."""
-        uid = request.query_params.get("series", "").strip()
-        return await self._test(request, uid, "")
-
-    @post("/_test", opt=VIEWER, status_code=200)
-    async def test(self, request: HttpRequest) -> Page:
-        """Try the present rules on a stored series or on edited tags."""
-        form = await read_form(request)
-        return await self._test(request, form.text("series"), form.lines("tags"))
-
     @get("/{slug:str}", opt=VIEWER)
     async def edit(self, request: HttpRequest, slug: FromPath[str]) -> Page:
         """Show the form of a rule."""
         revision, rules = await web_of(request).rules()
-        return await _editor(request, forms.values_of(_find(rules, slug)), revision.revision, is_new=False)
+        values = forms.values_of(_find(rules, slug))
+        return await _editor(request, values, revision.revision, is_new=False, tried=rules)
 
     @post("/new", opt=ADMIN)
     async def create(self, request: HttpRequest) -> Page | Redirect:
@@ -138,27 +142,3 @@ class RulePages(Controller):
             return await _editor(request, values, expected, is_new=slug is None, error=error, tried=changed)
         warned = check_expression(str(values["expression"]), str(values["scope"]))["warnings"]
         return go(f"/rules/{values['slug']}" if warned else "/rules", "saved")
-
-    @staticmethod
-    async def _test(request: HttpRequest, uid: str, text: str) -> Page:
-        web = web_of(request)
-        revision, rules = await web.rules()
-        decision, error, tags = None, None, {}
-        try:
-            if uid:
-                tags = await web.database.run(series_tags, uid)
-            tags |= parse_tags(text)
-            if uid or text:
-                decision = try_rules(rules, tags, now())
-        except (InvalidError, NotFoundError) as problem:
-            error = problem
-        return page(
-            request,
-            "rules/test.html",
-            uid=uid,
-            text=text,
-            decision=decision,
-            revision=revision,
-            error=error,
-            tags=tags,
-        )

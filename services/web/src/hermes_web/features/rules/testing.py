@@ -1,18 +1,37 @@
-"""Checking and testing rules: against edited tags, or the tags of a stored series."""
+"""Checking and testing rules: against edited tags, the tags of a stored series, or the header of a DICOM file."""
 
-from collections.abc import Mapping, Sequence
+import base64
+import binascii
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, func, select
-
-from hermes_common.config import RuleSet
-from hermes_common.ledger import series
+from hermes_common.config import Rule, RuleSet, RuleState, Targets
+from hermes_common.dicom.errors import DicomError, HeadTooShort
+from hermes_common.dicom.header import extract_header
+from hermes_common.dicom.part10 import parse_file_meta
 from hermes_common.rules import CompiledRuleSet, Context, RuleError, SetDecision, check, decide, format_rule
-from hermes_web.errors import FieldProblem, InvalidError, NotFoundError
+from hermes_common.rules.cases import run_cases
+from hermes_common.rules.dictionary import canonical_name
+from hermes_common.rules.problems import Problem
+from hermes_web.core.configuration import expression_problems
+from hermes_web.errors import FieldProblem, InvalidError
 
 MAX_TAGS = 500
-_WEEKDAYS = ("monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday")
+MAX_VALUES = 100
+ALONE = "this-rule"
+"""The slug of an expression that is tried without a rule around it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Subject:
+    """What rules are tried on: fields, when, what it is, and what was odd about it."""
+
+    fields: dict[str, list[str]]
+    at: datetime
+    what: str
+    warnings: list[str] = field(default_factory=list)
 
 
 def check_expression(expression: str, scope: str) -> dict[str, Any]:
@@ -31,42 +50,89 @@ def check_expression(expression: str, scope: str) -> dict[str, Any]:
 
 
 def rule_warnings(rules: RuleSet) -> list[dict[str, Any]]:
-    """Return what is probably not meant in the expressions of a rule set, each with the rule it is about."""
+    """Return what is probably not meant in a rule set, each with the rule it is about; failing test cases, too."""
     found: list[dict[str, Any]] = []
     for rule in rules.rules:
-        if rule.expression.strip():
-            warnings = check_expression(rule.expression, rule.scope)["warnings"]
-            found += [{"rule": rule.slug, **warning} for warning in warnings]
+        found += [{"rule": rule.slug, **warning.to_dict()} for warning in _warnings(rule)]
+    for result in run_cases(rules.rules):
+        if not result.passed and not result.forbids:
+            message = f"test case {result.case!r} fails: {result.reason}"
+            found.append({"rule": result.rule, "case": result.case, "message": message})
     return found
 
 
-def try_rules(rules: RuleSet, tags: Mapping[str, Sequence[str]], at: datetime) -> SetDecision:
-    """Return what the rules say about a series with these tags, clause by clause."""
-    if len(tags) > MAX_TAGS:
-        raise InvalidError(problems=[FieldProblem("tags", f"at most {MAX_TAGS} tags")])
-    return decide(CompiledRuleSet.compile(rules.rules, "series"), Context(tags), at)
+def _warnings(rule: Rule) -> Sequence[Problem]:
+    if not rule.expression.strip():
+        return ()
+    try:
+        return check(rule.expression, rule.scope.value).warnings
+    except RuleError:
+        return ()
 
 
-def series_tags(connection: Connection, uid: str) -> dict[str, list[str]]:
-    """Return the tags of a stored series with the facts about it; raise :class:`NotFoundError`."""
-    row = connection.execute(select(series).where(series.c.series_uid == uid)).one_or_none()
-    if row is None:
-        raise NotFoundError(f"no series {uid[:64]} is in the history")
-    study = connection.execute(
-        select(func.count(), func.coalesce(func.sum(series.c.instances), 0)).where(series.c.study_uid == row.study_uid)
-    ).one()
-    facts = {
-        "source.aet": row.calling_aet,
-        "source.ip": row.address,
-        "source.called_aet": row.called_aet,
-        "series.instances": row.instances,
-        "series.bytes": row.octets,
-        "study.series": study[0],
-        "study.instances": study[1],
-        "received.hour": row.first_received_at.hour,
-        "received.weekday": _WEEKDAYS[row.first_received_at.weekday()],
+def is_usable(rule: Rule) -> bool:
+    """Return whether a rule can be evaluated; one from an older release may not be."""
+    return not expression_problems(rule, "expression")
+
+
+def refuse_broken(rules: RuleSet) -> None:
+    """Raise :class:`InvalidError` if an expression of a draft is no rule, with the place."""
+    problems = [
+        problem
+        for index, rule in enumerate(rules.rules)
+        for problem in expression_problems(rule, f"rules[{index}].expression")
+    ]
+    if problems:
+        raise InvalidError("The draft cannot be evaluated", "Correct the rules that are named.", problems[:100])
+
+
+def activated(rules: RuleSet, slugs: Collection[str]) -> RuleSet:
+    """Return the rules with some of them active, to see what they would do; raise if there is no such rule."""
+    unknown = sorted(set(slugs) - {rule.slug for rule in rules.rules})
+    if unknown:
+        message = f"there is no rule {', '.join(unknown)}"
+        raise InvalidError("There is no such rule", "Correct the short name.", [FieldProblem("activate", message)])
+    active = {"state": RuleState.ACTIVE}
+    return RuleSet(rules=tuple(r.model_copy(update=active) if r.slug in slugs else r for r in rules.rules))
+
+
+def try_rules(rules: RuleSet, subject: Subject) -> SetDecision:
+    """Return what the rules say, clause by clause."""
+    return decide(CompiledRuleSet.compile(rules.rules, "series"), Context(subject.fields), subject.at)
+
+
+def alone(expression: str) -> RuleSet:
+    """Return an expression as the only rule of a set; without one it matches everything."""
+    rule = {"slug": ALONE, "name": ALONE, "expression": expression, "targets": [ALONE]}
+    return RuleSet.model_validate({"rules": [{**rule, "fallback": not expression.strip()}]})
+
+
+def answer(decision: SetDecision, subject: Subject, targets: Targets, revision: int | None) -> dict[str, Any]:
+    """Return a decision as the API says it, with the deliveries that would follow."""
+    deliveries = []
+    for planned in decision.targets:
+        target = targets.get(planned.target)
+        state = "not configured" if target is None else "ready" if target.enabled else "paused"
+        deliveries.append({**planned.to_dict(), "name": planned.target if target is None else target.name, "is": state})
+    return {
+        **decision.to_dict(),
+        "deliveries": deliveries,
+        "dry_runs": [result.slug for result in decision.dry_runs if result.status.value == "would_fire"],
+        "failures": [{"rule": result.slug, "reason": result.reason} for result in decision.failures],
+        "revision": revision,
+        "at": subject.at.isoformat(),
+        "what": subject.what,
+        "warnings": subject.warnings,
     }
-    return {**row.tags, **{name: [str(value)] for name, value in facts.items()}}
+
+
+def with_tags(subject: Subject, tags: Mapping[str, Sequence[str]]) -> Subject:
+    """Return the subject with some of its fields replaced; names are taken in any form in which rules take them."""
+    if len(tags) > MAX_TAGS or any(len(values) > MAX_VALUES for values in tags.values()):
+        message = f"at most {MAX_TAGS} tags with {MAX_VALUES} values each"
+        raise InvalidError("The tags cannot be used", "Give fewer.", [FieldProblem("tags", message)])
+    edited = {canonical_name(name): list(values) for name, values in tags.items()}
+    return Subject({**subject.fields, **edited}, subject.at, subject.what, subject.warnings)
 
 
 def parse_tags(text: str) -> dict[str, list[str]]:
@@ -80,3 +146,29 @@ def parse_tags(text: str) -> dict[str, list[str]]:
             raise InvalidError(problems=[FieldProblem("tags", f"line {number}: write Keyword = value", number, 1)])
         found[name.strip()] = [part.strip() for part in value.split("\\")] if value.strip() else []
     return found
+
+
+def decode_file(text: str) -> bytes:
+    """Return the bytes of a file that came as base64; raise :class:`InvalidError`."""
+    try:
+        return base64.b64decode(text, validate=True)
+    except (binascii.Error, ValueError) as error:
+        raise _bad_file("it is not base64") from error
+
+
+def file_subject(head: bytes, truncated: bool, at: datetime) -> Subject:
+    """Return the tags of a DICOM file (PS3.10), or of its beginning; it has no sender, so no ``source.*``."""
+    try:
+        part10 = parse_file_meta(head)
+        header = extract_header(head[part10.offset :], part10.meta.transfer_syntax, truncated=truncated)
+    except HeadTooShort as error:
+        raise _bad_file(f"{error.reason}; send more of it") from error
+    except DicomError as error:
+        raise _bad_file(error.reason) from error
+    return Subject(dict(header.tags), at, f"a file of series {header.series_uid}", list(header.warnings))
+
+
+def _bad_file(reason: str) -> InvalidError:
+    return InvalidError(
+        "The file cannot be read as DICOM", "Send a DICOM file (PS3.10).", [FieldProblem("file", reason)]
+    )
