@@ -28,6 +28,7 @@ from hermes_common.targets import (
     Targets,
     Tls,
 )
+from hermes_common.windows import OffPeak
 
 __all__ = [
     "MODELS",
@@ -39,6 +40,7 @@ __all__ = [
     "Document",
     "FolderTarget",
     "Kind",
+    "OffPeak",
     "Pause",
     "Policies",
     "Priority",
@@ -213,10 +215,11 @@ class Retention(Document):
 
 
 class Policies(Document):
-    """Completion and retention."""
+    """Completion, retention, and when deliveries that can wait are made."""
 
     completion: Completion = Completion()
     retention: Retention = Retention()
+    off_peak: OffPeak = OffPeak()
 
 
 class Kind(StrEnum):

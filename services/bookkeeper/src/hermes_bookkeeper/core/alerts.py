@@ -3,6 +3,7 @@
 delivery_failed   raised by delivery.failed; cleared by the delivery being restarted, made, cancelled or dismissed
 message_parked    raised by message.parked; cleared by a person
 service_crashed   raised by service.crashed; cleared by a person
+target_down       raised by target.down; cleared by target.up of the same outage
 """
 
 from collections.abc import Collection, Sequence
@@ -22,12 +23,15 @@ from hermes_common.events import (
     Event,
     MessageParked,
     ServiceCrashed,
+    TargetDown,
+    TargetUp,
 )
 from hermes_common.ids import derived_id
 
 DELIVERY_FAILED = "delivery_failed"
 MESSAGE_PARKED = "message_parked"
 SERVICE_CRASHED = "service_crashed"
+TARGET_DOWN = "target_down"
 
 CLEARING = (DeliveryRestarted, DeliverySucceeded, DeliveryCancelled, DeliveryDismissed)
 
@@ -48,7 +52,7 @@ def concerns_deliveries(event: Event | None) -> bool:
 
 
 def alert_of(fact: Fact) -> Say | None:
-    """Return the alert that a fact raises by itself."""
+    """Return the alert that a fact raises, or clears, by itself."""
     match fact.event:
         case MessageParked() as event:
             about = f"{event.consumer}/{event.stream_sequence}"
@@ -57,6 +61,12 @@ def alert_of(fact: Fact) -> Say | None:
         case ServiceCrashed() as event:
             message = f"{event.service} ended without being told to: {event.reason}"
             return _raised(fact.id, SERVICE_CRASHED, event.service, "warning", message)
+        case TargetDown() as event:
+            message = f"Target {event.target} is down, its deliveries wait: {event.reason}"
+            return _raised(event.outage, TARGET_DOWN, event.target, "critical", message)
+        case TargetUp() as event:
+            reason = event.reason or "the target answers again"
+            return _cleared(_alert_id(TARGET_DOWN, event.outage), TARGET_DOWN, event.target, reason)
         case _:
             return None
 
@@ -78,10 +88,7 @@ def delivery_alerts(said: Sequence[Said], news: Collection[str]) -> list[Say]:
             says.append(_raised(item.id, DELIVERY_FAILED, about, "critical", message))
         over = next((later for later in said[place + 1 :] if isinstance(later.event, CLEARING)), None)
         if over is not None and (over.id in news or item.id in news):
-            alert_id = _alert_id(DELIVERY_FAILED, item.id)
-            reason = over.event.verb
-            cleared = AlertCleared(alert_id=alert_id, kind=DELIVERY_FAILED, about=about, reason=reason)
-            says.append(Say(cleared, derived_id("alert.cleared", alert_id)))
+            says.append(_cleared(_alert_id(DELIVERY_FAILED, item.id), DELIVERY_FAILED, about, over.event.verb))
     return says
 
 
@@ -93,3 +100,8 @@ def _raised(event_id: str, kind: str, about: str, severity: Literal["warning", "
     alert_id = _alert_id(kind, event_id)
     event = AlertRaised(alert_id=alert_id, kind=kind, about=about, severity=severity, message=message[:2000])
     return Say(event, derived_id("alert.raised", alert_id))
+
+
+def _cleared(alert_id: str, kind: str, about: str, reason: str) -> Say:
+    event = AlertCleared(alert_id=alert_id, kind=kind, about=about, reason=reason[:2000])
+    return Say(event, derived_id("alert.cleared", alert_id))

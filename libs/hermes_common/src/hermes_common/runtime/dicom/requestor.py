@@ -55,9 +55,7 @@ class StoreResult:
 class StorageAssociation:
     """One association with a storage peer. For one thread; a context manager: releases, or aborts after an error."""
 
-    def __init__(
-        self, wire: Wire, accepted: AssociateAccept, timeouts: Timeouts, max_send: int | None = None
-    ) -> None:
+    def __init__(self, wire: Wire, accepted: AssociateAccept, timeouts: Timeouts, max_send: int | None = None) -> None:
         self._wire = wire
         self._timeouts = timeouts
         self._ids = {
