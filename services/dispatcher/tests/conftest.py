@@ -25,7 +25,7 @@ from hermes_common import config, events, keys, subjects
 from hermes_common.commands import DeliveryCommand, DeliveryWork
 from hermes_common.dicom.part10 import FileMeta, encode_file_meta
 from hermes_common.manifest import Manifest, ManifestInstance
-from hermes_common.records import DeliveryRecord, DeliveryState, SeriesRecord
+from hermes_common.records import DeliveryRecord, DeliveryState, SeriesRecord, TargetRecord
 from hermes_common.runtime.bus import Bus
 from hermes_common.runtime.clock import new_id, now
 from hermes_common.runtime.configview import ConfigView
@@ -37,6 +37,8 @@ from hermes_dispatcher.adapters.targets import sender_of
 from hermes_dispatcher.handlers import commanding, due
 from hermes_dispatcher.handlers.attempting import Pace
 from hermes_dispatcher.handlers.queues import Queues
+from hermes_dispatcher.handlers.testing import Answerer, Tester
+from hermes_dispatcher.handlers.watching import Watch
 from hermes_dispatcher.handlers.working import Worker
 
 CT = "1.2.840.10008.5.1.4.1.1.2"
@@ -198,13 +200,14 @@ class Place:
         if await self.bus.load(subjects.STATE, subjects.series_state(SERIES), SeriesRecord) is None:
             series = SeriesRecord(series_uid=SERIES, study_uid=STUDY, created_at=now(), updated_at=now())
             await self.bus.create(subjects.STATE, subjects.series_state(SERIES), series)
-        await self.queue(delivery_id, target)
+        await self.queue(delivery_id, target, record.priority.value)
         return delivery_id
 
-    async def queue(self, delivery_id: str, target: str) -> None:
-        await self.bus.enqueue(subjects.delivery_work(target), DeliveryWork(delivery_id=delivery_id), new_id())
+    async def queue(self, delivery_id: str, target: str, priority: str = "normal") -> None:
+        work = DeliveryWork(delivery_id=delivery_id)
+        await self.bus.enqueue(subjects.delivery_work(target, priority), work, new_id())
 
-    async def targets(self, *targets: config.DicomTarget | config.FolderTarget) -> None:
+    async def targets(self, *targets: config.AnyTarget) -> None:
         self.revision += 1
         document = config.Targets(targets=targets).model_dump(mode="json")
         value = config.Revision(
@@ -255,6 +258,22 @@ class Place:
     async def outcomes(self, delivery_id: str) -> list[events.InstanceOutcome]:
         return [outcome for event in await self.said(delivery_id, "progressed") for outcome in event.outcomes]
 
+    async def down(self, target: str, seconds: float = 25) -> TargetRecord:
+        """Wait until a target is down."""
+        deadline = time.monotonic() + seconds
+        while (found := await self.bus.load(subjects.STATE, subjects.target_state(target), TargetRecord)) is None:
+            assert time.monotonic() < deadline, f"{target} is not down"
+            await asyncio.sleep(0.05)
+        return found[0]
+
+    async def events(self, entity: str) -> list[Any]:
+        """Every event of an entity, each id once."""
+        found: dict[str, Any] = {}
+        async for message in self.bus.read(subjects.EVENTS, f"hermes.v1.{entity}.>", 0):
+            envelope = events.decode(message.headers, message.data)
+            found[envelope.id] = envelope.event
+        return list(found.values())
+
     # -- dispatchers
 
     @contextlib.asynccontextmanager
@@ -265,11 +284,14 @@ class Place:
         await bus.ready()
         view, stop = ConfigView(bus), asyncio.Event()
         pace = Pace(self.lease, timedelta(milliseconds=20), timedelta(seconds=2))
-        worker = Worker(bus, view, Objects(self.store, 100_000, self.folder), self.sender_of, pace, stop)
-        queues = Queues(bus, view, worker.handle, stop, ack_wait=timedelta(seconds=2))
-        following = asyncio.create_task(view.run())
+        tester = Tester(name, self.sender_of)
+        watch = Watch(bus, view, tester.test)
+        worker = Worker(bus, view, Objects(self.store, 100_000, self.folder), self.sender_of, watch, pace, stop)
+        queues = Queues(bus, view, watch, worker.handle, stop, ack_wait=timedelta(seconds=2))
+        background = [asyncio.create_task(view.run()), asyncio.create_task(Answerer(bus, view, tester).run())]
         tasks = [
             asyncio.create_task(queues.run()),
+            asyncio.create_task(watch.run(stop)),
             asyncio.create_task(ConsumerLoop(bus, due.CONSUMER, stop).each(due.Due(bus).handle, 4)),
             asyncio.create_task(ConsumerLoop(bus, commanding.CONSUMER, stop).each(commanding.Commander(bus).handle, 2)),
         ]
@@ -278,8 +300,9 @@ class Place:
         finally:
             stop.set()
             await asyncio.wait_for(asyncio.gather(*tasks), 20)
-            following.cancel()
-            await asyncio.gather(following, return_exceptions=True)
+            for task in background:
+                task.cancel()
+            await asyncio.gather(*background, return_exceptions=True)
             await bus.close()
 
 
