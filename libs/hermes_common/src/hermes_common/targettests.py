@@ -10,10 +10,8 @@ ASK = "hermes.ask.target.test"
 """Subject of the request; a dispatcher answers with :class:`TargetTested`."""
 
 
-class TestTarget(BaseModel):
+class TargetTestAsked(BaseModel):
     """A request to test a target as it is configured."""
-
-    __test__ = False  # nothing for pytest
 
     model_config = ConfigDict(frozen=True)
 

@@ -12,7 +12,7 @@ from hermes_dispatcher.adapters.targets import opening
 from hermes_dispatcher.handlers import commanding, due
 from hermes_dispatcher.handlers.attempting import Pace
 from hermes_dispatcher.handlers.queues import Queues
-from hermes_dispatcher.handlers.testing import Answerer, Tester
+from hermes_dispatcher.handlers.testing import Answerer, Prober
 from hermes_dispatcher.handlers.watching import Watch
 from hermes_dispatcher.handlers.working import Worker
 from hermes_dispatcher.settings import Settings
@@ -31,7 +31,7 @@ async def build(context: Context[Settings]) -> None:
     objects = Objects(store, settings.dispatcher_memory, settings.dispatcher_temporary)
     pace = Pace(settings.dispatcher_lease, settings.dispatcher_checkpoint, settings.dispatcher_grace)
     sender_of = opening(Sealer(settings.secret_key))
-    tester = Tester(context.instance, sender_of)
+    tester = Prober(context.instance, sender_of)
     watch = Watch(bus, config, tester.test)
     worker = Worker(bus, config, objects, sender_of, watch, pace, context.stopping)
     commander = commanding.Commander(bus)

@@ -14,7 +14,7 @@ from hermes_common.runtime.bus import Bus
 from hermes_common.runtime.configview import ConfigView
 from hermes_common.runtime.errors import BusUnavailableError
 from hermes_common.targets import AnyTarget
-from hermes_common.targettests import ASK, Step, TargetTested, TestTarget
+from hermes_common.targettests import ASK, Step, TargetTestAsked, TargetTested
 from hermes_dispatcher.adapters.targets.interface import Sender
 from hermes_dispatcher.adapters.targets.steps import StepFailedError, Steps
 from hermes_dispatcher.adapters.threads import in_daemon
@@ -27,7 +27,7 @@ AT_ONCE: Final = 8
 """Tests of people at a time; those of breakers are bounded by the number of targets."""
 
 
-class Tester:
+class Prober:
     """Makes tests."""
 
     def __init__(self, name: str, sender_of: Callable[[AnyTarget], Sender]) -> None:
@@ -60,7 +60,7 @@ class Tester:
 class Answerer:
     """Answers requests to test a target, one dispatcher each."""
 
-    def __init__(self, bus: Bus, config: ConfigView, tester: Tester) -> None:
+    def __init__(self, bus: Bus, config: ConfigView, tester: Prober) -> None:
         self._bus = bus
         self._config = config
         self._tester = tester
@@ -85,7 +85,7 @@ class Answerer:
 
     async def _answer(self, message: Msg) -> None:
         try:
-            slug = TestTarget.model_validate_json(message.data).slug
+            slug = TargetTestAsked.model_validate_json(message.data).slug
         except ValidationError:
             return
         try:

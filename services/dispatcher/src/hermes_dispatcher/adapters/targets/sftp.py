@@ -96,6 +96,8 @@ class SftpSender:
             host_key = asyncssh.import_public_key(target.host_key)
             keys = [asyncssh.import_private_key(secret)] if secret else None
         except (asyncssh.KeyImportError, ValueError) as error:
+            if sock is not None:
+                sock.close()
             raise TroubleError(Trouble.REJECTED, f"a key in the target's settings cannot be read: {error}") from error
         try:
             if sock is None:
