@@ -235,10 +235,10 @@ async def test_a_secret_is_stored_sealed_and_is_nowhere_to_be_read(
     assert saved.status_code == 200, saved.text
     mark = saved.json()["targets"][0]["auth"]["password"]
     assert re.fullmatch(r"sealed:[0-9a-f]{12}", mark)
-    wrong = await put(api, "targets", {"targets": [{**STOW, "batch": 0}, {**STOW, "slug": SECRET * 9}]}, 1)
+    wrong = await put(api, "targets", {"targets": [{**STOW, "batch": 0}, {**STOW, "auth": SECRET}]}, 1)
     assert wrong.status_code in (400, 422)
     whole = await everything(web, bus, api, admin) + saved.text + wrong.text + caplog.text
-    assert SECRET not in whole.replace(SECRET * 9, "")
+    assert SECRET not in whole
     shown = (await api.get("/api/v1/targets")).text + (await api.get("/api/v1/targets/revisions/1")).text
     shown += (await admin.get("/history/targets/1")).text
     events = [message.data.decode() async for message in bus.read("HERMES", "hermes.v1.config.changed.>", 0)]
