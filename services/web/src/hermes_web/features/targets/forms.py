@@ -86,13 +86,13 @@ _AUTH = Group(
     "Fill in what the chosen way needs.",
     (
         Field("auth.mode", "Way", "", "select", choices=("none", "basic", "bearer", "oauth2")),
-        Field("auth.user", "User", "basic"),
-        Field("auth.password", "Password", "basic", "secret"),
-        Field("auth.token", "Token", "bearer", "secret"),
-        Field("auth.token_url", "Address of the token service", "oauth2: client credentials are shown to it."),
-        Field("auth.client_id", "Client id", "oauth2"),
-        Field("auth.client_secret", "Client secret", "oauth2", "secret"),
-        Field("auth.scope", "Scope", "oauth2, if it needs one"),
+        Field("auth.user", "User", "For basic."),
+        Field("auth.password", "Password", "For basic.", "secret"),
+        Field("auth.token", "Token", "For bearer.", "secret"),
+        Field("auth.token_url", "Address of the token service", "For oauth2: it gets the client id and the secret."),
+        Field("auth.client_id", "Client id", "For oauth2."),
+        Field("auth.client_secret", "Client secret", "For oauth2.", "secret"),
+        Field("auth.scope", "Scope", "For oauth2, if the service wants one."),
     ),
 )
 _AUTH_FIELDS = {
