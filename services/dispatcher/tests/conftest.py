@@ -68,6 +68,7 @@ class ScriptedScp:
                  syntaxes: tuple[str, ...] = (EXPLICIT,), port: int = 0):  # fmt: skip
         self.script = script
         self.abort_at: int | None = None
+        self._is_closed = False
         self.octets = 0
         self.callers: list[str] = []
         self.largest_pdu = 0
@@ -98,6 +99,9 @@ class ScriptedScp:
 
     def close(self) -> None:
         self.release.set()
+        if self._is_closed:
+            return
+        self._is_closed = True
         self._server.shutdown()
         for association in self._server.active_associations:
             association.join(5)
@@ -309,7 +313,7 @@ class Place:
         tester = Prober(name, self.sender_of)
         watch = Watch(bus, view, tester.test)
         worker = Worker(bus, view, Objects(self.store, 100_000, self.folder), self.sender_of, watch, pace, stop)
-        queues = Queues(bus, view, watch, worker.handle, stop, ack_wait=timedelta(seconds=2))
+        queues = Queues(bus, view, watch, worker.handle, stop, self.lease, ack_wait=timedelta(seconds=2))
         background = [asyncio.create_task(view.run()), asyncio.create_task(Answerer(bus, view, tester).run())]
         tasks = [
             asyncio.create_task(queues.run()),

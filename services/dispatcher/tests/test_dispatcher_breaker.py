@@ -158,18 +158,26 @@ async def test_a_dispatcher_tests_a_target_for_whoever_asks_over_the_bus(place, 
 @contextlib.asynccontextmanager
 async def dripping() -> AsyncIterator[int]:
     """A peer that reads one octet a second and never answers."""
+    open_ones: dict[asyncio.Task[None], asyncio.StreamWriter] = {}
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        with contextlib.suppress(OSError):
+        task = asyncio.current_task()
+        assert task is not None
+        open_ones[task] = writer
+        with contextlib.suppress(OSError, asyncio.CancelledError):
             while await reader.read(1):
                 await asyncio.sleep(1)
-        writer.close()
 
     server = await asyncio.start_server(serve, "127.0.0.1", 0, limit=1)
     try:
         yield server.sockets[0].getsockname()[1]
     finally:
         server.close()
+        for task, writer in open_ones.items():
+            task.cancel()
+            writer.close()
+            with contextlib.suppress(OSError):
+                await writer.wait_closed()
 
 
 async def test_targets_that_are_dead_slow_or_deaf_do_not_delay_the_others(place, scp) -> None:

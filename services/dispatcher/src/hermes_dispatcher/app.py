@@ -38,6 +38,6 @@ async def build(context: Context[Settings]) -> None:
     timers = due.Due(bus)
     context.background("tests", Answerer(bus, config, tester).run())
     context.work("watch", watch.run(context.stopping))
-    context.work("queues", Queues(bus, config, watch, worker.handle, context.stopping).run())
+    context.work("queues", Queues(bus, config, watch, worker.handle, context.stopping, pace.lease).run())
     context.work("due", ConsumerLoop(bus, due.CONSUMER, context.stopping).each(timers.handle, 8))
     context.work("commands", ConsumerLoop(bus, commanding.CONSUMER, context.stopping).each(commander.handle, 2))

@@ -57,6 +57,7 @@ class Queues:
         watch: Watch,
         handler: Handler,
         stop: asyncio.Event,
+        lease: timedelta,
         ack_wait: timedelta = timedelta(seconds=15),
     ) -> None:
         self._bus = bus
@@ -64,6 +65,7 @@ class Queues:
         self._watch = watch
         self._handler = handler
         self._stop = stop
+        self._lease = lease
         self._ack_wait = ack_wait
         self._lines: dict[str, _Line] = {}
         self._ending: set[asyncio.Task[None]] = set()
@@ -138,7 +140,7 @@ class Queues:
         loop.task.add_done_callback(self._ending.discard)
 
     def _line(self, slug: str, concurrency: int) -> _Line:
-        gate = Gate(PlacesAt(self._bus, slug, self._ack_wait), concurrency, self._ack_wait)
+        gate = Gate(PlacesAt(self._bus, slug, self._lease), concurrency, self._lease)
         line = self._lines[slug] = _Line(concurrency, gate)
         return line
 
