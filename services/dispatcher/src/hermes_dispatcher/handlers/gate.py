@@ -49,8 +49,8 @@ class Gate:
             yield True
         finally:
             self._inside.discard(holder)
-            self._changed.set()
             await self._places.give(holder)
+            self._changed.set()
 
     async def _waited(self, waiter: "asyncio.Future[str]", priority: Priority, closing: asyncio.Event) -> str | None:
         closed = asyncio.create_task(closing.wait())
