@@ -5,6 +5,7 @@ import subprocess
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from harness import Hermes, StoreScp, free_port, make_series, rule, storescu, target, until
@@ -93,7 +94,7 @@ def test_a_series_that_no_rule_matches_is_kept_and_recovered_by_hand(
     assert scp.digests() == sorted(series.digests().values())
 
 
-def test_a_target_that_is_down_delays_nobody_fails_with_an_alert_and_is_made_good_by_a_restart(
+def test_a_target_that_is_down_delays_nobody_is_noticed_once_and_gets_everything_when_it_is_back(
     hermes: Hermes, storescp: Scp, peer: Peer, tmp_path: Path
 ) -> None:
     good, bad = storescp("good"), storescp("bad")
@@ -104,22 +105,29 @@ def test_a_target_that_is_down_delays_nobody_fails_with_an_alert_and_is_made_goo
     series = make_series(tmp_path / "series", 5)
     storescu(peer("storescu", "dcmtk"), hermes.dicom_port, series.files)
     until("the good one has it", lambda: len(good.received()) == 5, 15)
-    history = until("partly failed", lambda: hermes.reached(series.uid, "partly_failed"))
-    states = {delivery["target"]: delivery for delivery in history["deliveries"]}
-    assert states["good"]["state"] == "succeeded"
-    assert (states["bad"]["state"], states["bad"]["attempt"], states["bad"]["delivered"]) == ("failed", 3, 0)
-    assert "refused" in states["bad"]["reason"] or "reach" in states["bad"]["reason"]
+
+    def alerts(is_cleared: bool) -> list[dict[str, Any]]:
+        with hermes.api() as api:
+            found = api.get("/alerts")["items"]
+        return [each for each in found if each["about"] == "bad" and bool(each["cleared_at"]) is is_cleared]
+
+    [alert] = until("an alert", lambda: alerts(False))
+    assert alert["kind"] == "target_down"
     with hermes.api() as api:
-        alerts = until(
-            "an alert",
-            lambda: [each for each in api.get("/alerts")["items"] if "bad" in each["about"] and not each["cleared_at"]],
-        )
-        assert alerts[0]["kind"] == "delivery_failed"
-        bad.start()
-        api.post(f"/deliveries/{states['bad']['delivery_id']}/restart", {"reason": "it is back"})
+        states = {item["target"]: item for item in api.get("/targets/states")["items"]}
+        assert (states["good"]["state"], states["bad"]["state"]) == ("up", "down")
+        tested = api.post("/targets/bad/test")
+        assert "refused" in tested["steps"][-1]["detail"]
+    history = hermes.series(series.uid)
+    assert history is not None
+    waiting = {delivery["target"]: delivery for delivery in history["deliveries"]}["bad"]
+    assert (waiting["state"], waiting["delivered"]) == ("queued", 0)
+    assert "the target is down" in waiting["reason"]
+    bad.start()
     until("delivered", lambda: hermes.reached(series.uid, "delivered"))
     assert bad.digests() == sorted(series.digests().values())
     assert len(good.received()) == 5
+    assert until("the alert is over", lambda: alerts(True))[0]["alert_id"] == alert["alert_id"]
 
 
 def test_a_delivered_series_is_deleted_when_its_retention_has_passed(

@@ -142,5 +142,8 @@ def test_the_story_goes_from_reception_to_delivery(made):
     assert "-> t: SUCCEEDED, 4 of 4 instances, 1 attempt, 3.0 s after the last image" in text
     assert f"http://h/series/{series.series_uid}" in text
     assert story.is_over(detail, 4)
-    assert not story.is_over({**detail, "state": "receiving"}, 4)
+    receiving = {**detail, "state": "receiving", "deliveries": [{"target": "x", "state": "queued"}]}
+    assert not story.is_over(receiving, 4)
+    assert story.is_over(receiving, 4, {"x"})
+    assert not story.is_over(receiving, 5, {"x"})
     assert "does not know" in "\n".join(story.lines(series, None, "http://h"))

@@ -1,6 +1,7 @@
 """The commands against a stub of the API: what they ask, what they say, how they end."""
 
 import json
+from datetime import UTC, datetime
 
 import pytest
 
@@ -146,11 +147,28 @@ def test_targets_are_listed_and_tested(hermes, router):
     router.on("GET", "/targets", {"targets": [target]}, ETag='"4"')
     step = {"name": "connect", "ok": False, "milliseconds": 3.0, "detail": "connection refused"}
     router.on("POST", "/targets/pacs/test", {"target": "pacs", "ok": False, "steps": [step]})
-    assert "P@h:104" in hermes("targets", "ls").stdout
+    states = [{"target": "pacs", "state": "down", "reason": "no answer", "until": None}]
+    router.on("GET", "/targets/states", {"items": states})
+    listed = hermes("targets", "ls").stdout
+    assert "P@h:104" in listed
+    assert "down" in listed
     assert json.loads(hermes("targets", "ls", "--json").stdout)["revision"] == 4
     done = hermes("targets", "test", "pacs")
     assert done.returncode == 1
     assert "connection refused" in done.stdout
+
+
+def test_targets_are_paused_for_a_while_and_resumed(hermes, router):
+    router.on("POST", "/targets/pacs/pause", {"slug": "pacs"})
+    router.on("POST", "/targets/pacs/resume", {"slug": "pacs"})
+    assert "paused until" in hermes("targets", "pause", "pacs", "--for", "2h", "--reason", "new disks").stdout
+    body = router.requests[-1][4]
+    assert body["reason"] == "new disks"
+    assert 7100 < (datetime.fromisoformat(body["until"]) - datetime.now(UTC)).total_seconds() <= 7200
+    assert hermes("targets", "pause", "pacs", "--for", "soon").returncode == 2
+    assert hermes("targets", "pause", "pacs").returncode == 0
+    assert router.requests[-1][4] == {"reason": ""}
+    assert "resumed" in hermes("targets", "resume", "pacs").stdout
 
 
 def test_rules_go_out_and_come_back_with_the_tag_they_were_read_with(hermes, router, tmp_path):

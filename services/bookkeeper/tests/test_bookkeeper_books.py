@@ -1,6 +1,7 @@
 """The books on a real PostgreSQL: the same tables in whatever order and however often the events come."""
 
 import json
+from datetime import UTC, datetime
 
 import pytest
 from alembic.autogenerate import compare_metadata
@@ -11,7 +12,17 @@ from hermes_bookkeeper.adapters.migrate import migrate
 from hermes_bookkeeper.core.facts import read
 from hermes_bookkeeper.errors import RefusedError
 from hermes_common import ledger
-from hermes_common.events import AlertCleared, AlertRaised, ConfigChanged, DeliveryRestarted, DeliverySucceeded
+from hermes_common.events import (
+    AlertCleared,
+    AlertRaised,
+    ConfigChanged,
+    DeliveryRestarted,
+    DeliveryStarted,
+    DeliverySucceeded,
+    DeliveryWaiting,
+    TargetDown,
+    TargetUp,
+)
 from hermes_common.runtime.consumer import Message
 
 pytestmark = pytest.mark.servers
@@ -229,3 +240,27 @@ async def test_a_rule_that_asks_for_it_raises_an_alert_for_each_series_that_it_m
     assert [say.event.about for say in says] == ["xa/1.1", "xa/1.2"]
     assert says[0].event.message == "Rule xa matched series 1.1, which is routed. Contact: the angiography team"
     assert await books.record(facts(stream.messages)) == says
+async def test_an_outage_of_a_target_raises_one_alert_and_its_end_clears_that_one(books, stream):
+    stream.say(TargetDown(target="pacs", outage="o-1", reason="connection refused"))
+    stream.say(TargetUp(target="pacs", outage="o-1", down_since=datetime(2026, 1, 1, tzinfo=UTC)))
+    stream.say(TargetDown(target="pacs", outage="o-2", reason="again"))
+    first = await books.record(facts(stream.messages))
+    again = await books.record(facts(stream.messages))
+    assert [say.id for say in again] == [say.id for say in first]
+    raised, cleared, second = (say.event for say in first)
+    assert isinstance(raised, AlertRaised)
+    assert isinstance(cleared, AlertCleared)
+    assert (raised.kind, raised.about, raised.severity) == ("target_down", "pacs", "critical")
+    assert cleared.alert_id == raised.alert_id != second.alert_id
+
+
+async def test_a_delivery_that_waits_for_its_target_is_queued_with_the_reason(books, stream, query):
+    stream.stored("1.1", 1)
+    stream.completed("1.1", 1, 1)
+    stream.decided("1.1", 1, "routed", ["pacs"])
+    stream.queued("1.1", 1, "pacs", 1)
+    stream.delivery(DeliveryStarted, "1.1", 1, "pacs", attempt=1, missing=1, dispatcher="d1")
+    stream.delivery(DeliveryWaiting, "1.1", 1, "pacs", attempt=1, missing=1, reason="the target is down: gone")
+    await books.record(facts(stream.messages))
+    assert query("SELECT state, reason, attempt FROM ledger.deliveries") == [("queued", "the target is down: gone", 1)]
+    assert query("SELECT attempt, result, reason FROM ledger.attempts") == [(1, "waiting", "the target is down: gone")]

@@ -25,24 +25,28 @@ from hermes_common import config, events, keys, subjects
 from hermes_common.commands import DeliveryCommand, DeliveryWork
 from hermes_common.dicom.part10 import FileMeta, encode_file_meta
 from hermes_common.manifest import Manifest, ManifestInstance
-from hermes_common.records import DeliveryRecord, DeliveryState, SeriesRecord
+from hermes_common.records import DeliveryRecord, DeliveryState, SeriesRecord, TargetRecord
 from hermes_common.runtime.bus import Bus
 from hermes_common.runtime.clock import new_id, now
 from hermes_common.runtime.configview import ConfigView
 from hermes_common.runtime.consumer import ConsumerLoop
 from hermes_common.runtime.objectstore.directory import DirectoryStore
+from hermes_common.runtime.sealing import Sealer, sealed_targets
 from hermes_common.runtime.settings import RuntimeSettings
 from hermes_dispatcher.adapters.objects import Objects
-from hermes_dispatcher.adapters.targets import sender_of
+from hermes_dispatcher.adapters.targets import opening
 from hermes_dispatcher.handlers import commanding, due
 from hermes_dispatcher.handlers.attempting import Pace
 from hermes_dispatcher.handlers.queues import Queues
+from hermes_dispatcher.handlers.testing import Answerer, Prober
+from hermes_dispatcher.handlers.watching import Watch
 from hermes_dispatcher.handlers.working import Worker
 
 CT = "1.2.840.10008.5.1.4.1.1.2"
 MR = "1.2.840.10008.5.1.4.1.1.4"
 EXPLICIT = "1.2.840.10008.1.2.1"
 STUDY, SERIES = "1.2.9", "1.2.9.1"
+SEALER = Sealer(SecretStr("a key of at least 32 characters ..."))
 QUICK = config.Retry(max_attempts=3, delay=timedelta(seconds=1), factor=1, max_delay=timedelta(seconds=1))
 
 
@@ -55,11 +59,19 @@ def free_port() -> int:
 class ScriptedScp:
     """A Storage SCP that answers what ``script`` says: a status, ``abort``, ``hang`` or ``deaf`` (stops reading).
 
+    ``abort_at``: it aborts when so many octets have come in all. ``syntaxes``: what it takes.
+
     ``ledger`` has (SOP instance UID, status) of everything that it received and answered.
     """
 
-    def __init__(self, script: Callable[[int, str], int | str] = lambda n, uid: 0, classes: tuple[str, ...] = (CT, MR)):
+    def __init__(self, script: Callable[[int, str], int | str] = lambda n, uid: 0, classes: tuple[str, ...] = (CT, MR),
+                 syntaxes: tuple[str, ...] = (EXPLICIT,), port: int = 0):  # fmt: skip
         self.script = script
+        self.abort_at: int | None = None
+        self._is_closed = False
+        self.octets = 0
+        self.callers: list[str] = []
+        self.largest_pdu = 0
         self.ledger: list[tuple[str, int]] = []
         self.received: list[str] = []
         self.release = threading.Event()
@@ -69,10 +81,12 @@ class ScriptedScp:
         entity.maximum_associations = 20
         entity.network_timeout = 20
         for uid in classes:
-            entity.add_supported_context(uid, EXPLICIT)
-        self.port = free_port()
+            entity.add_supported_context(uid, list(syntaxes))
+        entity.add_supported_context("1.2.840.10008.1.1")
+        self.port = port or free_port()
         handlers = [
             (evt.EVT_C_STORE, self._store), (evt.EVT_DATA_RECV, self._data), (evt.EVT_ACCEPTED, self._accepted),
+            (evt.EVT_C_ECHO, lambda _: 0),
         ]  # fmt: skip
         self._server = entity.start_server(("127.0.0.1", self.port), block=False, evt_handlers=handlers)
 
@@ -85,14 +99,23 @@ class ScriptedScp:
 
     def close(self) -> None:
         self.release.set()
+        if self._is_closed:
+            return
+        self._is_closed = True
         self._server.shutdown()
         for association in self._server.active_associations:
             association.join(5)
 
-    def _accepted(self, _: evt.Event) -> None:
+    def _accepted(self, event: evt.Event) -> None:
         self.associations += 1
+        self.callers.append(event.assoc.requestor.ae_title)
 
-    def _data(self, _: evt.Event) -> None:
+    def _data(self, event: evt.Event) -> None:
+        self.octets += len(event.data)
+        self.largest_pdu = max(self.largest_pdu, len(event.data))
+        if self.abort_at is not None and self.octets >= self.abort_at:
+            self.abort_at = None
+            event.assoc.abort()
         if self.deaf:
             self.release.wait(20)
 
@@ -151,11 +174,13 @@ class Place:
         self.store = DirectoryStore(folder / "store")
         self.revision = 0
         self.lease = timedelta(seconds=60)
-        self.sender_of: Any = sender_of
+        self.sender_of: Any = opening(SEALER)
 
     # -- what is to be sent
 
-    def instance(self, number: int, octets: int = 2000, sop_class: str = CT) -> ManifestInstance:
+    def instance(
+        self, number: int, octets: int = 2000, sop_class: str = CT, syntax: str = EXPLICIT, sender: str = ""
+    ) -> ManifestInstance:
         dataset = Dataset()
         dataset.SOPClassUID = sop_class
         dataset.SOPInstanceUID = f"{SERIES}.{number}"
@@ -169,15 +194,16 @@ class Place:
         write_dataset(encoded, dataset)
         data = buffer.getvalue()
         meta = FileMeta(
-            sop_class, dataset.SOPInstanceUID, EXPLICIT, private_creator_uid="1.2.3", private_information=b"own"
-        )
+            sop_class, dataset.SOPInstanceUID, syntax, sending_aet=sender, private_creator_uid="1.2.3",
+            private_information=b"own",
+        )  # fmt: skip
         whole = encode_file_meta(meta) + data
         digest = hashlib.sha256(data).hexdigest()
         reception = new_id().replace("-", "")
         key = keys.instance_key(SERIES, dataset.SOPInstanceUID, digest, reception)
         self.store.put_bytes(key, whole)
         return ManifestInstance(
-            sop_instance_uid=dataset.SOPInstanceUID, sop_class_uid=sop_class, transfer_syntax_uid=EXPLICIT, key=key,
+            sop_instance_uid=dataset.SOPInstanceUID, sop_class_uid=sop_class, transfer_syntax_uid=syntax, key=key,
             digest=digest, octets=len(whole), reception_id=reception,
         )  # fmt: skip
 
@@ -198,19 +224,22 @@ class Place:
         if await self.bus.load(subjects.STATE, subjects.series_state(SERIES), SeriesRecord) is None:
             series = SeriesRecord(series_uid=SERIES, study_uid=STUDY, created_at=now(), updated_at=now())
             await self.bus.create(subjects.STATE, subjects.series_state(SERIES), series)
-        await self.queue(delivery_id, target)
+        await self.queue(delivery_id, target, record.priority.value)
         return delivery_id
 
-    async def queue(self, delivery_id: str, target: str) -> None:
-        await self.bus.enqueue(subjects.delivery_work(target), DeliveryWork(delivery_id=delivery_id), new_id())
+    async def queue(self, delivery_id: str, target: str, priority: str = "normal") -> None:
+        work = DeliveryWork(delivery_id=delivery_id)
+        await self.bus.enqueue(subjects.delivery_work(target, priority), work, new_id())
 
-    async def targets(self, *targets: config.DicomTarget | config.FolderTarget) -> None:
+    async def targets(self, *targets: config.AnyTarget) -> None:
+        """Save the targets as the web service does, their secrets sealed."""
+        await self.save(config.Kind.TARGETS, sealed_targets(config.Targets(targets=targets), config.Targets(), SEALER))
+
+    async def save(self, kind: config.Kind, document: config.AnyDocument) -> None:
         self.revision += 1
-        document = config.Targets(targets=targets).model_dump(mode="json")
-        value = config.Revision(
-            kind=config.Kind.TARGETS, revision=self.revision, author="t", time=now(), document=document
-        )
-        await self.bus.send(f"$KV.{subjects.CONFIG}.targets", value.model_dump_json().encode())
+        plain = document.model_dump(mode="json")
+        value = config.Revision(kind=kind, revision=self.revision, author="t", time=now(), document=plain)
+        await self.bus.send(f"$KV.{subjects.CONFIG}.{kind.value}", value.model_dump_json().encode())
 
     def to_folder(self, slug: str = "folder", **more: Any) -> config.FolderTarget:
         path = self.folder / slug
@@ -255,6 +284,22 @@ class Place:
     async def outcomes(self, delivery_id: str) -> list[events.InstanceOutcome]:
         return [outcome for event in await self.said(delivery_id, "progressed") for outcome in event.outcomes]
 
+    async def down(self, target: str, seconds: float = 25) -> TargetRecord:
+        """Wait until a target is down."""
+        deadline = time.monotonic() + seconds
+        while (found := await self.bus.load(subjects.STATE, subjects.target_state(target), TargetRecord)) is None:
+            assert time.monotonic() < deadline, f"{target} is not down"
+            await asyncio.sleep(0.05)
+        return found[0]
+
+    async def events(self, entity: str) -> list[Any]:
+        """Every event of an entity, each id once."""
+        found: dict[str, Any] = {}
+        async for message in self.bus.read(subjects.EVENTS, f"hermes.v1.{entity}.>", 0):
+            envelope = events.decode(message.headers, message.data)
+            found[envelope.id] = envelope.event
+        return list(found.values())
+
     # -- dispatchers
 
     @contextlib.asynccontextmanager
@@ -265,11 +310,14 @@ class Place:
         await bus.ready()
         view, stop = ConfigView(bus), asyncio.Event()
         pace = Pace(self.lease, timedelta(milliseconds=20), timedelta(seconds=2))
-        worker = Worker(bus, view, Objects(self.store, 100_000, self.folder), self.sender_of, pace, stop)
-        queues = Queues(bus, view, worker.handle, stop, ack_wait=timedelta(seconds=2))
-        following = asyncio.create_task(view.run())
+        tester = Prober(name, self.sender_of)
+        watch = Watch(bus, view, tester.test)
+        worker = Worker(bus, view, Objects(self.store, 100_000, self.folder), self.sender_of, watch, pace, stop)
+        queues = Queues(bus, view, watch, worker.handle, stop, self.lease, ack_wait=timedelta(seconds=2))
+        background = [asyncio.create_task(view.run()), asyncio.create_task(Answerer(bus, view, tester).run())]
         tasks = [
             asyncio.create_task(queues.run()),
+            asyncio.create_task(watch.run(stop)),
             asyncio.create_task(ConsumerLoop(bus, due.CONSUMER, stop).each(due.Due(bus).handle, 4)),
             asyncio.create_task(ConsumerLoop(bus, commanding.CONSUMER, stop).each(commanding.Commander(bus).handle, 2)),
         ]
@@ -278,8 +326,9 @@ class Place:
         finally:
             stop.set()
             await asyncio.wait_for(asyncio.gather(*tasks), 20)
-            following.cancel()
-            await asyncio.gather(following, return_exceptions=True)
+            for task in background:
+                task.cancel()
+            await asyncio.gather(*background, return_exceptions=True)
             await bus.close()
 
 

@@ -1,5 +1,6 @@
 """The decisions of the dispatcher, as tables."""
 
+from collections import Counter
 from datetime import UTC, datetime, timedelta
 from itertools import product
 
@@ -8,13 +9,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hermes_common.commands import DeliveryCommand
-from hermes_common.config import DicomTarget, FolderTarget, Retry, Targets
+from hermes_common.config import DicomTarget, FolderTarget, Pause, Priority, Retry, Targets
 from hermes_common.dicom.status import meaning_of
-from hermes_common.records import ENDED, DeliveryRecord, DeliveryState, Lease
-from hermes_dispatcher.core import lifecycle, saying
+from hermes_common.records import ENDED, DeliveryRecord, DeliveryState, Lease, PauseRecord
+from hermes_dispatcher.core import breaking, lifecycle, pausing, saying
 from hermes_dispatcher.core.outcomes import PASSING, Delivered, NotDelivered, Trouble, outcome_of
-from hermes_dispatcher.core.queues import REMOVED, wanted
+from hermes_dispatcher.core.queues import REMOVED, Want, wanted
 from hermes_dispatcher.core.retrying import GiveUp, Succeed, TryAgain, decide, delay, missing_of
+from hermes_dispatcher.core.turns import LONGEST_WAIT, Served, choose
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 MINE = Lease(owner="me", until=NOW + timedelta(seconds=60))
@@ -193,4 +195,88 @@ def test_what_is_said_again_has_the_same_id_and_another_attempt_or_generation_ha
 def test_paused_targets_rest_and_work_for_removed_ones_is_looked_at() -> None:
     folder = FolderTarget(slug="a", name="a", path="/a", concurrency=7)
     pacs = DicomTarget(slug="b", name="b", host="h", port=1, called_aet="B", enabled=False)
-    assert wanted(Targets(targets=(folder, pacs)), {"b", "gone"}) == {"a": 7, "gone": REMOVED}
+    for_an_hour = folder.model_copy(update={"slug": "c", "pause": Pause(since=NOW - timedelta(hours=1), until=NOW)})
+    targets = Targets(targets=(folder, pacs, for_an_hour, folder.model_copy(update={"slug": "d"})))
+    queued = {"b": {Priority.URGENT}, "gone": {Priority.NORMAL}, "a": {Priority.URGENT, Priority.OFF_PEAK}}
+    normal = frozenset({Priority.NORMAL})
+    found = wanted(targets, queued, {"d"}, False, NOW)
+    assert found == {
+        "a": Want(7, frozenset({Priority.NORMAL, Priority.URGENT})),
+        "c": Want(7, normal),
+        "gone": Want(REMOVED, normal),
+    }
+    assert Priority.OFF_PEAK in wanted(targets, queued, set(), True, NOW)["a"].priorities
+    assert "c" not in wanted(targets, queued, set(), True, NOW - timedelta(seconds=1))
+
+
+@given(st.lists(st.sets(st.sampled_from(Priority)), min_size=LONGEST_WAIT, max_size=200))
+def test_the_urgent_come_first_and_whoever_waits_has_a_turn_before_long(arrivals: list[set[Priority]]) -> None:
+    waiting: dict[Priority, int] = {}
+    served = Served()
+    for arrived in arrivals:
+        for priority in arrived:
+            waiting.setdefault(priority, 0)
+        if not waiting:
+            continue
+        chosen, served = choose(waiting, served)
+        assert chosen in waiting
+        del waiting[chosen]
+        waiting = {priority: turns + 1 for priority, turns in waiting.items()}
+        assert all(turns < LONGEST_WAIT for turns in waiting.values())
+
+
+def test_of_those_who_always_wait_the_urgent_have_most_turns_and_the_last_have_some() -> None:
+    served, turns = Served(), []
+    for _ in range(100):
+        chosen, served = choose(list(Priority), served)
+        turns.append(chosen)
+    assert turns[0] is Priority.URGENT
+    counts = Counter(turns)
+    assert (counts[Priority.URGENT], counts[Priority.NORMAL], counts[Priority.OFF_PEAK]) == (80, 16, 4)
+
+
+PAUSE = Pause(since=NOW, until=NOW + timedelta(hours=1), reason="r", actor="ann")
+SAID = PauseRecord(target="a", since=NOW, actor="ann", reason="r", until=NOW + timedelta(hours=1))
+PAUSED = FolderTarget(slug="a", name="a", path="/a", pause=PAUSE)
+
+
+@pytest.mark.parametrize(
+    ("target", "said", "at", "expected"),
+    [
+        (PAUSED, None, NOW, [pausing.Began(SAID)]),
+        (PAUSED, SAID, NOW, []),
+        (PAUSED, SAID, NOW + timedelta(hours=1), [pausing.Ended(SAID, by_itself=True)]),
+        (PAUSED, None, NOW + timedelta(hours=1), []),
+        (PAUSED.model_copy(update={"pause": None}), SAID, NOW, [pausing.Ended(SAID, by_itself=False)]),
+        (None, SAID, NOW, [pausing.Ended(SAID, by_itself=False)]),
+        (
+            PAUSED.model_copy(update={"pause": Pause(since=NOW + timedelta(minutes=1))}), SAID, NOW,
+            [pausing.Ended(SAID, by_itself=False),
+             pausing.Began(PauseRecord(target="a", since=NOW + timedelta(minutes=1)))],
+        ),
+    ],
+)  # fmt: skip
+def test_pauses_are_said_once_and_their_ends_too(target, said, at, expected) -> None:
+    targets = Targets(targets=() if target is None else (target,))
+    assert pausing.changes(targets, {} if said is None else {"a": said}, at) == expected
+
+
+def test_an_outage_is_tested_again_by_one_at_a_time_until_a_test_passes() -> None:
+    record = breaking.opened("a", "o", "down", NOW)
+    assert not breaking.is_due(record, NOW)
+    later = NOW + breaking.EVERY
+    assert breaking.is_due(record, later)
+    claimed = breaking.claimed(record, later)
+    assert not breaking.is_due(claimed, later + breaking.LONGEST - timedelta(seconds=1))
+    again = breaking.tested(claimed, "still", later)
+    assert (again.reason, again.is_up, again.next_test_at) == ("still", False, later + breaking.EVERY)
+    over = breaking.tested(again, "", later)
+    assert over.is_up
+    assert not breaking.is_due(over, later + timedelta(days=1))
+
+
+@pytest.mark.parametrize("trouble", list(Trouble))
+def test_only_a_target_that_cannot_be_reached_or_lets_nobody_in_is_suspected(trouble: Trouble) -> None:
+    is_suspect = trouble in (Trouble.UNREACHABLE, Trouble.REJECTED)
+    left = [NotDelivered(Trouble.REFUSED, "no"), NotDelivered(trouble, "why")]
+    assert (breaking.suspicion(left) is not None) == is_suspect

@@ -162,14 +162,12 @@ async def test_a_restart_sends_what_is_missing_or_all_and_counts_once(place) -> 
     assert len(await place.said(delivery, "succeeded")) == 2
 
 
-async def test_a_restart_of_a_waiting_delivery_does_not_wait_for_its_timer(place) -> None:
-    target = place.to_folder(retry={"max_attempts": 5, "delay": "1h"})
-    (place.folder / "folder").rmdir()
-    await place.targets(target)
-    delivery = await place.delivery("folder", [place.instance(1)])
+async def test_a_restart_of_a_waiting_delivery_does_not_wait_for_its_timer(place, scp) -> None:
+    peer = scp(lambda n, uid: "abort" if n <= 2 else 0)
+    await place.targets(peer.target(retry={"max_attempts": 5, "delay": "1h"}))
+    delivery = await place.delivery("pacs", [place.instance(1)])
     async with place.dispatcher():
         await place.until(delivery, DeliveryState.RETRYING)
-        (place.folder / "folder").mkdir()
         await place.command(delivery, "restart")
         await place.until(delivery, DeliveryState.SUCCEEDED)
         before = await place.record(delivery)

@@ -70,7 +70,10 @@ class Browser:
 async def web(bus: Bus, database_url: str) -> AsyncIterator[Web]:
     """The collaborators, with an administrator, a viewer and a disabled account."""
     settings = Settings(
-        database_url=SecretStr(database_url), admin_password=SecretStr(PASSWORD), admin_token=SecretStr(TOKEN)
+        database_url=SecretStr(database_url),
+        admin_password=SecretStr(PASSWORD),
+        admin_token=SecretStr(TOKEN),
+        secret_key=SecretStr("a key of at least 32 characters ..."),
     )
     made = make_web(settings, "0.0.test", bus, Health())
     await made.database.prepare()

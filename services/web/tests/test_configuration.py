@@ -1,15 +1,26 @@
 """Configuration documents: ETag, errors by field, two at once, said again after a crash."""
 
 import asyncio
+import re
+from dataclasses import replace
+from datetime import timedelta
 from typing import Any
 
 import httpx
 import pytest
+from nats.aio.msg import Msg
+from pydantic import SecretStr
 
-from hermes_common.config import Kind, Policies
+from hermes_common.config import Kind, Policies, StowTarget
 from hermes_common.ids import derived_id
+from hermes_common.records import TargetRecord
 from hermes_common.runtime.bus import Bus
+from hermes_common.runtime.clock import now
+from hermes_common.runtime.sealing import Sealer, opened
+from hermes_common.targets import BasicAuth
+from hermes_common.targettests import ASK, Step, TargetTestAsked, TargetTested
 from hermes_web.adapters.configstore import ConfigStore
+from hermes_web.errors import InvalidError
 from hermes_web.web import Web
 
 PACS = {"kind": "dicom", "slug": "pacs", "name": "PACS", "host": "127.0.0.1", "port": 1, "called_aet": "PACS"}
@@ -162,14 +173,188 @@ async def test_rules_are_tried_on_edited_tags_and_on_a_stored_series(
     assert (check["valid"], check["problems"][0]["line"]) == (False, 1)
 
 
-async def test_a_target_is_tested_step_by_step_and_paused(configured: httpx.AsyncClient, tmp_path) -> None:
-    folder = {"kind": "folder", "slug": "box", "name": "Box", "path": str(tmp_path)}
-    assert (await put(configured, "targets", {"targets": [PACS, folder]}, 1)).status_code == 200
-    good = (await configured.post("/api/v1/targets/box/test")).json()
-    assert good["ok"]
-    assert list(tmp_path.iterdir()) == []
-    bad = (await configured.post("/api/v1/targets/pacs/test")).json()
-    assert [step["ok"] for step in bad["steps"]] == [True, False]
-    assert "check the address" in bad["steps"][-1]["detail"]
-    assert (await configured.post("/api/v1/targets/box/pause", json={})).json()["enabled"] is False
-    assert (await configured.post("/api/v1/targets/box/pause")).status_code == 409
+async def test_a_target_is_paused_and_resumed_with_a_reason_and_an_end(configured: httpx.AsyncClient) -> None:
+    late = now() + timedelta(hours=1)
+    paused = await configured.post(
+        "/api/v1/targets/pacs/pause", json={"reason": "new disks", "until": late.isoformat()}
+    )
+    assert (paused.status_code, paused.json()["enabled"], paused.json()["pause"]["actor"]) == (
+        200, True, "token automation",
+    )  # fmt: skip
+    [state] = (await configured.get("/api/v1/targets/states")).json()["items"]
+    assert (state["state"], state["reason"]) == ("paused", "new disks")
+    assert (await configured.post("/api/v1/targets/pacs/pause")).status_code == 409
+    assert (await configured.post("/api/v1/targets/pacs/resume", json={"reason": "done"})).json()["pause"] is None
+    assert (await configured.post("/api/v1/targets/pacs/resume")).status_code == 409
+    past = await configured.post("/api/v1/targets/pacs/pause", json={"until": "2020-01-01T00:00:00Z"})
+    assert (past.status_code, past.json()["errors"][0]["field"]) == (422, "until")
+    revisions = (await configured.get("/api/v1/targets/revisions")).json()["items"]
+    assert [item["comment"] for item in revisions[:2]] == ["pacs: resumed; done", "pacs: paused; new disks"]
+
+
+async def test_a_target_is_tested_by_a_dispatcher_and_without_one_the_answer_says_so(
+    configured: httpx.AsyncClient, admin, bus: Bus
+) -> None:
+    assert "no dispatcher is running" in (await configured.post("/api/v1/targets/pacs/test")).json()["detail"]
+    assert "no dispatcher is running" in (await admin.post("/targets/pacs/test")).text
+    step = Step(name="resolve <b>", ok=False, milliseconds=1.5, detail="no such name")
+
+    async def answer(message: Msg) -> None:
+        asked = TargetTestAsked.model_validate_json(message.data)
+        tested = TargetTested(target=asked.slug, ok=False, steps=[step], dispatcher="dispatcher@here")
+        await message.respond(tested.model_dump_json().encode())
+
+    await bus.nc.subscribe(ASK, cb=answer)
+    assert (await configured.post("/api/v1/targets/pacs/test")).json()["steps"][0]["detail"] == "no such name"
+    page = (await admin.post("/targets/pacs/test")).text
+    assert "resolve &lt;b&gt;" in page
+    assert "Made by dispatcher@here" in page
+
+
+async def test_an_outage_that_the_dispatchers_found_is_shown(configured: httpx.AsyncClient, admin, bus: Bus) -> None:
+    record = TargetRecord(target="pacs", outage="o", since=now(), reason="refused <i>", next_test_at=now())
+    await bus.create("hermes_state", "target.pacs", record)
+    [state] = (await configured.get("/api/v1/targets/states")).json()["items"]
+    assert (state["state"], state["reason"]) == ("down", "refused <i>")
+    assert "refused &lt;i&gt;" in (await admin.get("/targets/pacs")).text
+    assert ">down<" in (await admin.get("/targets")).text
+
+
+SECRET = "planted-secret-0815"
+STOW = {
+    "kind": "stow", "slug": "dw", "name": "DW", "url": "https://dw.test/dicom-web",
+    "auth": {"mode": "basic", "user": "u", "password": SECRET},
+}  # fmt: skip
+
+
+async def stored_targets(bus: Bus) -> str:
+    raw = await bus.js.get_last_msg("KV_hermes_config", "$KV.hermes_config.targets")
+    return (raw.data or b"").decode()
+
+
+async def everything(web: Web, bus: Bus, api: httpx.AsyncClient, admin: Any) -> str:
+    """Whatever the service stores, says or shows of the targets."""
+    paths = ("targets", "targets/revisions", "targets/revisions/1", "targets/states", "openapi.json")
+    found = [(await api.get(f"/api/v1/{path}")).text for path in paths]
+    pages = ("/targets", "/targets/dw", "/history/targets", "/history/targets/1")
+    found += [(await admin.get(path)).text for path in pages]
+    found += [message.data.decode() async for message in bus.read("HERMES", ">", 0)]
+    found.append(await stored_targets(bus))
+    found += [str(item) for item in await web.config.history(Kind.TARGETS)]
+    return "\n".join(found)
+
+
+async def test_a_secret_is_stored_sealed_and_is_nowhere_to_be_read(
+    web: Web, bus: Bus, api: httpx.AsyncClient, admin, caplog: pytest.LogCaptureFixture
+) -> None:
+    saved = await put(api, "targets", {"targets": [STOW]}, 0)
+    assert saved.status_code == 200, saved.text
+    mark = saved.json()["targets"][0]["auth"]["password"]
+    assert re.fullmatch(r"sealed:[0-9a-f]{12}", mark)
+    wrong = await put(api, "targets", {"targets": [{**STOW, "batch": 0}, {**STOW, "auth": SECRET}]}, 1)
+    assert wrong.status_code in (400, 422)
+    whole = await everything(web, bus, api, admin) + saved.text + wrong.text + caplog.text
+    assert SECRET not in whole
+    shown = (await api.get("/api/v1/targets")).text + (await api.get("/api/v1/targets/revisions/1")).text
+    shown += (await admin.get("/history/targets/1")).text
+    events = [message.data.decode() async for message in bus.read("HERMES", "hermes.v1.config.changed.>", 0)]
+    assert "sealed:v1:" not in shown + "".join(events)
+    assert "sealed:v1:" in await stored_targets(bus)
+
+
+async def test_a_secret_is_kept_by_its_mark_and_asked_for_again_when_the_address_changes(
+    web: Web, api: httpx.AsyncClient
+) -> None:
+    first = (await put(api, "targets", {"targets": [STOW]}, 0)).json()["targets"][0]
+    kept = await put(api, "targets", {"targets": [{**first, "name": "Other"}]}, 1)
+    assert kept.status_code == 200
+    assert kept.json()["targets"][0]["auth"] == first["auth"]
+    moved = await put(api, "targets", {"targets": [{**first, "url": "https://evil.test"}]}, 2)
+    assert (moved.status_code, moved.json()["errors"][0]["field"]) == (422, "targets[0].auth.password")
+    assert "the address has changed" in moved.json()["errors"][0]["message"]
+    invented = {**first, "auth": {**first["auth"], "password": "sealed:000000000000"}}
+    assert (await put(api, "targets", {"targets": [invented]}, 2)).status_code == 422
+    restored = await api.post("/api/v1/targets/revisions/1/restore", headers={"if-match": '"2"'})
+    assert restored.json()["targets"][0]["auth"] == first["auth"]
+    stored = (await web.targets())[1].targets[0]
+    assert isinstance(stored, StowTarget)
+    assert isinstance(stored.auth, BasicAuth)
+    plain = opened(stored, web.sealer)
+    assert plain.auth.password.get_secret_value() == SECRET  # type: ignore[union-attr]
+
+
+FORMS: dict[str, dict[str, str]] = {
+    "dicom": {"host": "h", "port": "104", "called_aet": "P", "calling_aet": "H", "max_pdu": "", "tls": "yes",
+              "tls.certificate": "CERT", "tls.key": SECRET},
+    "stow": {"url": "https://h/dw", "batch": "5", "auth.mode": "oauth2", "auth.token_url": "https://t/token",
+             "auth.client_id": "c", "auth.client_secret": SECRET, "auth.scope": ""},
+    "s3": {"endpoint": "h:9000", "bucket": "images", "region": "us-east-1", "access_key": "a", "secret_key": SECRET,
+           "key_template": "{sop_instance_uid}"},
+    "sftp": {"host": "h", "port": "22", "host_key": "ssh-ed25519 AAAAx", "user": "u", "password": SECRET,
+             "folder": ".", "path_template": "{sop_instance_uid}"},
+    "folder": {"path": "/data", "path_template": "{sop_instance_uid}"},
+}  # fmt: skip
+COMMON = {
+    "concurrency": "3", "enabled": "yes", "retry.max_attempts": "4", "retry.delay": "10s",
+    "retry.factor": "2", "retry.max_delay": "1h", "connect_timeout": "5s", "response_timeout": "30s",
+}  # fmt: skip
+
+
+async def test_the_form_of_each_kind_makes_a_target_and_keeps_its_secret(admin, api: httpx.AsyncClient) -> None:
+    for number, (kind, own) in enumerate(FORMS.items()):
+        form = COMMON | own | {"name": kind, "revision": str(2 * number)}
+        empty = await admin.get(f"/targets/_new/{kind}")
+        assert all(f'name="{name}"' in empty.text for name in own)
+        wrong = await admin.post(f"/targets/_new/{kind}", form | {"concurrency": "x"})
+        assert "concurrency" in wrong.text
+        assert SECRET not in wrong.text
+        made = await admin.post(f"/targets/_new/{kind}", form)
+        assert made.status_code == 303, made.text
+        assert SECRET not in (await admin.get(f"/targets/{kind}")).text
+        before = (await api.get("/api/v1/targets")).json()["targets"][number]
+        assert (before["kind"], before["concurrency"], before["retry"]["max_attempts"]) == (kind, 3, 4)
+        again = {name: value for name, value in form.items() if value != SECRET}
+        changed = await admin.post(f"/targets/{kind}", again | {"revision": str(2 * number + 1), "comment": "kept"})
+        assert changed.status_code == 303, changed.text
+        assert (await api.get("/api/v1/targets")).json()["targets"][number] == {**before, "comment": "kept"}
+    assert (await admin.get("/targets")).status_code == 200
+
+
+async def test_the_form_takes_a_secret_away_when_it_is_told_to(admin, api: httpx.AsyncClient) -> None:
+    form = COMMON | FORMS["sftp"] | {"name": "box", "private_key": "KEY\nLINES", "revision": "0"}
+    assert (await admin.post("/targets/_new/sftp", form)).status_code == 303
+    more = {"password": "", "private_key": "", "password.remove": "yes", "revision": "1"}
+    assert (await admin.post("/targets/box", form | more)).status_code == 303
+    target = (await api.get("/api/v1/targets")).json()["targets"][0]
+    assert (target["password"], target["private_key"][:7]) == ("", "sealed:")
+
+
+async def test_without_a_key_no_secret_is_taken(web: Web, browser, bus: Bus) -> None:
+    keyless = replace(web, sealer=Sealer(SecretStr("")))
+    with pytest.raises(InvalidError) as refused:
+        await keyless.save(Kind.TARGETS, {"targets": [STOW]}, 0, "ann", "")
+    assert "HERMES_SECRET_KEY is not set" in refused.value.problems[0].message
+    assert (await keyless.save(Kind.TARGETS, {"targets": [PACS]}, 0, "ann", "")).revision == 1
+
+
+async def test_the_page_pauses_for_a_while_and_resumes(configured: httpx.AsyncClient, admin) -> None:
+    assert "is not a span" in (await admin.post("/targets/pacs/pause", {"for": "soon"})).text
+    assert (await admin.post("/targets/pacs/pause", {"for": "2h", "reason": "move"})).status_code == 303
+    page = (await admin.get("/targets/pacs")).text
+    assert "Paused since" in page
+    assert "move" in page
+    assert (await admin.post("/targets/pacs/resume")).status_code == 303
+    assert (await configured.get("/api/v1/targets/states")).json()["items"][0]["state"] == "up"
+
+
+async def test_the_off_peak_hours_are_set_on_the_page_of_policies(admin, api: httpx.AsyncClient) -> None:
+    form = {
+        "revision": "0", "completion.quiet_period": "10s", "retention.delivered": "7d", "retention.unmatched": "14d",
+        "retention.discarded": "14d", "off_peak.start": "20:00", "off_peak.end": "05:30", "off_peak.days": "6",
+        "off_peak.timezone": "Europe/Vienna",
+    }  # fmt: skip
+    wrong = await admin.post("/policies", form | {"off_peak.timezone": "Mars/Base"})
+    assert "there is no time zone" in wrong.text
+    assert (await admin.post("/policies", form)).status_code == 303
+    found = (await api.get("/api/v1/policies")).json()["off_peak"]
+    assert found == {"start": "20:00", "end": "05:30", "days": [6], "timezone": "Europe/Vienna"}

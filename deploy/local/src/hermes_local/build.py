@@ -126,6 +126,7 @@ def build_site(home: Home, secrets: Secrets, servers: Servers, listening: Listen
         admin_user=given.get("HERMES_ADMIN_USER") or "admin",
         admin_password=given.get("HERMES_ADMIN_PASSWORD") or secrets.admin_password,
         admin_token=given.get("HERMES_ADMIN_TOKEN") or secrets.admin_token,
+        secret_key=given.get("HERMES_SECRET_KEY") or secrets.secret_key,
         log_format=given.get("HERMES_LOG_FORMAT") or "json",
         given=given,
     )

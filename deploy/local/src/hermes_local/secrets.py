@@ -63,6 +63,11 @@ class Secrets:
         """API token of the administrator, for the command line on this machine."""
         return self.values["admin_token"]
 
+    @property
+    def secret_key(self) -> str:
+        """The key that the secrets of targets are sealed with; without it they cannot be read any more."""
+        return self.values["secret_key"]
+
 
 def load_or_create(home: Path) -> Secrets:
     """Reads `<home>/secrets.json`, makes what is not in it yet, and writes it back whole when anything was made.
@@ -130,4 +135,5 @@ def _fresh() -> dict[str, str]:
         "s3_internal": secrets.token_urlsafe(32),
         "admin_password": secrets.token_urlsafe(15),
         "admin_token": secrets.token_urlsafe(32),
+        "secret_key": secrets.token_urlsafe(48),
     }

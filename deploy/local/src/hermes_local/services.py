@@ -23,6 +23,7 @@ class Need(Enum):
     SPOOL = auto()
     HTTP = auto()
     ADMIN = auto()
+    SEALING = auto()
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,13 +38,13 @@ class Service:
 SERVICES = (
     Service("receiver", "hermes_receiver", frozenset({Need.STORE, Need.DICOM, Need.DICOM_ADDRESS, Need.SPOOL})),
     Service("router", "hermes_router", frozenset({Need.STORE})),
-    Service("dispatcher", "hermes_dispatcher", frozenset({Need.STORE})),
+    Service("dispatcher", "hermes_dispatcher", frozenset({Need.STORE, Need.SEALING})),
     Service("cleaner", "hermes_cleaner", frozenset({Need.STORE})),
     Service("bookkeeper", "hermes_bookkeeper", frozenset({Need.DATABASE})),
     Service(
         "web",
         "hermes_web",
-        frozenset({Need.DATABASE, Need.HTTP, Need.ADMIN}),
+        frozenset({Need.DATABASE, Need.HTTP, Need.ADMIN, Need.SEALING}),
     ),
 )
 HEALTH_PORTS = 8081  # receiver, router, ... from here on; the web service answers on its own port
@@ -96,6 +97,7 @@ class Site:
     admin_user: str
     admin_password: str
     admin_token: str
+    secret_key: str
     log_format: str = "json"
     given: Mapping[str, str] = field(default_factory=dict)
 
@@ -156,6 +158,8 @@ def _part(need: Need, site: Site) -> Mapping[str, str]:
             part = {"HERMES_SPOOL": str(site.spool)}
         case Need.HTTP:
             part = {"HERMES_HTTP_HOST": site.http_host, "HERMES_HTTP_PORT": str(site.http_port)}
+        case Need.SEALING:
+            part = {"HERMES_SECRET_KEY": site.secret_key}
         case Need.ADMIN:
             part = {
                 "HERMES_ADMIN_USER": site.admin_user,

@@ -7,21 +7,63 @@ by one author, and either wholly valid or refused with the field and the reason.
 from datetime import datetime, timedelta
 from enum import StrEnum
 from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
-from pathlib import PurePosixPath
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Self
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from hermes_common.dicom.names import canonical_name, collecting_problem
 from hermes_common.dicom.tags import MAX_EXTRA
+from hermes_common.documents import Document, refuse_repeats
 from hermes_common.durations import Duration
 from hermes_common.ids import AeTitle, Slug
+from hermes_common.targets import (
+    AnyTarget,
+    DicomTarget,
+    FolderTarget,
+    Pause,
+    Priority,
+    Retry,
+    S3Target,
+    SftpTarget,
+    StowTarget,
+    Target,
+    Targets,
+    Tls,
+)
+from hermes_common.windows import OffPeak
 
-
-class Document(BaseModel):
-    """Base of everything in a configuration document: unknown fields are mistakes, and are named."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, validate_default=True)
+__all__ = [
+    "MODELS",
+    "Action",
+    "AnyDocument",
+    "AnyTarget",
+    "Completion",
+    "DicomTarget",
+    "Document",
+    "FolderTarget",
+    "Kind",
+    "OffPeak",
+    "Pause",
+    "Policies",
+    "Priority",
+    "Retention",
+    "Retry",
+    "Revision",
+    "Rule",
+    "RuleSet",
+    "RuleState",
+    "S3Target",
+    "Scope",
+    "SftpTarget",
+    "Source",
+    "SourceMode",
+    "Sources",
+    "StowTarget",
+    "Target",
+    "Targets",
+    "Then",
+    "Tls",
+]
 
 
 class RuleState(StrEnum):
@@ -31,14 +73,6 @@ class RuleState(StrEnum):
     DRY_RUN = "dry_run"
     ACTIVE = "active"
     PAUSED = "paused"
-
-
-class Priority(StrEnum):
-    """How soon a delivery is to be made, most urgent first."""
-
-    URGENT = "urgent"
-    NORMAL = "normal"
-    OFF_PEAK = "off_peak"
 
 
 class Scope(StrEnum):
@@ -116,7 +150,7 @@ class Rule(Document):
     @field_validator("cases")
     @classmethod
     def _names_are_unique(cls, cases: tuple[RuleCase, ...]) -> tuple[RuleCase, ...]:
-        _refuse_repeats("test case", [case.name for case in cases], "name")
+        refuse_repeats("test case", [case.name for case in cases], "name")
         return cases
 
     @model_validator(mode="after")
@@ -138,86 +172,8 @@ class RuleSet(Document):
     @field_validator("rules")
     @classmethod
     def _slugs_are_unique(cls, rules: tuple[Rule, ...]) -> tuple[Rule, ...]:
-        _refuse_repeats("rule", [rule.slug for rule in rules])
+        refuse_repeats("rule", [rule.slug for rule in rules])
         return rules
-
-
-class Retry(Document):
-    """When and how often a delivery is tried again."""
-
-    max_attempts: Annotated[int, Field(ge=1, le=1000)] = 5
-    delay: Duration = timedelta(seconds=60)
-    factor: Annotated[float, Field(ge=1, le=10)] = 2.0
-    max_delay: Duration = timedelta(hours=1)
-
-    @model_validator(mode="after")
-    def _delays_are_sound(self) -> Self:
-        if self.delay <= timedelta(0) or self.max_delay < self.delay:
-            raise ValueError("retry: delay must be more than 0 and max_delay at least as long as delay")
-        return self
-
-
-class _Target(Document):
-    slug: Slug
-    name: Annotated[str, Field(min_length=1, max_length=120)]
-    enabled: bool = True
-    concurrency: Annotated[int, Field(ge=1, le=32)] = 2
-    retry: Retry = Retry()
-    contact: Annotated[str, Field(max_length=200)] = ""
-    comment: Annotated[str, Field(max_length=2000)] = ""
-
-
-class DicomTarget(_Target):
-    """A Storage SCP: instances go to it over C-STORE (PS3.4 B)."""
-
-    kind: Literal["dicom"] = "dicom"
-    host: Annotated[str, Field(min_length=1, max_length=253, pattern=r"^[A-Za-z0-9_.:-]+$")]
-    port: Annotated[int, Field(ge=1, le=65535)]
-    called_aet: AeTitle
-    calling_aet: AeTitle = "HERMES"
-    connect_timeout: Duration = timedelta(seconds=10)
-    response_timeout: Duration = timedelta(seconds=60)
-
-    @field_validator("connect_timeout", "response_timeout")
-    @classmethod
-    def _ends(cls, value: timedelta) -> timedelta:
-        if not timedelta(0) < value <= timedelta(days=1):
-            raise ValueError("a time limit must be more than 0 and at most 1d")
-        return value
-
-
-class FolderTarget(_Target):
-    """A folder on the dispatcher's machine: one DICOM file per instance, below the study's and the series' UID."""
-
-    kind: Literal["folder"] = "folder"
-    path: Annotated[str, Field(min_length=1, max_length=1024)]
-
-    @field_validator("path")
-    @classmethod
-    def _is_absolute(cls, path: str) -> str:
-        pure = PurePosixPath(path)
-        if not pure.is_absolute() or ".." in pure.parts or "\0" in path:
-            raise ValueError("the folder must be an absolute path without '..'")
-        return path
-
-
-Target = Annotated[DicomTarget | FolderTarget, Field(discriminator="kind")]
-
-
-class Targets(Document):
-    """All targets."""
-
-    targets: Annotated[tuple[Target, ...], Field(max_length=500)] = ()
-
-    @field_validator("targets")
-    @classmethod
-    def _slugs_are_unique(cls, targets: tuple[Target, ...]) -> tuple[Target, ...]:
-        _refuse_repeats("target", [target.slug for target in targets])
-        return targets
-
-    def get(self, slug: str) -> DicomTarget | FolderTarget | None:
-        """Return the target of that slug, or None."""
-        return next((target for target in self.targets if target.slug == slug), None)
 
 
 class SourceMode(StrEnum):
@@ -267,7 +223,7 @@ class Sources(Document):
     @field_validator("sources")
     @classmethod
     def _slugs_are_unique(cls, sources: tuple[Source, ...]) -> tuple[Source, ...]:
-        _refuse_repeats("source", [source.slug for source in sources])
+        refuse_repeats("source", [source.slug for source in sources])
         return sources
 
     def judge(self, calling_aet: str, called_aet: str, address: str) -> str | None:
@@ -302,10 +258,11 @@ class Retention(Document):
 
 
 class Policies(Document):
-    """Completion, retention, and what is read from the images beyond the default list."""
+    """Completion, retention, when deliveries that can wait are made, and what is read beyond the default list."""
 
     completion: Completion = Completion()
     retention: Retention = Retention()
+    off_peak: OffPeak = OffPeak()
     extra_tags: Annotated[tuple[str, ...], Field(max_length=MAX_EXTRA)] = ()
     """Keywords, ``(gggg,eeee)`` and ``A.B`` paths, in canonical form, each once."""
 
@@ -352,12 +309,6 @@ class Revision(BaseModel):
     def parsed(self) -> AnyDocument:
         """Return the document as its model."""
         return MODELS[self.kind].model_validate(self.document)
-
-
-def _refuse_repeats(what: str, slugs: list[str], kind: str = "short name") -> None:
-    repeated = sorted({slug for slug in slugs if slugs.count(slug) > 1})
-    if repeated:
-        raise ValueError(f"each {what} needs a {kind} of its own; repeated: {', '.join(repeated)}")
 
 
 def _contains(network: IPv4Network | IPv6Network, address: str) -> bool:

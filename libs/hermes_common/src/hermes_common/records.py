@@ -10,9 +10,9 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from hermes_common.config import Priority
 from hermes_common.events.base import Time
 from hermes_common.ids import Slug, Uid
+from hermes_common.targets import Priority
 
 
 class _Record(BaseModel):
@@ -83,6 +83,38 @@ class DeliveryRecord(_Record):
     """Ids of the last commands carried out (bounded), so that none is carried out twice."""
     created_at: Time
     updated_at: Time
+
+
+class TargetRecord(_Record):
+    """An outage of a target. It exists while the target is down, and until it has been said that it is up again."""
+
+    target: Slug
+    outage: str
+    since: Time
+    reason: str
+    is_up: bool = False
+    """The outage is over, and that remains to be said."""
+    said: bool = False
+    """Whether it has been said that the target is down."""
+    next_test_at: Time
+    """Whoever moves this on makes the next test."""
+
+
+class PauseRecord(_Record):
+    """A pause of a target that has been said, kept until its end has been said as well."""
+
+    target: Slug
+    since: Time
+    actor: str = ""
+    reason: str = ""
+    until: Time | None = None
+
+
+class Places(_Record):
+    """Who sends to a target at the moment: the id of each attempt, and until when it holds its place if it dies."""
+
+    target: Slug
+    holders: dict[str, Time] = {}
 
 
 class SeriesState(StrEnum):

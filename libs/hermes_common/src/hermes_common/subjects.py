@@ -24,8 +24,18 @@ PARKED_ALL = "hermes.parked.>"
 
 INSTANCE_STORED = "hermes.v1.instance.stored"
 
+PRIORITIES = ("urgent", "normal", "off_peak")
+"""Tokens of the queues of a target, most urgent first."""
+
 SERIES_COMMANDS = "hermes.work.command.series"
 DELIVERY_COMMANDS = "hermes.work.command.delivery"
+
+
+def check_token(priority: str) -> str:
+    """Return the token of a priority; ValueError for any other text."""
+    if priority not in PRIORITIES:
+        raise ValueError(f"{priority!r} is no priority")
+    return priority
 
 
 def event_type(entity: str, verb: str) -> str:
@@ -68,9 +78,25 @@ def delivery_due(delivery_id: str) -> str:
     return f"hermes.due.delivery.{delivery_id}"
 
 
-def delivery_work(target: str) -> str:
-    """Return the subject of the work queue of one target."""
-    return f"hermes.work.delivery.{check_slug(target)}"
+def delivery_work(target: str, priority: str = "normal") -> str:
+    """Return the subject of the work queue of one target and priority; that of normal work has no token of its own."""
+    queue = f"hermes.work.delivery.{check_slug(target)}"
+    return queue if priority == "normal" else f"{queue}.{check_token(priority)}"
+
+
+def target_state(target: str) -> str:
+    """Return the key of the record of an outage of a target."""
+    return f"target.{check_slug(target)}"
+
+
+def target_pause(target: str) -> str:
+    """Return the key of the record of a pause that has been said."""
+    return f"pause.{check_slug(target)}"
+
+
+def target_places(target: str) -> str:
+    """Return the key of the record of who sends to a target at the moment."""
+    return f"places.{check_slug(target)}"
 
 
 def series_state(series_uid: str) -> str:

@@ -4,13 +4,16 @@ import asyncio
 
 from hermes_common.runtime.configview import ConfigView
 from hermes_common.runtime.consumer import ConsumerLoop
+from hermes_common.runtime.sealing import Sealer
 from hermes_common.runtime.service import Context
 from hermes_common.runtime.store import store_of
 from hermes_dispatcher.adapters.objects import Objects
-from hermes_dispatcher.adapters.targets import sender_of
+from hermes_dispatcher.adapters.targets import opening
 from hermes_dispatcher.handlers import commanding, due
 from hermes_dispatcher.handlers.attempting import Pace
 from hermes_dispatcher.handlers.queues import Queues
+from hermes_dispatcher.handlers.testing import Answerer, Prober
+from hermes_dispatcher.handlers.watching import Watch
 from hermes_dispatcher.handlers.working import Worker
 from hermes_dispatcher.settings import Settings
 
@@ -27,9 +30,14 @@ async def build(context: Context[Settings]) -> None:
     await bus.ready()
     objects = Objects(store, settings.dispatcher_memory, settings.dispatcher_temporary)
     pace = Pace(settings.dispatcher_lease, settings.dispatcher_checkpoint, settings.dispatcher_grace)
-    worker = Worker(bus, config, objects, sender_of, pace, context.stopping)
+    sender_of = opening(Sealer(settings.secret_key))
+    tester = Prober(context.instance, sender_of)
+    watch = Watch(bus, config, tester.test)
+    worker = Worker(bus, config, objects, sender_of, watch, pace, context.stopping)
     commander = commanding.Commander(bus)
     timers = due.Due(bus)
-    context.work("queues", Queues(bus, config, worker.handle, context.stopping).run())
+    context.background("tests", Answerer(bus, config, tester).run())
+    context.work("watch", watch.run(context.stopping))
+    context.work("queues", Queues(bus, config, watch, worker.handle, context.stopping, pace.lease).run())
     context.work("due", ConsumerLoop(bus, due.CONSUMER, context.stopping).each(timers.handle, 8))
     context.work("commands", ConsumerLoop(bus, commanding.CONSUMER, context.stopping).each(commander.handle, 2))

@@ -7,10 +7,10 @@ from typing import Annotated
 from pydantic import Field
 
 from hermes_common.durations import Duration
-from hermes_common.runtime.settings import ObjectStoreSettings, RuntimeSettings
+from hermes_common.runtime.settings import ObjectStoreSettings, RuntimeSettings, SealingSettings
 
 
-class Settings(RuntimeSettings, ObjectStoreSettings):
+class Settings(RuntimeSettings, ObjectStoreSettings, SealingSettings):
     """What the dispatcher needs: the bus and the object store."""
 
     dispatcher_lease: Duration = timedelta(seconds=15)

@@ -16,6 +16,7 @@ from hermes_common.config import Kind
 from hermes_common.runtime.bus import Bus
 from hermes_common.runtime.errors import UnusableSettingsError
 from hermes_common.runtime.health import Health
+from hermes_common.runtime.sealing import Sealer
 from hermes_common.runtime.service import Context
 from hermes_web.adapters.accounts import any_account, seed
 from hermes_web.adapters.commands import Commands
@@ -26,6 +27,7 @@ from hermes_web.adapters.hashing import Hasher
 from hermes_web.adapters.outbox import Outbox
 from hermes_web.adapters.replays import Replays
 from hermes_web.adapters.server import serve
+from hermes_web.adapters.targets import TargetsOnBus
 from hermes_web.core.passwords import fold_name, name_problem, password_problem
 from hermes_web.core.roles import PUBLIC
 from hermes_web.errors import UnavailableError
@@ -46,7 +48,7 @@ from hermes_web.features.series.pages import SeriesPages
 from hermes_web.features.signin.pages import sign_in_form, sign_in_page, sign_out_form
 from hermes_web.features.sources.pages import SourcePages
 from hermes_web.features.status.controllers import overview, status
-from hermes_web.features.targets.api import TargetsController
+from hermes_web.features.targets.api import TargetsController, target_states
 from hermes_web.features.targets.pages import TargetPages
 from hermes_web.features.tokens.api import TokensController
 from hermes_web.features.users.api import UsersController
@@ -84,6 +86,8 @@ def make_web(settings: Settings, version: str, bus: Bus, health: Health) -> Web:
         outbox=Outbox(database, bus),
         config=ConfigStore(bus),
         commands=Commands(bus),
+        targets_on_bus=TargetsOnBus(bus),
+        sealer=Sealer(settings.secret_key),
         fleet=Fleet(bus),
         renderer=Renderer(version),
         replays=Replays(url),
@@ -109,7 +113,9 @@ def _api() -> Router:
     documents = [document_controller(kind) for kind in Kind]
     areas = [TokensController, UsersController, RuleToolsController, TargetsController, SeriesController]
     lists = [DeliveriesController, AuditController, QuarantineController, AlertsController]
-    return Router("/api/v1", route_handlers=[*documents, *areas, *lists, status, openapi], opt={"api": True})
+    return Router(
+        "/api/v1", route_handlers=[*documents, *areas, *lists, target_states, status, openapi], opt={"api": True}
+    )
 
 
 def _pages() -> list[ControllerRouterHandler]:

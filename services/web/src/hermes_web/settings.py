@@ -4,10 +4,10 @@ from typing import Annotated
 
 from pydantic import Field, SecretStr
 
-from hermes_common.runtime.settings import DatabaseSettings, RuntimeSettings
+from hermes_common.runtime.settings import DatabaseSettings, RuntimeSettings, SealingSettings
 
 
-class Settings(RuntimeSettings, DatabaseSettings):
+class Settings(RuntimeSettings, DatabaseSettings, SealingSettings):
     """Where to listen, where the history is, and the first administrator."""
 
     http_host: str = "127.0.0.1"

@@ -7,6 +7,7 @@ from typing import Any, cast
 from hermes_common.config import Kind, Revision, RuleSet, Targets
 from hermes_common.runtime.bus import Bus
 from hermes_common.runtime.health import Health
+from hermes_common.runtime.sealing import KeyMissingError, Sealer, SecretRefusedError, sealed_targets
 from hermes_web.adapters.commands import Commands
 from hermes_web.adapters.configstore import ConfigStore
 from hermes_web.adapters.database import Database
@@ -14,9 +15,10 @@ from hermes_web.adapters.fleet import Fleet
 from hermes_web.adapters.hashing import Hasher
 from hermes_web.adapters.outbox import Outbox
 from hermes_web.adapters.replays import Replays
+from hermes_web.adapters.targets import TargetsOnBus
 from hermes_web.core.configuration import check_fit, parse_document
 from hermes_web.core.roles import Principal
-from hermes_web.errors import InvalidError, SignInNeededError
+from hermes_web.errors import FieldProblem, InvalidError, SignInNeededError
 from hermes_web.http.rendering import Renderer
 from hermes_web.settings import Settings
 from hermes_web.web_types import Connection, HttpRequest
@@ -35,6 +37,8 @@ class Web:
     outbox: Outbox
     config: ConfigStore
     commands: Commands
+    targets_on_bus: TargetsOnBus
+    sealer: Sealer
     fleet: Fleet
     renderer: Renderer
     replays: Replays
@@ -50,14 +54,26 @@ class Web:
         return revision, cast(Targets, revision.parsed())
 
     async def save(self, kind: Kind, document: Any, expected: int, author: str, comment: str) -> Revision:
-        """Check a document against itself and the others, and save it; raises what says why not."""
+        """Check a document against itself and the others, seal its secrets, and save it; raises what says why not."""
         parsed = parse_document(kind, document)
         if len(comment) > 2000:
             raise InvalidError("comment: at most 2000 characters")
         _, rules = await self.rules()
         _, targets = await self.targets()
         await asyncio.to_thread(check_fit, kind, parsed, rules, targets)
+        if isinstance(parsed, Targets):
+            parsed = self._sealed(parsed, targets)
         return await self.config.save(kind, parsed, expected, author, comment)
+
+    def _sealed(self, given: Targets, present: Targets) -> Targets:
+        try:
+            return sealed_targets(given, present, self.sealer)
+        except SecretRefusedError as error:
+            place = next(n for n, target in enumerate(given.targets) if target.slug == error.slug)
+            field = f"targets[{place}].{error.field}"
+            raise InvalidError(problems=[FieldProblem(field, error.reason)]) from error
+        except KeyMissingError as error:
+            raise InvalidError(problems=[FieldProblem("targets", str(error))]) from error
 
 
 def web_of(connection: Connection | HttpRequest) -> Web:

@@ -7,11 +7,11 @@ from typing import Any
 from hermes_cli.api import Api
 from hermes_cli.errors import ChangedMeanwhileError
 from hermes_common.config import (
+    AnyTarget,
     Completion,
     DicomTarget,
     FolderTarget,
     Policies,
-    Retry,
     Rule,
     RuleSet,
     Targets,
@@ -47,9 +47,8 @@ RULES = (
 )
 
 
-def targets(archive_port: int, down_port: int, folder: Path) -> tuple[DicomTarget | FolderTarget, ...]:
-    """Return the three targets; the one that is down gives up soon, so that one need not wait for it."""
-    soon = Retry(max_attempts=2, delay=QUIET, factor=1.0, max_delay=QUIET)
+def targets(archive_port: int, down_port: int, folder: Path) -> tuple[AnyTarget, ...]:
+    """Return the three targets; deliveries to the one that is down wait for it."""
     local = {"host": "127.0.0.1", "comment": "Made by `hermes up --demo`"}
     return (
         DicomTarget(slug=ARCHIVE, name="Demo archive", port=archive_port, called_aet=ARCHIVE_AET, **local),
@@ -60,7 +59,6 @@ def targets(archive_port: int, down_port: int, folder: Path) -> tuple[DicomTarge
             port=down_port,
             called_aet="NOBODY",
             connect_timeout=QUIET,
-            retry=soon,
             **local,
         ),
     )
@@ -72,7 +70,7 @@ def known_port(api: Api, slug: str) -> int | None:
     return found.port if isinstance(found, DicomTarget) else None
 
 
-def put_targets(api: Api, wanted: tuple[DicomTarget | FolderTarget, ...]) -> str:
+def put_targets(api: Api, wanted: tuple[AnyTarget, ...]) -> str:
     """Add or correct the targets; return what was done, in words."""
 
     def change(document: dict[str, Any]) -> dict[str, Any]:

@@ -1,5 +1,6 @@
 """What became of a series, in lines for a person: from reception to delivery."""
 
+from collections.abc import Collection
 from datetime import datetime
 from typing import Any
 
@@ -7,12 +8,18 @@ from hermes_cli.output import clean
 from hermes_local.demo.study import Series
 
 ENDED = frozenset({"delivered", "partly_failed", "failed", "unmatched", "discarded", "deleted"})
+DELIVERY_ENDED = frozenset({"succeeded", "failed", "cancelled", "dismissed"})
 _FIRED = "fired"
 
 
-def is_over(detail: dict[str, Any] | None, instances: int) -> bool:
-    """Whether nothing more will happen by itself to a series of so many instances."""
-    return detail is not None and detail.get("state") in ENDED and detail.get("instances", 0) >= instances
+def is_over(detail: dict[str, Any] | None, instances: int, down: Collection[str] = ()) -> bool:
+    """Whether nothing more will happen by itself to a series of so many instances, as long as ``down`` targets are."""
+    if detail is None or detail.get("instances", 0) < instances:
+        return False
+    deliveries = detail.get("deliveries") or []
+    left = [delivery for delivery in deliveries if delivery.get("state") not in DELIVERY_ENDED]
+    waits = bool(left) and all(delivery.get("target") in down for delivery in left)
+    return detail.get("state") in ENDED or waits
 
 
 def lines(series: Series, detail: dict[str, Any] | None, url: str) -> list[str]:

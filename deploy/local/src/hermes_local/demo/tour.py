@@ -54,12 +54,12 @@ async def _run(running: "Running") -> None:
             running,
             f"  sent {len(sent)} series ({count} instances) to {running.site.dicom_address}; waiting for them ...",
         )
-        details = await _wait(api, sent)
+        details, down = await _wait(api, sent)
         for series in sent:
             _say(running, "")
             for line in story.lines(series, details.get(series.series_uid), running.site.web_address):
                 _say(running, line)
-    waiting = [s for s in sent if not story.is_over(details.get(s.series_uid), len(s.files))]
+    waiting = [s for s in sent if not story.is_over(details.get(s.series_uid), len(s.files), down)]
     _say(running, "")
     if waiting:
         names = ", ".join(series.recipe.name for series in waiting)
@@ -154,8 +154,12 @@ def _send_all(running: "Running", folder: Path) -> list[study.Series]:
     return sent
 
 
-async def _wait(api: Api, sent: list[study.Series]) -> dict[str, dict[str, Any]]:
-    """Return what the history says about each series, when all are over or the time is."""
+async def _wait(api: Api, sent: list[study.Series]) -> tuple[dict[str, dict[str, Any]], set[str]]:
+    """Return what the history says about each series, and the targets that are down, when all are over or the time is.
+
+    A delivery to a target that is down waits for it, for as long as that takes: the demo does not.
+    """
+    down: set[str] = set()
     details: dict[str, dict[str, Any]] = {}
     deadline = time.monotonic() + WAIT.total_seconds()
     open_ones = list(sent)
@@ -165,8 +169,14 @@ async def _wait(api: Api, sent: list[study.Series]) -> dict[str, dict[str, Any]]
             detail = await asyncio.to_thread(_look_up, api, series.series_uid)
             if detail is not None:
                 details[series.series_uid] = detail
-        open_ones = [s for s in open_ones if not story.is_over(details.get(s.series_uid), len(s.files))]
-    return details
+        down = await asyncio.to_thread(_down, api)
+        open_ones = [s for s in open_ones if not story.is_over(details.get(s.series_uid), len(s.files), down)]
+    return details, down
+
+
+def _down(api: Api) -> set[str]:
+    """Return the targets that are down: deliveries to them wait for as long as it takes."""
+    return {item["target"] for item in api.get("/targets/states")["items"] if item["state"] == "down"}
 
 
 def _look_up(api: Api, series_uid: str) -> dict[str, Any] | None:

@@ -56,6 +56,11 @@ class StatusMeaning:
         return self.category in (StatusCategory.SUCCESS, StatusCategory.WARNING)
 
     @property
+    def paragraph(self) -> str:
+        """Where the standard says so: the statuses of the Storage Service, or those of every DIMSE service."""
+        return "PS3.4 B.2.3" if self.code >> 12 in (0xA, 0xB, 0xC) else "PS3.7 C"
+
+    @property
     def is_worth_retrying(self) -> bool:
         """Whether the same bytes may be taken later."""
         return self.category in (StatusCategory.OUT_OF_RESOURCES, StatusCategory.FAILURE)

@@ -4,7 +4,7 @@
 to and from the wire (CloudEvents 1.0, NATS binary mode: attributes in headers, data in the body).
 """
 
-from hermes_common.events import delivery, operations, reception, series
+from hermes_common.events import delivery, operations, reception, series, target
 from hermes_common.events.base import Envelope, Event, Sender, SeriesRef, Tags, Time, Value
 from hermes_common.events.delivery import (
     DeliveryCancelled,
@@ -16,6 +16,7 @@ from hermes_common.events.delivery import (
     DeliveryRetrying,
     DeliveryStarted,
     DeliverySucceeded,
+    DeliveryWaiting,
     InstanceOutcome,
 )
 from hermes_common.events.operations import (
@@ -54,11 +55,12 @@ from hermes_common.events.series import (
     SeriesRouted,
     SeriesUnmatched,
 )
+from hermes_common.events.target import TargetDown, TargetPaused, TargetResumed, TargetUp
 from hermes_common.events.wire import MalformedEventError, UnknownEventError, decode, encode
 
 EVENT_TYPES: dict[str, type[Event]] = {
     model.type(): model
-    for module in (reception, series, delivery, operations)
+    for module in (reception, series, delivery, target, operations)
     for model in vars(module).values()
     if isinstance(model, type) and issubclass(model, Event) and "verb" in vars(model)
 }
@@ -83,6 +85,7 @@ __all__ = [
     "DeliveryRetrying",
     "DeliveryStarted",
     "DeliverySucceeded",
+    "DeliveryWaiting",
     "Envelope",
     "Event",
     "InstanceOutcome",
@@ -105,6 +108,10 @@ __all__ = [
     "ServiceStarted",
     "ServiceStopped",
     "Tags",
+    "TargetDown",
+    "TargetPaused",
+    "TargetResumed",
+    "TargetUp",
     "Time",
     "UnknownEventError",
     "UserChanged",

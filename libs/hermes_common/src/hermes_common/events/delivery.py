@@ -88,6 +88,12 @@ class DeliveryRetrying(_Unfinished):
     next_attempt_at: Time
 
 
+class DeliveryWaiting(_Unfinished):
+    """An attempt ended because the target is down: it counts for nothing, and the delivery waits for the target."""
+
+    verb: ClassVar[str] = "waiting"
+
+
 class DeliveryFailed(_Unfinished):
     """The last attempt left instances behind: the images stay until a person restarts or dismisses the delivery."""
 

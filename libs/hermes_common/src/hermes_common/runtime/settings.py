@@ -41,6 +41,15 @@ class ObjectStoreSettings(BaseSettings):
     s3_secure: bool = False
 
 
+class SealingSettings(BaseSettings):
+    """The key of the secrets in the configuration."""
+
+    model_config = SettingsConfigDict(env_prefix="HERMES_", extra="ignore", env_ignore_empty=True)
+
+    secret_key: SecretStr = SecretStr("")
+    """At least 32 characters, the same for web and dispatcher; without it targets cannot have secrets."""
+
+
 class DatabaseSettings(BaseSettings):
     """Where the history is."""
 

@@ -6,6 +6,7 @@ service_crashed   raised by service.crashed; cleared by a person
 rule_failed       raised by a decision for which an active rule could not be evaluated, once for each rule and revision;
                   cleared by a newer revision of the rules
 rule_matched      raised by a decision on a series for which a rule fired that asks for it; cleared by a person
+target_down       raised by target.down; cleared by target.up of the same outage
 """
 
 from collections.abc import Collection, Iterable, Sequence
@@ -31,6 +32,8 @@ from hermes_common.events import (
     SeriesRouted,
     SeriesUnmatched,
     ServiceCrashed,
+    TargetDown,
+    TargetUp,
 )
 from hermes_common.ids import derived_id
 
@@ -39,6 +42,7 @@ MESSAGE_PARKED = "message_parked"
 SERVICE_CRASHED = "service_crashed"
 RULE_FAILED = "rule_failed"
 RULE_MATCHED = "rule_matched"
+TARGET_DOWN = "target_down"
 
 CLEARING = (DeliveryRestarted, DeliverySucceeded, DeliveryCancelled, DeliveryDismissed)
 
@@ -70,6 +74,12 @@ def alerts_of(fact: Fact) -> list[Say]:
             return [_raised(fact.id, SERVICE_CRASHED, event.service, "warning", message)]
         case SeriesRouted() | SeriesUnmatched() | SeriesDiscarded() as event:
             return [*_failed_rules(event), *_matched_rules(event)]
+        case TargetDown() as event:
+            message = f"Target {event.target} is down, its deliveries wait: {event.reason}"
+            return [_raised(event.outage, TARGET_DOWN, event.target, "critical", message)]
+        case TargetUp() as event:
+            reason = event.reason or "the target answers again"
+            return [_cleared(_alert_id(TARGET_DOWN, event.outage), TARGET_DOWN, event.target, reason)]
         case _:
             return []
 
@@ -153,10 +163,7 @@ def delivery_alerts(said: Sequence[Said], news: Collection[str]) -> list[Say]:
             says.append(_raised(item.id, DELIVERY_FAILED, about, "critical", message))
         over = next((later for later in said[place + 1 :] if isinstance(later.event, CLEARING)), None)
         if over is not None and (over.id in news or item.id in news):
-            alert_id = _alert_id(DELIVERY_FAILED, item.id)
-            reason = over.event.verb
-            cleared = AlertCleared(alert_id=alert_id, kind=DELIVERY_FAILED, about=about, reason=reason)
-            says.append(Say(cleared, derived_id("alert.cleared", alert_id)))
+            says.append(_cleared(_alert_id(DELIVERY_FAILED, item.id), DELIVERY_FAILED, about, over.event.verb))
     return says
 
 
@@ -168,3 +175,8 @@ def _raised(event_id: str, kind: str, about: str, severity: Literal["warning", "
     alert_id = _alert_id(kind, event_id)
     event = AlertRaised(alert_id=alert_id, kind=kind, about=about, severity=severity, message=message[:2000])
     return Say(event, derived_id("alert.raised", alert_id))
+
+
+def _cleared(alert_id: str, kind: str, about: str, reason: str) -> Say:
+    event = AlertCleared(alert_id=alert_id, kind=kind, about=about, reason=reason[:2000])
+    return Say(event, derived_id("alert.cleared", alert_id))

@@ -14,6 +14,7 @@ from hermes_common.events import (
     DeliveryRetrying,
     DeliveryStarted,
     DeliverySucceeded,
+    DeliveryWaiting,
 )
 from hermes_common.records import DeliveryState
 
@@ -26,6 +27,7 @@ AnyDelivery = (
     | DeliveryCancelled
     | DeliveryDismissed
     | DeliveryRestarted
+    | DeliveryWaiting
 )
 
 
@@ -107,6 +109,10 @@ def _change(row: Row, item: Said) -> Row:  # noqa: PLR0911  # a table: one line 
                 "next_attempt_at": event.next_attempt_at,
                 "ended_at": None,
             }
+        case DeliveryWaiting():
+            attempt = max(row["attempt"], event.attempt)
+            begun = {"next_attempt_at": None, "ended_at": None}
+            return {"state": DeliveryState.QUEUED.value, "attempt": attempt, "reason": event.reason, **begun}
         case DeliveryFailed():
             attempt = max(row["attempt"], event.attempt)
             return {"state": DeliveryState.FAILED.value, "attempt": attempt, "reason": event.reason, **ended}
@@ -141,6 +147,10 @@ def attempt_rows(said: Sequence[Said]) -> list[Row]:
                 result = DeliveryState.RETRYING if isinstance(event, DeliveryRetrying) else DeliveryState.FAILED
                 _attempt(rows, event.delivery_id, event.attempt).update(
                     ended_at=item.time, result=result.value, missing=event.missing, reason=event.reason
+                )
+            case DeliveryWaiting():
+                _attempt(rows, event.delivery_id, event.attempt).update(
+                    ended_at=item.time, result="waiting", missing=event.missing, reason=event.reason
                 )
             case DeliverySucceeded():
                 _attempt(rows, event.delivery_id, event.attempt).update(

@@ -9,8 +9,9 @@
     queued, sending, retrying --(cancel)--> cancelled --(restart)--> queued
 
 Tries, which the retry policy counts, grow when an attempt begins out of ``queued``; an attempt that is given back
-(service stop, store away) gives its try back too. An attempt whose dispatcher died is taken over under the same try
-when its lease has expired: a crash costs no try, but :data:`INTERRUPTIONS` in a row without progress end the delivery.
+(service stop, store away, target down) gives its try back too. An attempt whose dispatcher died is taken over under the
+same try when its lease has expired: a crash costs no try, but :data:`INTERRUPTIONS` in a row without progress end the
+delivery.
 """
 
 from dataclasses import dataclass
@@ -111,9 +112,9 @@ def progressed(record: DeliveryRecord, delivered: str, refused: str, refusal: st
     )
 
 
-def given_back(record: DeliveryRecord, now: datetime) -> DeliveryRecord:
-    """Return the record of an attempt that was not finished through no fault of the target: it costs no try."""
-    return _changed(record, now, state=DeliveryState.QUEUED, tries=max(0, record.tries - 1), lease=None)
+def given_back(record: DeliveryRecord, now: datetime, reason: str = "") -> DeliveryRecord:
+    """Return the record of an attempt that costs no try: it was interrupted, or the target as a whole is down."""
+    return _changed(record, now, state=DeliveryState.QUEUED, tries=max(0, record.tries - 1), lease=None, reason=reason)
 
 
 def succeeded(record: DeliveryRecord, now: datetime) -> DeliveryRecord:

@@ -60,7 +60,7 @@ Outcome = Delivered | NotDelivered
 
 def outcome_of(meaning: StatusMeaning, comment: str) -> Outcome:
     """Return what a C-STORE status means for the instance (PS3.4 B.2.3). A status that no table knows is a failure."""
-    words = f"{meaning.code:04X}H {meaning.words}" + (f": {comment}" if comment else "")
+    words = f"{meaning.code:04X}H {meaning.words} ({meaning.paragraph})" + (f": {comment}" if comment else "")
     match meaning.category:
         case StatusCategory.SUCCESS:
             return Delivered(meaning.code)

@@ -12,6 +12,7 @@ from hermes_common.events import (
     DeliveryRetrying,
     DeliveryStarted,
     DeliverySucceeded,
+    DeliveryWaiting,
     Event,
     InstanceOutcome,
 )
@@ -54,6 +55,14 @@ def progressed(record: DeliveryRecord, outcomes: Sequence[InstanceOutcome], toke
     """Return the outcomes of some instances; ``token`` and ``number`` tell one checkpoint from every other."""
     event = DeliveryProgressed.model_validate({**_about(record), "attempt": record.attempt, "outcomes": list(outcomes)})
     return event, _id(record, "progressed", token, str(number))
+
+
+def waiting(record: DeliveryRecord) -> Saying:
+    """Return that an attempt counts for nothing, because the target is down."""
+    event = DeliveryWaiting.model_validate(
+        {**_about(record), "attempt": record.attempt, "missing": missing(record), "reason": record.reason}
+    )
+    return event, _id(record, "waiting")
 
 
 def standing(record: DeliveryRecord) -> Saying | None:

@@ -1,13 +1,13 @@
-"""One loop for each target: a target that is slow, dead or paused is nobody's trouble but its own.
+"""The queues of every target: one that is slow, dead or paused is nobody's trouble but its own.
 
 Targets come from the configuration, and from the queues: work for a target that was removed is found there, and fails
-with that reason. ``max_ack_pending`` of a target's consumer is its concurrency, over all dispatchers.
+with that reason. Each priority has a queue and a loop; all loops of a target pass one gate.
 """
 
 import asyncio
 import logging
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Final
 
@@ -15,20 +15,34 @@ from hermes_common import subjects
 from hermes_common.config import Revision
 from hermes_common.ids import InvalidIdentifierError, check_slug
 from hermes_common.runtime.bus import Bus
+from hermes_common.runtime.clock import now
 from hermes_common.runtime.configview import ConfigView
-from hermes_common.runtime.consumer import Consumer, ConsumerLoop, Handler
+from hermes_common.runtime.consumer import Consumer, ConsumerLoop, Handler, Message, Outcome, RetryAfter
 from hermes_common.runtime.errors import BusUnavailableError
-from hermes_dispatcher.core.queues import wanted
+from hermes_common.targets import Priority
+from hermes_dispatcher.adapters.places import PlacesAt
+from hermes_dispatcher.core.queues import Want, wanted
+from hermes_dispatcher.handlers.gate import Gate
+from hermes_dispatcher.handlers.watching import Watch
 
 log = logging.getLogger(__name__)
 
-LOOK: Final = timedelta(seconds=3)
+LOOK: Final = timedelta(seconds=1)
 _PREFIX: Final = "hermes.work.delivery."
+_AT_ONCE: Final = timedelta(milliseconds=50)
+
+
+@dataclass(slots=True)
+class _Line:
+    """What is read for one target."""
+
+    concurrency: int
+    gate: Gate
+    loops: dict[Priority, "_Loop"] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
 class _Loop:
-    concurrency: int
     stop: asyncio.Event
     task: asyncio.Task[None]
 
@@ -40,37 +54,44 @@ class Queues:
         self,
         bus: Bus,
         config: ConfigView,
+        watch: Watch,
         handler: Handler,
         stop: asyncio.Event,
+        lease: timedelta,
         ack_wait: timedelta = timedelta(seconds=15),
     ) -> None:
         self._bus = bus
         self._config = config
+        self._watch = watch
         self._handler = handler
         self._stop = stop
+        self._lease = lease
         self._ack_wait = ack_wait
-        self._loops: dict[str, _Loop] = {}
+        self._lines: dict[str, _Line] = {}
         self._ending: set[asyncio.Task[None]] = set()
         self._look = asyncio.Event()
 
     def targets(self) -> Mapping[str, int]:
         """Return the targets whose queues are read, with their concurrency."""
-        return {slug: loop.concurrency for slug, loop in self._loops.items()}
+        return {slug: line.concurrency for slug, line in self._lines.items()}
 
     async def run(self) -> None:
         """Keep the loops until the service stops; return when the last attempt has ended."""
         self._config.on_change(self._changed)
+        self._watch.on_change(self._look.set)
         stopped = asyncio.create_task(self._stop.wait())
         loaded = asyncio.create_task(self._config.loaded.wait())
         await asyncio.wait({stopped, loaded}, return_when=asyncio.FIRST_COMPLETED)
         loaded.cancel()
-        queued: set[str] = set()
+        queued: dict[str, set[Priority]] = {}
         while not stopped.done():
             try:
                 queued = await self._queued()
             except BusUnavailableError as error:
                 log.warning("the queues cannot be listed: %s", error)
-            self._arrange(wanted(self._config.targets, queued))
+            at = now()
+            is_off_peak = self._config.policies.off_peak.is_open(at)
+            self._arrange(wanted(self._config.targets, queued, self._watch.down, is_off_peak, at))
             look = asyncio.create_task(self._look.wait())
             await asyncio.wait({stopped, look}, timeout=LOOK.total_seconds(), return_when=asyncio.FIRST_COMPLETED)
             look.cancel()
@@ -82,43 +103,65 @@ class Queues:
     def _changed(self, _: Revision) -> None:
         self._look.set()
 
-    async def _queued(self) -> set[str]:
-        """Return the slugs for which there is work."""
-        found = set()
+    async def _queued(self) -> dict[str, set[Priority]]:
+        """Return the slugs and priorities for which there is work."""
+        found: dict[str, set[Priority]] = {}
         for subject in await self._bus.subjects(subjects.WORK, f"{_PREFIX}>"):
+            slug, _, token = subject.removeprefix(_PREFIX).partition(".")
             try:
-                found.add(check_slug(subject.removeprefix(_PREFIX)))
-            except InvalidIdentifierError:
+                found.setdefault(check_slug(slug), set()).add(Priority(token or Priority.NORMAL.value))
+            except (InvalidIdentifierError, ValueError):
                 log.exception("there is work on %s, which is no target's queue", subject)
         return found
 
-    def _arrange(self, want: Mapping[str, int]) -> None:
-        for slug, loop in list(self._loops.items()):
-            if loop.task.done():
-                self._report(slug, loop.task)
-            if loop.task.done() or want.get(slug) != loop.concurrency:
-                loop.stop.set()
-                self._ending.add(loop.task)
-                loop.task.add_done_callback(self._ending.discard)
-                del self._loops[slug]
-        for slug, concurrency in want.items():
-            if slug not in self._loops:
-                self._loops[slug] = self._started(slug, concurrency)
+    def _arrange(self, want: Mapping[str, Want]) -> None:
+        """Have the loops that are wanted, and let the others end."""
+        for slug, line in list(self._lines.items()):
+            asked = want.get(slug)
+            is_same = asked is not None and asked.concurrency == line.concurrency
+            for priority, loop in list(line.loops.items()):
+                if loop.task.done():
+                    self._report(slug, loop.task)
+                is_closed = priority is Priority.OFF_PEAK and asked is not None and priority not in asked.priorities
+                if loop.task.done() or not is_same or is_closed:
+                    self._end(loop)
+                    del line.loops[priority]
+            if not is_same:
+                del self._lines[slug]
+        for slug, asked in want.items():
+            line = self._lines.get(slug) or self._line(slug, asked.concurrency)
+            for priority in asked.priorities:
+                if priority not in line.loops:
+                    line.loops[priority] = self._started(slug, priority, line)
 
-    def _started(self, slug: str, concurrency: int) -> _Loop:
+    def _end(self, loop: _Loop) -> None:
+        loop.stop.set()
+        self._ending.add(loop.task)
+        loop.task.add_done_callback(self._ending.discard)
+
+    def _line(self, slug: str, concurrency: int) -> _Line:
+        gate = Gate(PlacesAt(self._bus, slug, self._lease), concurrency, self._lease)
+        line = self._lines[slug] = _Line(concurrency, gate)
+        return line
+
+    def _started(self, slug: str, priority: Priority, line: _Line) -> _Loop:
+        suffix = "" if priority is Priority.NORMAL else f"_{priority.value}"  # no slug has an underscore
         consumer = Consumer(
             subjects.WORK,
-            f"dispatch-{slug}",
-            (subjects.delivery_work(slug),),
+            f"dispatch-{slug}{suffix}",
+            (subjects.delivery_work(slug, priority.value),),
             ack_wait=self._ack_wait,
-            max_ack_pending=concurrency,
+            max_ack_pending=line.concurrency,
         )
         stop = asyncio.Event()
+
+        async def in_turn(message: Message) -> Outcome:
+            async with line.gate.turn(priority, stop) as has_turn:
+                return await self._handler(message) if has_turn else RetryAfter(_AT_ONCE, "it was not its turn yet")
+
         loop = ConsumerLoop(self._bus, consumer, stop)
-        return _Loop(
-            concurrency, stop, asyncio.create_task(loop.each(self._handler, concurrency), name=f"queue-{slug}")
-        )
+        return _Loop(stop, asyncio.create_task(loop.each(in_turn, line.concurrency), name=f"queue-{slug}{suffix}"))
 
     def _report(self, slug: str, task: asyncio.Task[None]) -> None:
         if not task.cancelled() and (error := task.exception()) is not None:
-            log.error("the loop of target %s failed and is started again", slug, exc_info=error)
+            log.error("a loop of target %s failed and is started again", slug, exc_info=error)

@@ -29,7 +29,13 @@ class Speaker:
         if said is not None:
             await self._bus.publish(*said)
 
+    async def waiting(self, record: DeliveryRecord) -> None:
+        """Say that a delivery waits for its target, which is down."""
+        await self._bus.publish(*saying.waiting(record))
+
     async def enqueue(self, record: DeliveryRecord) -> None:
         """Put the work of a queued delivery into the queue of its target."""
         work = DeliveryWork(delivery_id=record.delivery_id)
-        await self._bus.enqueue(subjects.delivery_work(record.target), work, saying.work_id(record))
+        await self._bus.enqueue(
+            subjects.delivery_work(record.target, record.priority.value), work, saying.work_id(record)
+        )

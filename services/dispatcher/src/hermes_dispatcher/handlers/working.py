@@ -14,20 +14,21 @@ from datetime import timedelta
 from pydantic import ValidationError
 
 from hermes_common.commands import DeliveryWork
-from hermes_common.config import DicomTarget, FolderTarget
 from hermes_common.manifest import Manifest
 from hermes_common.records import DeliveryRecord, Lease
 from hermes_common.runtime.bus import Bus
 from hermes_common.runtime.clock import new_id, now
 from hermes_common.runtime.configview import ConfigView
 from hermes_common.runtime.consumer import Done, Message, Outcome, Park, RetryAfter
+from hermes_common.targets import AnyTarget
 from hermes_dispatcher.adapters import metrics
 from hermes_dispatcher.adapters.objects import ManifestUnusableError, Objects
 from hermes_dispatcher.adapters.records import Deliveries, FencedError, Hold
 from hermes_dispatcher.adapters.targets.interface import Permit, Sender
-from hermes_dispatcher.core import lifecycle, retrying, saying
+from hermes_dispatcher.core import breaking, lifecycle, retrying, saying
 from hermes_dispatcher.handlers.attempting import Attempt, Interrupted, Over, Pace
 from hermes_dispatcher.handlers.speaking import Speaker
+from hermes_dispatcher.handlers.watching import Watch
 
 log = logging.getLogger(__name__)
 
@@ -46,7 +47,8 @@ class Worker:
         bus: Bus,
         config: ConfigView,
         objects: Objects,
-        sender_of: Callable[[DicomTarget | FolderTarget], Sender],
+        sender_of: Callable[[AnyTarget], Sender],
+        watch: Watch,
         pace: Pace,
         stop: asyncio.Event,
     ) -> None:
@@ -54,6 +56,7 @@ class Worker:
         self._config = config
         self._objects = objects
         self._sender_of = sender_of
+        self._watch = watch
         self._pace = pace
         self._stop = stop
         self._deliveries = Deliveries(bus)
@@ -93,8 +96,10 @@ class Worker:
             return await self._fail(
                 lifecycle.failed(record, f"target {record.target} is not configured", now()), revision
             )
-        if not target.enabled:
+        if target.is_paused(now()):
             return RetryAfter(_SOON, "the target is paused")
+        if target.slug in self._watch.down:
+            return RetryAfter(_SOON, "the target is down")
         try:
             manifest = await self._objects.manifest(record.manifest_key)
         except ManifestUnusableError as error:
@@ -108,7 +113,7 @@ class Worker:
             log.info("%s; its attempt %d ends here", error, begun.attempt)
             return RetryAfter(_SOON, str(error))
 
-    async def _target(self, slug: str) -> DicomTarget | FolderTarget | None:
+    async def _target(self, slug: str) -> AnyTarget | None:
         """Return a target; one that is not known may have been configured a moment ago."""
         known = self._config.targets.get(slug)
         if known is None:
@@ -122,9 +127,7 @@ class Worker:
         await self._speaker.standing(failed)
         return Done()
 
-    async def _attempt(
-        self, hold: Hold, permit: Permit, manifest: Manifest, target: DicomTarget | FolderTarget
-    ) -> Outcome:
+    async def _attempt(self, hold: Hold, permit: Permit, manifest: Manifest, target: AnyTarget) -> Outcome:
         began = time.monotonic()
         await self._bus.publish(*saying.started(hold.record, self._bus.name))
         attempt = Attempt(self._bus, hold, permit, self._pace, self._stop)
@@ -133,9 +136,13 @@ class Worker:
         metrics.ATTEMPTS.labels(target.slug, hold.record.state.value).observe(time.monotonic() - began)
         return end
 
-    async def _end(
-        self, hold: Hold, result: Over | Interrupted, manifest: Manifest, target: DicomTarget | FolderTarget
-    ) -> Outcome:
+    async def _wait(self, hold: Hold, down: str) -> Outcome:
+        """Give an attempt back whose target is down: its work waits in the queue, which is not read until then."""
+        await hold.write(lifecycle.given_back(hold.record, now(), f"the target is down: {down}"))
+        await self._speaker.waiting(hold.record)
+        return RetryAfter(_SOON, "the target is down")
+
+    async def _end(self, hold: Hold, result: Over | Interrupted, manifest: Manifest, target: AnyTarget) -> Outcome:
         """Write how an attempt ended, then say so."""
         record = hold.record
         match result:
@@ -144,6 +151,8 @@ class Worker:
                 log.info("delivery %s: attempt %d is given back: %s", record.delivery_id, record.attempt, reason)
                 return RetryAfter(_AT_ONCE if self._stop.is_set() else _SOON, reason)
             case Over(left=left):
+                if breaking.suspicion(left) is not None and (down := await self._watch.judge(target)) is not None:
+                    return await self._wait(hold, down)
                 jitter = random.random()  # noqa: S311  # spreads attempts; nothing depends on its being unforeseeable
                 decision = retrying.decide(target.retry, record.tries, left, len(manifest.instances), now(), jitter)
         match decision:

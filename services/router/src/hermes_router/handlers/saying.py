@@ -99,7 +99,9 @@ class Speaker:
         )
         await self._bus.publish(event, derived_id("queued", planned.delivery_id), decision.decided_at)
         work = DeliveryWork(delivery_id=planned.delivery_id)
-        await self._bus.enqueue(subjects.delivery_work(planned.target), work, f"{planned.delivery_id}.0")
+        await self._bus.enqueue(
+            subjects.delivery_work(planned.target, planned.priority.value), work, f"{planned.delivery_id}.0"
+        )
 
 
 def _decided(manifest: Manifest, batch: BatchRef, decision: Decision) -> Event:

@@ -16,6 +16,7 @@ from hermes_common.runtime.bus import Bus
 from hermes_common.runtime.clock import now
 from hermes_common.runtime.configview import default
 from hermes_common.runtime.errors import BusUnavailableError, ConflictError
+from hermes_common.secrets import shown
 from hermes_web.errors import PreconditionFailedError
 
 log = logging.getLogger(__name__)
@@ -111,8 +112,8 @@ class ConfigStore:
                 revision=revision.revision,
                 author=revision.author,
                 comment=revision.comment,
-                before=before,
-                after=revision.document,
+                before=shown(before),
+                after=shown(revision.document),
             )
             event_id = derived_id("config", revision.kind.value, str(revision.revision))
             try:

@@ -6,13 +6,14 @@ from typing import Any, cast
 
 from pydantic import ValidationError
 
-from hermes_common.config import MODELS, AnyDocument, DicomTarget, FolderTarget, Kind, Rule, RuleSet, Targets
+from hermes_common.config import MODELS, AnyDocument, AnyTarget, Kind, Rule, RuleSet, Targets
 from hermes_common.rules import Problem, RuleError, check
 from hermes_common.rules.cases import run_cases
+from hermes_common.targets import KINDS
 from hermes_web.errors import FieldProblem, InvalidError
 
 RESERVED = frozenset({"new"})
-_VARIANTS = frozenset({"dicom", "folder"})
+_VARIANTS = frozenset({*KINDS, "none", "basic", "bearer", "oauth2"})
 
 
 def parse_document(kind: Kind, document: Any) -> AnyDocument:
@@ -30,7 +31,7 @@ def problems_of(error: ValidationError, prefix: str = "") -> list[FieldProblem]:
 
 
 def path_of(location: Sequence[str | int], prefix: str = "") -> str:
-    """Return the path of a field such as ``rules[3].expression``; kinds of target are no part of it."""
+    """Return the path of a field such as ``rules[3].expression``; kinds of target and ways to sign in are left out."""
     path = prefix
     for part in location:
         if isinstance(part, int):
@@ -124,7 +125,7 @@ def used_by(slug: str, rules: RuleSet) -> list[Rule]:
     return [rule for rule in rules.rules if slug in rule.targets]
 
 
-def with_target(targets: Targets, target: DicomTarget | FolderTarget) -> Targets:
+def with_target(targets: Targets, target: AnyTarget) -> Targets:
     """Return the targets with one added, or put in the place of the one of the same slug."""
     if targets.get(target.slug) is None:
         return Targets(targets=(*targets.targets, target))

@@ -20,14 +20,14 @@ def connect(host: str, port: int, limit: timedelta, tls: ssl.SSLContext | None =
     """Return a connected socket; tries every address of ``host``. Raises :class:`Unreachable` with the last reason."""
     deadline = Deadline.after(limit)
     reason = "the name has no address"
-    for family, kind, protocol, _, address in _resolve(host, port, limit):
+    for family, kind, protocol, _, address in resolve(host, port, limit):
         sock = socket.socket(family, kind, protocol)
         try:
             sock.settimeout(_left(deadline))
             sock.connect(address)
-            return _secured(sock, host, tls)
+            return sock if tls is None else tls.wrap_socket(sock, server_hostname=host)
         except ssl.SSLError as exc:
-            reason = f"TLS: {exc.reason or exc}"
+            reason = _tls_words(exc)
         except TimeoutError:
             reason = f"no answer within {limit.total_seconds():g} s"
         except OSError as exc:
@@ -39,8 +39,26 @@ def connect(host: str, port: int, limit: timedelta, tls: ssl.SSLContext | None =
     raise Unreachable(host, port, reason)
 
 
-def _secured(sock: socket.socket, host: str, tls: ssl.SSLContext | None) -> socket.socket:
-    return sock if tls is None else tls.wrap_socket(sock, server_hostname=host)
+def secured(sock: socket.socket, host: str, port: int, tls: ssl.SSLContext, limit: timedelta) -> ssl.SSLSocket:
+    """Return a connected socket with TLS on it, or close it and raise :class:`Unreachable`."""
+    try:
+        sock.settimeout(_left(Deadline.after(limit)))
+        return tls.wrap_socket(sock, server_hostname=host)
+    except ssl.SSLError as exc:
+        reason = _tls_words(exc)
+    except TimeoutError:
+        reason = f"TLS: no answer within {limit.total_seconds():g} s"
+    except OSError as exc:
+        reason = f"TLS: {(exc.strerror or str(exc)).lower()}"
+    with suppress(OSError):
+        sock.close()
+    raise Unreachable(host, port, reason)
+
+
+def _tls_words(exc: ssl.SSLError) -> str:
+    if isinstance(exc, ssl.SSLCertVerificationError):
+        return f"TLS: its certificate is not trusted ({exc.verify_message})"
+    return f"TLS: {(exc.reason or str(exc)).replace('_', ' ').lower()}"
 
 
 def _left(deadline: Deadline) -> float:
@@ -49,8 +67,11 @@ def _left(deadline: Deadline) -> float:
     return max(left, 0.001)
 
 
-def _resolve(host: str, port: int, limit: timedelta) -> list[_Address]:
-    """Look the name up in a thread that is given up after ``limit``: getaddrinfo itself knows no time limit."""
+def resolve(host: str, port: int, limit: timedelta) -> list[_Address]:
+    """Look the name up in a thread that is given up after ``limit``: getaddrinfo itself knows no time limit.
+
+    Raises :class:`Unreachable`.
+    """
     with suppress(socket.gaierror):
         return socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_NUMERICHOST)  # type: ignore[return-value]
     answers: queue.SimpleQueue[list[_Address] | OSError] = queue.SimpleQueue()

@@ -4,6 +4,7 @@ PS3.4 B).
 
 from __future__ import annotations
 
+import socket
 import ssl
 from collections.abc import Sequence
 from contextlib import suppress
@@ -54,7 +55,7 @@ class StoreResult:
 class StorageAssociation:
     """One association with a storage peer. For one thread; a context manager: releases, or aborts after an error."""
 
-    def __init__(self, wire: Wire, accepted: AssociateAccept, timeouts: Timeouts) -> None:
+    def __init__(self, wire: Wire, accepted: AssociateAccept, timeouts: Timeouts, max_send: int | None = None) -> None:
         self._wire = wire
         self._timeouts = timeouts
         self._ids = {
@@ -63,8 +64,8 @@ class StorageAssociation:
             if c.result is ContextResult.ACCEPTED
         }
         self._results = {c.abstract_syntax: c.result for c in accepted.contexts}
-        self._size = pdus.fragment_size(accepted.max_length)
-        self._max_length = accepted.max_length
+        self._max_length = min(filter(None, (accepted.max_length, max_send)), default=0)
+        self._size = pdus.fragment_size(self._max_length)
         self._message_id = 0
         self._open = True
         self.peer = accepted
@@ -80,8 +81,13 @@ class StorageAssociation:
         *,
         timeouts: Timeouts | None = None,
         tls: ssl.SSLContext | None = None,
+        max_send: int | None = None,
+        sock: socket.socket | None = None,
     ) -> StorageAssociation:
         """Connect and associate, proposing each of ``contexts`` (at most 128, ValueError) as a context of its own.
+
+        ``max_send`` are the octets of a PDU that are sent at most, where the peer takes more. ``sock`` is a connection
+        that was made already; it is closed with the association.
 
         Refused contexts are no error here: :meth:`accepts` and :meth:`c_store` tell. Raises :class:`Unreachable`,
         :class:`AssociationRejected`, :class:`Aborted`, :class:`PeerSilent` or :class:`ProtocolViolation`.
@@ -91,13 +97,14 @@ class StorageAssociation:
             ProposedContext(2 * n + 1, sop, (syntax,)) for n, (sop, syntax) in enumerate(dict.fromkeys(contexts))
         ]
         request = encode_request(calling_aet, called_aet, proposed)
-        wire = Wire(connect(host, port, limits.connect, tls), max_length=pdus.DEFAULT_MAX_LENGTH)
+        connection = connect(host, port, limits.connect, tls) if sock is None else sock
+        wire = Wire(connection, max_length=pdus.DEFAULT_MAX_LENGTH)
         try:
             accepted = _associate(wire, request, proposed, limits, calling_aet, called_aet)
         except BaseException:
             wire.close()
             raise
-        return cls(wire, accepted, limits)
+        return cls(wire, accepted, limits, max_send)
 
     def accepts(self, sop_class: str, transfer_syntax: str) -> bool:
         """Whether the peer takes instances of ``sop_class`` in ``transfer_syntax`` on this association."""

@@ -1,4 +1,4 @@
-"""A folder as a target: ``<path>/<study UID>/<series UID>/<SOP instance UID>.dcm``.
+"""A folder as a target: below it, one DICOM file for each instance, named by the template.
 
 A file is written under a temporary name, fsynced, renamed, and its folder fsynced: only then is it delivered. The
 file meta information is that of the received object without what is only Hermes' own.
@@ -7,19 +7,21 @@ file meta information is that of the received object without what is only Hermes
 import errno
 import hashlib
 import os
+import shutil
 import threading
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
-from hermes_common.config import FolderTarget
 from hermes_common.dicom.errors import NotPart10
-from hermes_common.dicom.part10 import MAX_META_LENGTH, encode_file_meta, parse_file_meta
-from hermes_common.ids import check_uid
+from hermes_common.dicom.part10 import MAX_META_LENGTH, parse_file_meta
+from hermes_common.runtime.clock import new_id
+from hermes_common.targets import FolderTarget
 from hermes_dispatcher.adapters.objects import Item, Prepared, Supply
+from hermes_dispatcher.adapters.targets.feeding import beside, name_of, one_by_one, part10
 from hermes_dispatcher.adapters.targets.interface import Permit, Report
+from hermes_dispatcher.adapters.targets.steps import Steps
 from hermes_dispatcher.core.outcomes import Delivered, NotDelivered, Outcome, Trouble
 
 _FULL: Final = frozenset({errno.ENOSPC, errno.EDQUOT})
@@ -31,6 +33,7 @@ class FolderSender:
 
     def __init__(self, target: FolderTarget) -> None:
         self._root = Path(target.path)
+        self._template = target.path_template
         self._made: set[Path] = set()
         """Folders whose names are known to be durable."""
 
@@ -38,26 +41,32 @@ class FolderSender:
         """Write them; see :class:`~hermes_dispatcher.adapters.targets.interface.Sender`."""
         if not self._root.is_dir():
             return NotDelivered(Trouble.UNREACHABLE, f"the folder {self._root} does not exist; make or mount it")
-        stream = supply(items)
-        try:
-            for item, prepared in stream:
-                if not permit.may_send:
-                    _close(prepared)
-                    return None
-                try:
-                    outcome = prepared if isinstance(prepared, NotDelivered) else self._write(item, prepared)
-                finally:
-                    _close(prepared)
-                report(item, outcome, prepared.octets if isinstance(prepared, Prepared) else 0)
-                if isinstance(outcome, NotDelivered) and outcome.trouble is not Trouble.CORRUPT:
-                    return outcome
-        finally:
-            stream.close()
-        return None
+        return one_by_one(items, supply, report, permit, self._write)
+
+    def test(self, steps: Steps) -> None:
+        """Write and remove a file where deliveries are written."""
+        root, name = self._root, self._root / f".hermes-test-{new_id()}"
+
+        def look() -> None:
+            if not root.is_dir():
+                raise FileNotFoundError(f"the folder {root} does not exist; make or mount it")
+
+        def write() -> None:
+            with name.open("xb") as file:
+                file.write(b"written by a test of this target; may be deleted")
+                file.flush()
+                os.fsync(file.fileno())
+            name.unlink()
+
+        steps.take("look for the folder", look, lambda _: "it is there")
+        steps.take("write and remove a file", write, lambda _: "from the dispatcher's machine and account")
+        steps.take(
+            "look for free space", lambda: shutil.disk_usage(root).free, lambda free: f"{free / 1e9:.1f} GB free"
+        )
 
     def _write(self, item: Item, prepared: Prepared) -> Outcome:
         try:
-            path = self._place(item)
+            path = self._place(item, prepared)
             if not _holds(path, item.instance.digest):
                 self._store(path, prepared)
             return Delivered(note=f"as {path.name}")
@@ -65,22 +74,20 @@ class FolderSender:
             trouble = Trouble.BUSY if error.errno in _FULL else Trouble.UNREACHABLE
             return NotDelivered(trouble, f"cannot write below {self._root}: {error.strerror or error}")
 
-    def _place(self, item: Item) -> Path:
+    def _place(self, item: Item, prepared: Prepared) -> Path:
         """Return where the instance goes; other bytes under the same UID are left alone, and it goes beside them."""
-        meta = item.instance
-        folder = self._root / item.study_uid / item.series_uid
-        path = folder / f"{check_uid(meta.sop_instance_uid)}.dcm"
-        if not path.exists() or _holds(path, meta.digest):
+        name = name_of(self._template, item, prepared)
+        path = self._root / name
+        if not path.exists() or _holds(path, item.instance.digest):
             return path
-        return folder / f"{meta.sop_instance_uid}-{meta.digest[:16]}.dcm"
+        return self._root / beside(name, item.instance.digest)
 
     def _store(self, path: Path, prepared: Prepared) -> None:
         self._make(path.parent)
         temporary = path.with_name(f".{path.name}.{os.getpid()}.{threading.get_ident()}.part")
         try:
             with temporary.open("wb") as file:
-                file.write(encode_file_meta(replace(prepared.meta, private_creator_uid="", private_information=b"")))
-                for chunk in prepared.chunks():
+                for chunk in part10(prepared)[1]:
                     file.write(chunk)
                 file.flush()
                 os.fsync(file.fileno())
@@ -101,11 +108,6 @@ class FolderSender:
             _sync_folder(current)
             current = current / part
         self._made.add(folder)
-
-
-def _close(prepared: Prepared | NotDelivered) -> None:
-    if isinstance(prepared, Prepared):
-        prepared.close()
 
 
 def _holds(path: Path, digest: str) -> bool:

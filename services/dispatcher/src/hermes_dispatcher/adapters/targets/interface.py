@@ -1,4 +1,8 @@
-"""What a kind of target has to be able to do."""
+"""What a kind of target has to be able to do: send, and be tested.
+
+Each kind is one module. It speaks to one target over a maintained library, puts a time limit on every step, and turns
+what can go wrong there into a ``Trouble`` with words that say what to do.
+"""
 
 import threading
 import time
@@ -7,6 +11,7 @@ from datetime import timedelta
 from typing import Protocol
 
 from hermes_dispatcher.adapters.objects import Item, Supply
+from hermes_dispatcher.adapters.targets.steps import Steps
 from hermes_dispatcher.core.outcomes import NotDelivered, Outcome
 
 Report = Callable[[Item, Outcome, int], None]
@@ -71,4 +76,10 @@ class Sender(Protocol):
 
         Returns why the attempt ended before all were tried, or None (all were, or the permit was gone). ``Delivered``
         is reported only after the target has said so of that very instance. Raises what ``supply`` raises.
+        """
+
+    def test(self, steps: Steps) -> None:
+        """Try the target, step by step, without storing anything in it; StepFailedError at the first that fails.
+
+        A target that is alive passes, whatever it may refuse later: the breaker closes by this test.
         """

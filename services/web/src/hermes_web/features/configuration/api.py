@@ -6,9 +6,10 @@ from litestar import Controller, Response, get, post, put
 from litestar.params import FromPath, JSONBody, QueryParameter
 
 from hermes_common.config import MODELS, Kind, Revision
+from hermes_common.secrets import shown
 from hermes_web.core.roles import ADMIN, VIEWER
 from hermes_web.errors import PreconditionFailedError, PreconditionRequiredError
-from hermes_web.features.configuration.history import RevisionItem, find_revision, list_revisions
+from hermes_web.features.configuration.history import RevisionItem, find_revision, list_revisions, shown_revision
 from hermes_web.web import principal_of, web_of
 from hermes_web.web_types import HttpRequest
 
@@ -32,8 +33,8 @@ def expected_revision(request: HttpRequest) -> int:
 
 
 def answer(revision: Revision) -> Response[dict[str, Any]]:
-    """Return a document with its ETag."""
-    return Response(revision.document, headers={"ETag": etag(revision)})
+    """Return a document with its ETag, without its secrets."""
+    return Response(shown(revision.document), headers={"ETag": etag(revision)})
 
 
 def document_controller(kind: Kind) -> type[Controller]:
@@ -58,8 +59,7 @@ def document_controller(kind: Kind) -> type[Controller]:
         ) -> Response[dict[str, Any]]:
             """Replace the document as a whole. If-Match has the ETag that the change was made on."""
             expected, author = expected_revision(request), principal_of(request).name
-            document = data.model_dump(mode="json")
-            return answer(await web_of(request).save(kind, document, expected, author, comment))
+            return answer(await web_of(request).save(kind, data, expected, author, comment))
 
         @get("/revisions", opt=VIEWER, operation_id=f"list_{kind.value}_revisions")
         async def revisions(self, request: HttpRequest) -> dict[str, list[RevisionItem]]:
@@ -69,7 +69,7 @@ def document_controller(kind: Kind) -> type[Controller]:
         @get("/revisions/{number:int}", opt=VIEWER, operation_id=f"get_{kind.value}_revision")
         async def revision(self, request: HttpRequest, number: FromPath[int]) -> Revision:
             """Return one revision with its document."""
-            return await find_revision(web_of(request), kind, number)
+            return shown_revision(await find_revision(web_of(request), kind, number))
 
         @post("/revisions/{number:int}/restore", opt=ADMIN, status_code=200, operation_id=f"restore_{kind.value}")
         async def restore(self, request: HttpRequest, number: FromPath[int]) -> Response[dict[str, Any]]:

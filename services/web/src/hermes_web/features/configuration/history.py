@@ -8,6 +8,7 @@ from sqlalchemy import Connection, select
 
 from hermes_common.config import Kind, Revision
 from hermes_common.ledger import config_changes
+from hermes_common.secrets import shown
 from hermes_web.errors import NotFoundError, UnavailableError
 from hermes_web.web import Web
 
@@ -59,7 +60,7 @@ async def list_revisions(web: Web, kind: Kind) -> list[RevisionItem]:
 
 
 async def find_revision(web: Web, kind: Kind, number: int) -> Revision:
-    """Return one revision with its document; raise :class:`NotFoundError`."""
+    """Return one revision with its document as it is stored; raise :class:`NotFoundError`."""
     for revision in await web.config.history(kind):
         if revision.revision == number:
             return revision
@@ -67,6 +68,11 @@ async def find_revision(web: Web, kind: Kind, number: int) -> Revision:
     if found is None:
         raise NotFoundError(f"there is no revision {number} of {kind.value}")
     return found
+
+
+def shown_revision(revision: Revision) -> Revision:
+    """Return a revision as it may be shown: without its secrets."""
+    return revision.model_copy(update={"document": shown(revision.document)})
 
 
 def _item(revision: Revision) -> RevisionItem:

@@ -9,9 +9,10 @@ from litestar.params import FromPath
 from litestar.response import Redirect
 
 from hermes_common.config import Kind, Revision
+from hermes_common.secrets import shown
 from hermes_web.core.roles import ADMIN, VIEWER
 from hermes_web.errors import NotFoundError
-from hermes_web.features.configuration.history import find_revision, list_revisions
+from hermes_web.features.configuration.history import find_revision, list_revisions, shown_revision
 from hermes_web.http.answers import Page, go, page
 from hermes_web.http.forms import read_form
 from hermes_web.web import principal_of, web_of
@@ -27,7 +28,7 @@ def _kind(text: str) -> Kind:
 
 def difference(before: dict[str, Any], after: dict[str, Any]) -> list[tuple[str, str]]:
     """Return the lines of a unified difference with ``+``, ``-`` or a space, without headers."""
-    lines = list(difflib.unified_diff(_lines(before), _lines(after), lineterm="", n=4))[2:]
+    lines = list(difflib.unified_diff(_lines(shown(before)), _lines(shown(after)), lineterm="", n=4))[2:]
     return [(line[:1], line[1:]) for line in lines if not line.startswith("@")]
 
 
@@ -59,8 +60,8 @@ class HistoryPages(Controller):
             request,
             "configuration/revision.html",
             kind=known.value,
-            revision=revision,
-            current=current,
+            revision=shown_revision(revision),
+            current=shown_revision(current),
             changed=difference(before, revision.document),
             since=difference(revision.document, current.document),
         )

@@ -5,7 +5,7 @@ from typing import Any
 from litestar import Controller, get, post
 from litestar.response import Redirect
 
-from hermes_common.config import Kind
+from hermes_common.config import Kind, Policies
 from hermes_web.core.roles import ADMIN, VIEWER
 from hermes_web.errors import InvalidError, PreconditionFailedError, WebError
 from hermes_web.http.answers import Page, go, page
@@ -18,6 +18,15 @@ FIELDS = {
     "retention.delivered": ("Delivered series", "Kept this long after the last delivery has ended."),
     "retention.unmatched": ("Unmatched series", "Kept this long for a person to route them."),
     "retention.discarded": ("Discarded series", "Kept this long in case it was a mistake."),
+}
+HOURS = {
+    "off_peak.start": (
+        "Off-peak from",
+        "Deliveries of the priority off_peak wait for it. A time of day such as 19:00.",
+    ),
+    "off_peak.end": ("Off-peak until", "A time of day such as 06:00."),
+    "off_peak.days": ("Whole days", "Days that are off-peak as a whole: 0 is Monday, 5,6 the weekend."),
+    "off_peak.timezone": ("Time zone", "Of these hours, such as Europe/Vienna."),
 }
 
 
@@ -41,6 +50,11 @@ class PolicyPages(Controller):
             part, _, name = field.partition(".")
             document.setdefault(part, {})[name] = form.text(field)
         document["extra_tags"] = [line.strip() for line in form.text("extra_tags").splitlines() if line.strip()]
+        for field in HOURS if any(form.text(field) for field in HOURS) else ():
+            name = field.partition(".")[2]
+            text = form.text(field)
+            days = [day.strip() for day in text.split(",") if day.strip()]
+            document.setdefault("off_peak", {})[name] = days if name == "days" else text
         try:
             author = principal_of(request).name
             await web.save(Kind.POLICIES, document, form.number("revision"), author, form.text("why"))
@@ -52,14 +66,17 @@ class PolicyPages(Controller):
     async def _page(request: HttpRequest, error: WebError | None = None, typed: dict[str, Any] | None = None) -> Page:
         revision = await web_of(request).config.current(Kind.POLICIES)
         document = revision.document if typed is None else typed
-        values = {field: document[field.partition(".")[0]][field.partition(".")[2]] for field in FIELDS}
-        problems = {item.field: item.message for item in (error.problems if error else ())}
+        whole = Policies().model_dump(mode="json") | document  # an old document lacks what came later
+        values = {field: whole[field.partition(".")[0]][field.partition(".")[2]] for field in (*FIELDS, *HOURS)}
+        values["off_peak.days"] = ",".join(str(day) for day in values["off_peak.days"])
+        problems = {item.field.partition("[")[0]: item.message for item in (error.problems if error else ())}
         extra = [item for item in (error.problems if error else ()) if item.field.partition(".")[0] == "extra_tags"]
         return page(
             request,
             "policies/edit.html",
             revision=revision,
             fields=FIELDS,
+            hours=HOURS,
             values=values,
             extra_tags="\n".join(document.get("extra_tags", ())),
             extra_problems=extra,

@@ -1,76 +1,35 @@
-"""Pages of targets: list, form, test."""
+"""Pages of targets: list, form, test, pause."""
 
+from datetime import timedelta
 from typing import Any
 
 from litestar import Controller, get, post
 from litestar.params import FromPath
 from litestar.response import Redirect
-from pydantic import TypeAdapter, ValidationError
 
-from hermes_common.config import DicomTarget, FolderTarget, Kind, Target
-from hermes_web.core.configuration import problems_of, used_by, with_target
+from hermes_common.config import Kind
+from hermes_common.durations import parse_duration
+from hermes_common.runtime.clock import now
+from hermes_common.runtime.errors import BusUnavailableError
+from hermes_web.core.configuration import used_by, with_target
 from hermes_web.core.roles import ADMIN, VIEWER
 from hermes_web.errors import (
     FieldProblem,
     InvalidError,
     NotFoundError,
     PreconditionFailedError,
+    StateConflictError,
     UnavailableError,
     WebError,
 )
-from hermes_web.features.rules.forms import slug_of
 from hermes_web.features.status.queries import Queue, queues
-from hermes_web.features.targets import service
+from hermes_web.features.targets import forms, service
 from hermes_web.http.answers import Page, go, page
-from hermes_web.http.forms import Form, read_form
+from hermes_web.http.forms import read_form
 from hermes_web.web import Web, principal_of, web_of
 from hermes_web.web_types import HttpRequest
 
-_TARGET: TypeAdapter[DicomTarget | FolderTarget] = TypeAdapter(Target)
-_COMMON = ("slug", "name", "concurrency", "contact", "comment")
-_OWN = {
-    "dicom": ("host", "port", "called_aet", "calling_aet", "connect_timeout", "response_timeout"),
-    "folder": ("path",),
-}
-_RETRY = ("max_attempts", "delay", "factor", "max_delay")
-
-
-def values_of(target: DicomTarget | FolderTarget) -> dict[str, Any]:
-    """Return the form's values for a target."""
-    values = target.model_dump(mode="json")
-    return {**values, **{f"retry_{name}": values["retry"][name] for name in _RETRY}}
-
-
-def new_values(kind: str) -> dict[str, Any]:
-    """Return the form's values for a new target: empty, or the defaults."""
-    base = {"slug": "new", "name": "new"}
-    sample = (
-        DicomTarget.model_validate({**base, "host": "h", "port": 104, "called_aet": "A"})
-        if kind == "dicom"
-        else FolderTarget.model_validate({**base, "path": "/p"})
-    )
-    return {**values_of(sample), **dict.fromkeys(("slug", "name", "host", "called_aet", "path"), "")}
-
-
-def typed_values(form: Form, kind: str) -> dict[str, Any]:
-    """Return the values as they were typed."""
-    names = (*_COMMON, *_OWN[kind], *(f"retry_{name}" for name in _RETRY))
-    slug = form.text("slug") or slug_of(form.text("name"))
-    return {**{name: form.text(name) for name in names}, "slug": slug, "enabled": form.checked("enabled"), "kind": kind}
-
-
-def parse_target(values: dict[str, Any]) -> DicomTarget | FolderTarget:
-    """Return the target; raise :class:`InvalidError` that names the form's fields."""
-    document = {key: value for key, value in values.items() if not key.startswith("retry")}
-    document["retry"] = {name: values[f"retry_{name}"] for name in _RETRY}
-    try:
-        return _TARGET.validate_python(document)
-    except ValidationError as error:
-        problems = [
-            FieldProblem(item.field.replace("retry.", "retry_").replace("document", "slug"), item.message)
-            for item in problems_of(error)
-        ]
-        raise InvalidError(problems=problems) from error
+_LONGEST = timedelta(days=366)
 
 
 def _form_page(
@@ -86,13 +45,15 @@ def _form_page(
     for item in () if error is None else error.problems:
         problems.setdefault(item.field, []).append(item)
     common: dict[str, Any] = {
+        "groups": forms.groups_of(values["kind"]),
+        "kind_name": forms.NAMES[values["kind"]],
         "values": values,
         "revision": revision,
         "is_new": is_new,
         "problems": problems,
         "error": error,
     }
-    return page(request, "targets/edit.html", **common, **{"probe": None, "users": [], **extra})
+    return page(request, "targets/edit.html", **common, **{"tested": None, "state": None, "users": [], **extra})
 
 
 async def _queues(web: Web) -> dict[str, Queue]:
@@ -121,21 +82,24 @@ class TargetPages(Controller):
             revision=revision,
             targets=targets.targets,
             users=users,
+            states=await service.states(web, targets),
+            kinds=forms.NAMES,
+            addresses={target.slug: forms.address_of(target) for target in targets.targets},
             queues=await _queues(web),
         )
 
     @get("/_new/{kind:str}", opt=ADMIN)
     async def new(self, request: HttpRequest, kind: FromPath[str]) -> Page:
         """Show an empty form."""
-        if kind not in _OWN:
+        if not forms.is_kind(kind):
             raise NotFoundError("there is no such kind of target")
         revision, _ = await web_of(request).targets()
-        return _form_page(request, new_values(kind), revision.revision, is_new=True)
+        return _form_page(request, forms.new_values(kind), revision.revision, is_new=True)
 
     @post("/_new/{kind:str}", opt=ADMIN)
     async def create(self, request: HttpRequest, kind: FromPath[str]) -> Page | Redirect:
         """Add a target."""
-        if kind not in _OWN:
+        if not forms.is_kind(kind):
             raise NotFoundError("there is no such kind of target")
         return await self._save(request, kind, None)
 
@@ -151,15 +115,41 @@ class TargetPages(Controller):
 
     @post("/{slug:str}/test", opt=ADMIN, status_code=200)
     async def test(self, request: HttpRequest, slug: FromPath[str]) -> Page:
-        """Test a target and show the steps."""
-        return await self._one(request, slug, probe=await service.test(web_of(request), slug))
+        """Have a target tested and show the steps."""
+        try:
+            return await self._one(request, slug, tested=await service.test(web_of(request), slug))
+        except UnavailableError as error:
+            return await self._one(request, slug, error=error)
+
+    @post("/{slug:str}/pause", opt=ADMIN)
+    async def pause(self, request: HttpRequest, slug: FromPath[str]) -> Page | Redirect:
+        """Pause a target, for a while if one is given."""
+        web, form = web_of(request), await read_form(request)
+        try:
+            until = None
+            if form.text("for"):
+                until = now() + _span(form.text("for"))
+            await service.pause(web, slug, principal_of(request).name, form.text("reason")[:500], until)
+        except (InvalidError, StateConflictError, PreconditionFailedError) as error:
+            return await self._one(request, slug, error=error)
+        return go(f"/targets/{slug}", "saved")
+
+    @post("/{slug:str}/resume", opt=ADMIN)
+    async def resume(self, request: HttpRequest, slug: FromPath[str]) -> Page | Redirect:
+        """Resume a target."""
+        web, form = web_of(request), await read_form(request)
+        try:
+            await service.resume(web, slug, principal_of(request).name, form.text("reason")[:500])
+        except (InvalidError, StateConflictError, PreconditionFailedError) as error:
+            return await self._one(request, slug, error=error)
+        return go(f"/targets/{slug}", "saved")
 
     @post("/{slug:str}/remove", opt=ADMIN)
     async def remove(self, request: HttpRequest, slug: FromPath[str]) -> Redirect | Page:
         """Remove a target that no rule uses."""
         web, form = web_of(request), await read_form(request)
         _, targets = await web.targets()
-        changed = service.without(targets, slug).model_dump(mode="json")
+        changed = service.without(targets, slug)
         author = principal_of(request).name
         try:
             await web.save(Kind.TARGETS, changed, form.number("revision"), author, f"{slug}: removed")
@@ -169,24 +159,49 @@ class TargetPages(Controller):
 
     async def _one(self, request: HttpRequest, slug: str, **extra: Any) -> Page:
         web = web_of(request)
-        revision, _ = await web.targets()
+        revision, targets = await web.targets()
         _, rules = await web.rules()
-        values = values_of(await service.find(web, slug))
-        return _form_page(request, values, revision.revision, is_new=False, users=used_by(slug, rules), **extra)
+        target = await service.find(web, slug)
+        try:
+            state = (await service.states(web, targets)).get(slug)
+        except BusUnavailableError:
+            state = None
+        common = {"is_new": False, "users": used_by(slug, rules), "state": state}
+        return _form_page(request, forms.values_of(target), revision.revision, **{**common, **extra})
 
     @staticmethod
     async def _save(request: HttpRequest, kind: str, slug: str | None) -> Page | Redirect:
         web, form = web_of(request), await read_form(request)
-        values, expected = typed_values(form, kind), form.number("revision")
         _, targets = await web.targets()
+        known = None if slug is None else targets.get(slug)
+        values, expected = forms.typed_values(form, kind, known), form.number("revision")
         try:
             if slug is not None:
                 values["slug"] = slug
             elif targets.get(values["slug"]) is not None:
                 raise InvalidError(problems=[FieldProblem("slug", "there is a target of this short name already")])
-            changed = with_target(targets, parse_target(values)).model_dump(mode="json")
+            changed = with_target(targets, forms.made_of(form, values, known))
             comment = form.text("why") or f"{values['slug']}: {'added' if slug is None else 'changed'}"
             await web.save(Kind.TARGETS, changed, expected, principal_of(request).name, comment)
         except (InvalidError, PreconditionFailedError) as error:
-            return _form_page(request, values, expected, is_new=slug is None, error=error)
+            return _form_page(request, values, expected, is_new=slug is None, error=_in_form(error))
         return go("/targets", "saved")
+
+
+def _in_form(error: WebError) -> WebError:
+    """Name the fields of the form, where the whole document was checked: ``targets[3].tls.key`` is ``tls.key``."""
+    for item in error.problems:
+        head, dot, rest = item.field.partition(".")
+        if head.startswith("targets[") and dot:
+            return type(error)(problems=[FieldProblem(rest, item.message), *error.problems[1:]])
+    return error
+
+
+def _span(text: str) -> timedelta:
+    try:
+        found = parse_duration(text)
+    except ValueError as error:
+        raise InvalidError(problems=[FieldProblem("for", str(error))]) from error
+    if not timedelta(0) < found <= _LONGEST:
+        raise InvalidError(problems=[FieldProblem("for", "between 1s and 366d")])
+    return found

@@ -1,17 +1,58 @@
 """Targets: what the API and the pages do alike."""
 
-import asyncio
+from datetime import datetime
+from typing import Literal
 
-from hermes_common.config import DicomTarget, FolderTarget, Kind, Targets
-from hermes_web.adapters.probe import Probe, probe
+from pydantic import BaseModel, ConfigDict
+
+from hermes_common.config import AnyTarget, Kind, Pause, Targets
+from hermes_common.records import TargetRecord
+from hermes_common.runtime.clock import now
+from hermes_common.targettests import TargetTested
 from hermes_web.core.configuration import with_target
-from hermes_web.errors import NotFoundError, StateConflictError, UnavailableError
+from hermes_web.errors import FieldProblem, InvalidError, NotFoundError, StateConflictError
 from hermes_web.web import Web
 
-_AT_ONCE = asyncio.Semaphore(4)
+
+class TargetState(BaseModel):
+    """Whether deliveries are made to a target now; if not, since when and why."""
+
+    model_config = ConfigDict(frozen=True)
+
+    target: str
+    state: Literal["up", "down", "paused", "disabled"]
+    since: datetime | None = None
+    until: datetime | None = None
+    reason: str = ""
+    actor: str = ""
 
 
-async def find(web: Web, slug: str) -> DicomTarget | FolderTarget:
+def state_of(target: AnyTarget, outage: TargetRecord | None, at: datetime) -> TargetState:
+    """Return the state of a target. A person's word comes before what the dispatchers found."""
+    pause = target.pause
+    if not target.enabled:
+        return TargetState(target=target.slug, state="disabled")
+    if pause is not None and target.is_paused(at):
+        return TargetState(
+            target=target.slug,
+            state="paused",
+            since=pause.since,
+            until=pause.until,
+            reason=pause.reason,
+            actor=pause.actor,
+        )
+    if outage is not None:
+        return TargetState(target=target.slug, state="down", since=outage.since, reason=outage.reason)
+    return TargetState(target=target.slug, state="up")
+
+
+async def states(web: Web, targets: Targets) -> dict[str, TargetState]:
+    """Return the state of every target, by its slug."""
+    outages, at = await web.targets_on_bus.outages(), now()
+    return {target.slug: state_of(target, outages.get(target.slug), at) for target in targets.targets}
+
+
+async def find(web: Web, slug: str) -> AnyTarget:
     """Return a target; raise :class:`NotFoundError`."""
     found = (await web.targets())[1].get(slug)
     if found is None:
@@ -19,28 +60,40 @@ async def find(web: Web, slug: str) -> DicomTarget | FolderTarget:
     return found
 
 
-async def test(web: Web, slug: str) -> Probe:
-    """Test a target from this machine, at most four at once."""
-    target = await find(web, slug)
-    try:
-        async with asyncio.timeout(60), _AT_ONCE:
-            return await asyncio.to_thread(probe, target)
-    except TimeoutError as error:
-        raise UnavailableError(f"the test of {slug} took more than a minute") from error
+async def test(web: Web, slug: str) -> TargetTested:
+    """Have a dispatcher test a target: it stands where deliveries are sent from."""
+    return await web.targets_on_bus.test((await find(web, slug)).slug)
 
 
-async def set_enabled(web: Web, slug: str, enabled: bool, actor: str, reason: str) -> DicomTarget | FolderTarget:
-    """Pause or resume a target: a new revision of the targets."""
+async def pause(web: Web, slug: str, actor: str, reason: str, until: datetime | None) -> AnyTarget:
+    """Have nothing sent to a target until it is resumed, or until then: a new revision of the targets."""
     revision, targets = await web.targets()
     found = targets.get(slug)
     if found is None:
         raise NotFoundError(f"there is no target {slug!r}")
-    if found.enabled == enabled:
-        raise StateConflictError(f"{slug} is {'enabled' if enabled else 'paused'} already")
-    changed = with_target(targets, found.model_copy(update={"enabled": enabled}))
-    comment = f"{slug}: {'resumed' if enabled else 'paused'}{'; ' + reason if reason else ''}"
-    await web.save(Kind.TARGETS, changed.model_dump(mode="json"), revision.revision, actor, comment)
-    return await find(web, slug)
+    at = now()
+    if found.is_paused(at):
+        raise StateConflictError(f"{slug} is {'paused' if found.enabled else 'disabled'} already")
+    if until is not None and until <= at:
+        raise InvalidError(problems=[FieldProblem("until", "the end of the pause has passed already")])
+    changed = found.model_copy(update={"pause": Pause(since=at, until=until, reason=reason, actor=actor)})
+    comment = f"{slug}: paused{'; ' + reason if reason else ''}"
+    await web.save(Kind.TARGETS, with_target(targets, changed), revision.revision, actor, comment)
+    return changed
+
+
+async def resume(web: Web, slug: str, actor: str, reason: str) -> AnyTarget:
+    """Send to a target again: a new revision of the targets."""
+    revision, targets = await web.targets()
+    found = targets.get(slug)
+    if found is None:
+        raise NotFoundError(f"there is no target {slug!r}")
+    if not found.is_paused(now()):
+        raise StateConflictError(f"{slug} is not paused")
+    changed = found.model_copy(update={"pause": None, "enabled": True})
+    comment = f"{slug}: resumed{'; ' + reason if reason else ''}"
+    await web.save(Kind.TARGETS, with_target(targets, changed), revision.revision, actor, comment)
+    return changed
 
 
 def without(targets: Targets, slug: str) -> Targets:

@@ -1,0 +1,110 @@
+"""Tests of targets: for a person who asks, and for the breaker. In threads of their own, bounded in number and time."""
+
+import asyncio
+import logging
+from collections.abc import Callable
+from datetime import timedelta
+from typing import Final
+
+import nats.errors
+from nats.aio.msg import Msg
+from pydantic import ValidationError
+
+from hermes_common.runtime.bus import Bus
+from hermes_common.runtime.configview import ConfigView
+from hermes_common.runtime.errors import BusUnavailableError
+from hermes_common.targets import AnyTarget
+from hermes_common.targettests import ASK, Step, TargetTestAsked, TargetTested
+from hermes_dispatcher.adapters.targets.interface import Sender
+from hermes_dispatcher.adapters.targets.steps import StepFailedError, Steps
+from hermes_dispatcher.adapters.threads import in_daemon
+
+log = logging.getLogger(__name__)
+
+STEP: Final = timedelta(seconds=8)
+LONGEST: Final = timedelta(seconds=45)
+AT_ONCE: Final = 8
+"""Tests of people at a time; those of breakers are bounded by the number of targets."""
+
+
+class Prober:
+    """Makes tests."""
+
+    def __init__(self, name: str, sender_of: Callable[[AnyTarget], Sender]) -> None:
+        self._name = name
+        self._sender_of = sender_of
+
+    async def test(self, target: AnyTarget, step: timedelta = STEP, longest: timedelta = LONGEST) -> TargetTested:
+        """Test a target; never raises for what the target does. ``step`` bounds each step, ``longest`` the whole."""
+        steps = Steps(step)
+
+        def run() -> None:
+            try:
+                self._sender_of(target).test(steps)
+            except StepFailedError:
+                return
+
+        try:
+            await asyncio.wait_for(in_daemon(f"test-{target.slug}", run), longest.total_seconds())
+        except TimeoutError:
+            found = [*steps.steps, _failed(f"not finished after {longest.total_seconds():g} s", longest)]
+        except Exception as error:
+            log.exception("the test of target %s failed", target.slug)
+            found = [*steps.steps, _failed(f"an error of ours: {type(error).__name__}", timedelta(0))]
+        else:
+            found = list(steps.steps)
+        is_ok = bool(found) and all(one.ok for one in found)
+        return TargetTested(target=target.slug, ok=is_ok, steps=found, dispatcher=self._name)
+
+
+class Answerer:
+    """Answers requests to test a target, one dispatcher each."""
+
+    def __init__(self, bus: Bus, config: ConfigView, tester: Prober) -> None:
+        self._bus = bus
+        self._config = config
+        self._tester = tester
+        self._slots = asyncio.Semaphore(AT_ONCE)
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    async def run(self) -> None:
+        """Answer until cancelled; the subscription outlives reconnections."""
+        subscription = await self._bus.nc.subscribe(ASK, queue="dispatcher", cb=self._asked)
+        try:
+            await asyncio.Event().wait()
+        finally:
+            for task in self._tasks:
+                task.cancel()
+            if self._bus.nc.is_connected:
+                await subscription.unsubscribe()
+
+    async def _asked(self, message: Msg) -> None:
+        task = asyncio.create_task(self._answer(message))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _answer(self, message: Msg) -> None:
+        try:
+            slug = TargetTestAsked.model_validate_json(message.data).slug
+        except ValidationError:
+            return
+        try:
+            async with self._slots:
+                answer = await self._tested(slug)
+            await message.respond(answer.model_dump_json().encode())
+        except (nats.errors.Error, BusUnavailableError, OSError) as error:
+            log.warning("the test of target %s could not be answered: %s", slug, error)
+
+    async def _tested(self, slug: str) -> TargetTested:
+        await self._config.refresh()  # it may have been saved a moment ago
+        target = self._config.targets.get(slug)
+        if target is None:
+            step = _failed(
+                "it is not in the configuration that this dispatcher has", timedelta(0), "look for the target"
+            )
+            return TargetTested(target=slug, ok=False, steps=[step])
+        return await self._tester.test(target)
+
+
+def _failed(words: str, taken: timedelta, name: str = "test") -> Step:
+    return Step(name=name, ok=False, milliseconds=round(taken.total_seconds() * 1000, 1), detail=words)

@@ -1,0 +1,43 @@
+"""What the dispatchers know of targets: the outages in their records, and tests that one of them makes."""
+
+import nats.errors
+from pydantic import ValidationError
+
+from hermes_common import subjects
+from hermes_common.records import TargetRecord
+from hermes_common.runtime.bus import Bus
+from hermes_common.targettests import ASK, TargetTestAsked, TargetTested
+from hermes_web.errors import UnavailableError
+
+_WAIT = 60.0
+
+
+class TargetsOnBus:
+    """Asks the bus about targets."""
+
+    def __init__(self, bus: Bus) -> None:
+        self._bus = bus
+
+    async def outages(self) -> dict[str, TargetRecord]:
+        """Return the targets that are down."""
+        found: dict[str, TargetRecord] = {}
+        for key in await self._bus.keys(subjects.STATE, "target.*"):
+            loaded = await self._bus.load(subjects.STATE, key, TargetRecord)
+            if loaded is not None and not loaded[0].is_up:
+                found[loaded[0].target] = loaded[0]
+        return found
+
+    async def test(self, slug: str) -> TargetTested:
+        """Have a dispatcher test a target; raise :class:`UnavailableError` if none does."""
+        body = TargetTestAsked(slug=slug).model_dump_json().encode()
+        try:
+            answer = await self._bus.nc.request(ASK, body, timeout=_WAIT)
+            return TargetTested.model_validate_json(answer.data)
+        except nats.errors.NoRespondersError as error:
+            raise UnavailableError("no dispatcher is running: it is a dispatcher that tests targets") from error
+        except (nats.errors.TimeoutError, TimeoutError) as error:
+            raise UnavailableError(f"no dispatcher answered within {_WAIT:g} s") from error
+        except (nats.errors.Error, OSError) as error:
+            raise UnavailableError(f"the bus (NATS) is away: {error}") from error
+        except ValidationError as error:
+            raise UnavailableError("the dispatcher answered something that this release does not know") from error
