@@ -18,6 +18,8 @@ from hermes_common.runtime.objectstore import ObjectStore
 from hermes_common.runtime.objectstore.directory import DirectoryStore
 from hermes_router.adapters.documents import Documents
 from hermes_router.handlers import assembling, commanding, deciding
+from hermes_router.handlers.associations import Associations
+from hermes_router.handlers.joining import Studies
 
 pytestmark = pytest.mark.servers
 
@@ -33,9 +35,11 @@ class Router:
         self.store = store
         self.config = ConfigView(bus)
         self.documents = Documents(store)
-        self.decider = deciding.Decider(bus, self.config, self.documents)
-        self.commander = commanding.Commander(bus, self.config, self.documents, self.decider)
-        self.assembler = assembling.Assembler(bus, self.config)
+        self.studies = Studies(bus, self.config)
+        self.associations: Associations[assembling.Arrival] = Associations(bus)
+        self.decider = deciding.Decider(bus, self.config, self.documents, self.studies)
+        self.commander = commanding.Commander(bus, self.config, self.documents, self.decider, self.studies)
+        self.assembler = assembling.Assembler(bus, self.config, self.studies, self.associations)
         self.stopping = asyncio.Event()
         self.tasks: list[asyncio.Task[None]] = []
 

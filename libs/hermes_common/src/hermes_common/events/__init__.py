@@ -4,7 +4,7 @@
 to and from the wire (CloudEvents 1.0, NATS binary mode: attributes in headers, data in the body).
 """
 
-from hermes_common.events import delivery, operations, reception, series
+from hermes_common.events import delivery, operations, reception, series, study
 from hermes_common.events.base import Envelope, Event, Sender, SeriesRef, Tags, Time, Value
 from hermes_common.events.delivery import (
     DeliveryCancelled,
@@ -48,17 +48,19 @@ from hermes_common.events.series import (
     PlannedDelivery,
     RuleOutcome,
     SeriesCompleted,
+    SeriesDeferred,
     SeriesDeleted,
     SeriesDiscarded,
     SeriesRecovered,
     SeriesRouted,
     SeriesUnmatched,
 )
+from hermes_common.events.study import StudyCompleted, StudyHeld
 from hermes_common.events.wire import MalformedEventError, UnknownEventError, decode, encode
 
 EVENT_TYPES: dict[str, type[Event]] = {
     model.type(): model
-    for module in (reception, series, delivery, operations)
+    for module in (reception, series, study, delivery, operations)
     for model in vars(module).values()
     if isinstance(model, type) and issubclass(model, Event) and "verb" in vars(model)
 }
@@ -95,6 +97,7 @@ __all__ = [
     "RuleOutcome",
     "Sender",
     "SeriesCompleted",
+    "SeriesDeferred",
     "SeriesDeleted",
     "SeriesDiscarded",
     "SeriesRecovered",
@@ -104,6 +107,8 @@ __all__ = [
     "ServiceCrashed",
     "ServiceStarted",
     "ServiceStopped",
+    "StudyCompleted",
+    "StudyHeld",
     "Tags",
     "Time",
     "UnknownEventError",

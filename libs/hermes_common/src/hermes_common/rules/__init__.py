@@ -22,7 +22,16 @@ from hermes_common.rules.formatter import format_rule
 from hermes_common.rules.lexer import KEYWORDS
 from hermes_common.rules.parser import parse
 from hermes_common.rules.problems import Problem, RuleError, RuleSyntaxError, RuleTypeError, Span
-from hermes_common.rules.ruleset import CompiledRuleSet, RuleEntry, RuleLike, decide
+from hermes_common.rules.ruleset import (
+    CompiledRuleSet,
+    Earlier,
+    Known,
+    RuleEntry,
+    RuleLike,
+    decide,
+    decide_in_study,
+    decide_series,
+)
 from hermes_common.rules.tree import Rule
 
 __all__ = [
@@ -32,9 +41,11 @@ __all__ = [
     "CompiledRule",
     "CompiledRuleSet",
     "Context",
+    "Earlier",
     "Explanation",
     "FieldInfo",
     "Kind",
+    "Known",
     "Outcome",
     "PlannedTarget",
     "Problem",
@@ -55,6 +66,8 @@ __all__ = [
     "check",
     "compile_rule",
     "decide",
+    "decide_in_study",
+    "decide_series",
     "fields",
     "format_rule",
     "parse",

@@ -212,15 +212,18 @@ class Bus:
 
     # -- timers
 
-    async def arm(self, timer: str, due: str, at: datetime) -> None:
-        """Have the server publish to ``due`` at the given instant; replaces what was armed for the same timer."""
+    async def arm(self, timer: str, due: str, at: datetime, note: Mapping[str, str | int] | None = None) -> None:
+        """Have the server publish to ``due`` at the given instant; replaces what was armed for the same timer.
+
+        ``note`` becomes part of the JSON that is published then.
+        """
         headers = {
             "Nats-Schedule": f"@at {at.isoformat().replace('+00:00', 'Z')}",
             "Nats-Schedule-Target": due,
         }
         if (trace := traceparent.get()) is not None:
             headers["traceparent"] = trace
-        await self.send(timer, json.dumps({"due": at.isoformat()}).encode(), headers)
+        await self.send(timer, json.dumps({**(note or {}), "due": at.isoformat()}).encode(), headers)
 
     # -- live records
 

@@ -1,0 +1,507 @@
+"""When a study is complete, and what its rules then mean for each batch of each of its series."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from functools import lru_cache
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict
+
+from hermes_common.config import AfterWait, Late, Priority, StudyCompletion, StudyCondition, Targets
+from hermes_common.durations import Duration
+from hermes_common.events import Decision, PlannedDelivery, RuleOutcome, Tags, Time
+from hermes_common.ids import Slug, Uid
+from hermes_common.keys import decision_key
+from hermes_common.records import BatchRef, Forced, PendingCommand, SeriesRecord, StudyRecord, StudyState
+from hermes_common.rules import (
+    CompiledRule,
+    CompiledRuleSet,
+    Context,
+    Earlier,
+    Known,
+    RuleError,
+    Verdict,
+    compile_rule,
+    decide,
+    decide_in_study,
+)
+from hermes_router.core import planning
+from hermes_router.core.batching import merged_tags
+
+MOST_SERIES = 1000
+"""Series of one study that are followed. A study with more is a device that gives all of its studies one UID."""
+
+MOST_COMMANDS = 50
+
+SOONEST = timedelta(seconds=1)
+LATEST = timedelta(hours=1)
+"""A study that waits is looked at again after this long at the latest, whatever clocks do."""
+
+
+# -- the record
+
+
+def joined(record: StudyRecord | None, study_uid: str, series_uid: str, at: datetime) -> StudyRecord | None:
+    """Return the record with a series of which instances came; None if nothing changes, or if it is full."""
+    if record is None:
+        return StudyRecord(study_uid=study_uid, series=(series_uid,), opened_at=at, created_at=at, updated_at=at)
+    if series_uid in record.series or len(record.series) >= MOST_SERIES:
+        return None
+    return reopened(record, at).model_copy(update={"series": (*record.series, series_uid), "updated_at": at})
+
+
+def reopened(record: StudyRecord, at: datetime) -> StudyRecord:
+    """Return the record of a study of which something has come that is not decided."""
+    if record.state is not StudyState.COMPLETE:
+        return record
+    return record.model_copy(
+        update={"state": StudyState.OPEN, "opened_at": at, "waiting": "", "until": None, "updated_at": at}
+    )
+
+
+def with_expected(record: StudyRecord, expected: int | None) -> StudyRecord:
+    """Return the record with the largest number of instances that a sender has named."""
+    if expected is None or expected <= (record.expected or 0):
+        return record
+    return record.model_copy(update={"expected": expected})
+
+
+def waiting(record: StudyRecord, state: StudyState, reason: str, until: datetime | None, at: datetime) -> StudyRecord:
+    """Return the record with what the study waits for, or unchanged if it says so already."""
+    if (record.state, record.waiting, record.until) == (state, reason, until):
+        return record
+    return record.model_copy(update={"state": state, "waiting": reason, "until": until, "updated_at": at})
+
+
+def over(record: StudyRecord, at: datetime) -> StudyRecord:
+    """Return the record of a study of which nothing is undecided."""
+    changes = {"state": StudyState.COMPLETE, "waiting": "", "until": None, "forced": None, "afresh": False}
+    if all(getattr(record, name) == value for name, value in changes.items()):
+        return record
+    return record.model_copy(update={**changes, "updated_at": at})
+
+
+def decided(record: StudyRecord, round_: int, pending: PendingCommand, at: datetime) -> StudyRecord:
+    """Return the record of a study that has been decided; not yet said."""
+    return over(record, at).model_copy(
+        update={
+            "state": StudyState.COMPLETE,
+            "round": round_,
+            "decision_key": pending.decision_key,
+            "pending": pending,
+            "updated_at": at,
+        }
+    )
+
+
+def said(record: StudyRecord, at: datetime) -> StudyRecord:
+    """Return the record with everything that follows from the last decision published."""
+    return record.model_copy(update={"pending": None, "updated_at": at})
+
+
+def forced(record: StudyRecord, command_id: str, actor: str, at: datetime) -> StudyRecord:
+    """Return the record with a person's wish that the study be taken as complete."""
+    return record.model_copy(
+        update={
+            "forced": Forced(command_id=command_id, actor=actor),
+            "commands": (*record.commands, command_id)[-MOST_COMMANDS:],
+            "updated_at": at,
+        }
+    )
+
+
+# -- is it complete?
+
+
+@dataclass(frozen=True, slots=True)
+class Member:
+    """A series of a study. ``record`` is None while it has no batch, or once it is deleted."""
+
+    series_uid: str
+    record: SeriesRecord | None
+    receiving: bool = False
+    """Whether instances have come that are in no batch yet."""
+
+    @property
+    def batches(self) -> tuple[BatchRef, ...]:
+        """The batches that have something to be decided."""
+        return () if self.record is None else tuple(batch for batch in self.record.batches if batch.instances)
+
+
+@dataclass(frozen=True, slots=True)
+class Nothing:
+    """Nothing of the study is undecided."""
+
+
+@dataclass(frozen=True, slots=True)
+class Wait:
+    """It is not complete; look again at ``until``. The reason is for people."""
+
+    until: datetime
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Hold:
+    """It is not complete, and waits for a person or for what is missing."""
+
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Complete:
+    """It is complete. The reason is for people."""
+
+    reason: str
+
+
+Judgement = Nothing | Wait | Hold | Complete
+
+
+def judge(
+    record: StudyRecord,
+    members: Sequence[Member],
+    missing: Sequence[str],
+    instances: int,
+    policy: StudyCompletion,
+    now: datetime,
+) -> Judgement:
+    """Return whether a study is complete.
+
+    ``missing``: the conditions of the policy that are not met, in words. ``instances``: distinct SOP instances in its
+    batches. An instant in the future means that a clock was set back: it holds nothing up.
+    """
+    undecided = [batch for member in members for batch in member.batches if batch.awaits_study]
+    if not undecided:
+        return Nothing()
+    if record.forced is not None:
+        return Complete(f"{record.forced.actor} said that it is complete")
+    receiving = sum(member.receiving for member in members)
+    last = max(batch.received_at or batch.decided_at for batch in undecided)
+    quiet_until = last + policy.quiet_period
+    all_there = record.expected is not None and instances >= record.expected
+    quiet = now >= quiet_until or last > now
+    if (quiet or all_there) and not receiving and not missing:
+        all_of_them = f"all {record.expected} instances are there (NumberOfStudyRelatedInstances)"
+        return Complete(f"nothing has come for {_seconds(policy.quiet_period)}" if quiet else all_of_them)
+    deadline = record.opened_at + policy.max_wait
+    lacks = [*missing, *([f"{receiving} of its series are still being received"] if receiving else [])]
+    if now >= deadline:
+        return _too_late(policy, lacks)
+    if lacks:
+        until = min(deadline, now + policy.quiet_period if receiving else deadline)
+        return Wait(_soon(until, now), "; ".join(lacks))
+    return Wait(_soon(min(quiet_until, deadline), now), f"nothing must come for {_seconds(policy.quiet_period)}")
+
+
+def _too_late(policy: StudyCompletion, lacks: Sequence[str]) -> Hold | Complete:
+    waited = f"the maximum wait of {_seconds(policy.max_wait)} has passed"
+    if lacks and policy.then is AfterWait.HOLD:
+        return Hold(f"{waited}: {'; '.join(lacks)}")
+    return Complete(f"{waited}: {'; '.join(lacks)}" if lacks else waited)
+
+
+def _soon(until: datetime, now: datetime) -> datetime:
+    return min(max(until, now + SOONEST), now + LATEST)
+
+
+def _seconds(span: timedelta) -> str:
+    return f"{span.total_seconds():g} s"
+
+
+def study_fields(series: Sequence[Tags], instances: int, received: datetime) -> Tags:
+    """Return what rules about studies see: the tags of all series, and the facts of docs/rules.md.
+
+    ``series``: what rules about series see of each; ``received``: when the last instance came, in the zone of people.
+    """
+    tags = merged_tags(
+        {name: values for name, values in fields.items() if not name.startswith(("series.", "received."))}
+        for fields in series
+    )
+    weekday = received.strftime("%A").lower()
+    facts = {"study.series": [str(len(series))], "study.instances": [str(instances)]}
+    return {**tags, **facts, "received.hour": [str(received.hour)], "received.weekday": [weekday]}
+
+
+def unmet(conditions: Iterable[StudyCondition], study: Context, now: datetime) -> list[str]:
+    """Return in words what the conditions that apply to a study ask for and is not there.
+
+    A condition that cannot be evaluated is not met, and says so: then the maximum wait ends it.
+    """
+    found = []
+    for condition in conditions:
+        try:
+            if not _applies(condition, study, now):
+                continue
+            if condition.series is not None and len(study.series) < condition.series:
+                found.append(f"{condition.name}: {len(study.series)} of {condition.series} series are there")
+            for text in condition.required:
+                required = _compiled(text, "series")
+                if not any(required.evaluate(Context(tags), now) is Verdict.MATCH for tags in study.series):
+                    found.append(f"{condition.name}: no series is {text}")
+        except RuleError as error:
+            found.append(f"{condition.name}: it cannot be evaluated: {error}")
+    return found
+
+
+def _applies(condition: StudyCondition, study: Context, now: datetime) -> bool:
+    if not condition.when.strip():
+        return True
+    return _compiled(condition.when, "study").evaluate(study, now) is Verdict.MATCH
+
+
+@lru_cache(maxsize=500)
+def _compiled(text: str, scope: str) -> CompiledRule:
+    return compile_rule(text, scope)
+
+
+# -- what is decided
+
+
+class Asked(BaseModel):
+    """A target that rules about studies ask for."""
+
+    model_config = ConfigDict(frozen=True)
+
+    target: Slug
+    priority: Priority
+    rules: list[Slug]
+
+
+class SeriesRound(BaseModel):
+    """What a round says of one series."""
+
+    model_config = ConfigDict(frozen=True)
+
+    series_uid: Uid
+    batches: list[str]
+    """Those that were undecided until then; none of them is any more."""
+    decisions: list[Decision]
+    """For batches of which something is to be said."""
+
+
+class StudyRound(BaseModel):
+    """Everything that was decided when a study was complete, as an object in the store."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    decision_id: str
+    study_uid: Uid
+    round: int
+    kind: Literal["rules", "late"]
+    outcome: Literal["routed", "unmatched", "discarded"]
+    reason: str
+    revision: int
+    rules: list[RuleOutcome]
+    asked: list[Asked]
+    problems: list[str]
+    actor: str
+    held: bool
+    opened_at: Time
+    decided_at: Time
+    quiet_period: Duration
+    instances: int
+    series: list[SeriesRound]
+
+
+@dataclass(frozen=True, slots=True)
+class Series:
+    """A series of a complete study: what rules see of it, and what was decided on each of its batches, in order."""
+
+    member: Member
+    fields: Tags
+    before: Mapping[str, Sequence[Decision]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Moment:
+    """What holds at the moment of a decision."""
+
+    decision_id: str
+    revision: int
+    rules: CompiledRuleSet
+    targets: Targets
+    at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """A study that is complete, and what is known of it."""
+
+    record: StudyRecord
+    series: Sequence[Series]
+    study: Context
+    instances: int
+    policy: StudyCompletion
+    late: Late
+    previous: StudyRound | None
+    reason: str
+
+    @property
+    def follows(self) -> bool:
+        """Whether what came late goes where the study went, under the revision of that time."""
+        return self.late is Late.AS_BEFORE and not self.record.afresh and self._was_decided
+
+    @property
+    def whole(self) -> bool:
+        """Whether batches are looked at that an earlier round found no rule for."""
+        return not self.record.afresh and not self._was_decided
+
+    @property
+    def _was_decided(self) -> bool:
+        return self.previous is not None and self.previous.outcome != "unmatched"
+
+
+def decide_study(case: Case, moment: Moment) -> StudyRound:
+    """Return what follows from a study being complete, for each of its series.
+
+    What came late goes where the study went before, as the policy says; if no rule had matched it, the present rules
+    are evaluated on the study as a whole, and may match all of it.
+    """
+    record, previous = case.record, case.previous
+    common = {
+        "decision_id": moment.decision_id,
+        "study_uid": record.study_uid,
+        "round": record.round + 1,
+        "reason": case.reason,
+        "actor": record.forced.actor if record.forced is not None else "",
+        "held": record.state is StudyState.HELD,
+        "opened_at": record.opened_at,
+        "decided_at": moment.at,
+        "quiet_period": case.policy.quiet_period,
+        "instances": case.instances,
+    }
+    if case.follows and previous is not None:
+        series = [
+            _series(each, [_follow(each, batch, previous, case, moment) for batch in _undecided(each)])
+            for each in case.series
+        ]
+        return previous.model_copy(update={**common, "kind": "late", "series": series})
+    overall = decide(_without_fallbacks(moment.rules), case.study, moment.at)
+    known: Known = {}
+    series = [
+        _series(each, [_evaluate(each, batch, case, moment, known) for batch in _concerned(each, case)])
+        for each in case.series
+    ]
+    by_rules = planning.by_rules(overall, moment.decision_id, moment.revision, moment.targets, moment.at, "")
+    return StudyRound.model_validate(
+        {
+            **common,
+            "kind": "rules",
+            "outcome": overall.outcome,
+            "revision": moment.revision,
+            "rules": by_rules.rules,
+            "asked": [Asked(target=t.target, priority=t.priority, rules=t.rules) for t in by_rules.deliveries],
+            "problems": by_rules.problems,
+            "series": series,
+        }
+    )
+
+
+def _series(series: Series, decisions: Iterable[Decision | None]) -> SeriesRound:
+    return SeriesRound(
+        series_uid=series.member.series_uid,
+        batches=[batch.batch_id for batch in _undecided(series)],
+        decisions=[decision for decision in decisions if decision is not None],
+    )
+
+
+def _undecided(series: Series) -> list[BatchRef]:
+    return [batch for batch in series.member.batches if batch.awaits_study]
+
+
+def _concerned(series: Series, case: Case) -> list[BatchRef]:
+    return list(series.member.batches) if case.whole else _undecided(series)
+
+
+def _without_fallbacks(rules: CompiledRuleSet) -> CompiledRuleSet:
+    return CompiledRuleSet("study", tuple(each for each in rules.about("study").entries if not each.rule.fallback))
+
+
+def _evaluate(series: Series, batch: BatchRef, case: Case, moment: Moment, known: Known) -> Decision | None:
+    """Return what the present rules say of a batch; None if nothing follows from it that is not so already."""
+    if _is_settled_nowhere(batch):
+        return None
+    before = series.before.get(batch.batch_id, ())
+    earlier = _earlier(before) if batch.outcome == "routed" and not batch.deferred else None
+    said = decide_in_study(moment.rules, Context(series.fields), case.study, moment.at, earlier=earlier, known=known)
+    decision = planning.by_rules(
+        said,
+        batch.batch_id,
+        moment.revision,
+        moment.targets,
+        moment.at,
+        decision_key(series.member.series_uid, moment.decision_id),
+    )
+    decision = decision.model_copy(update={"kind": "study", "round": case.record.round + 1})
+    return _worth_saying(batch, _new_deliveries(decision, before), failed=bool(said.failures))
+
+
+def _follow(series: Series, batch: BatchRef, previous: StudyRound, case: Case, moment: Moment) -> Decision | None:
+    """Return the decision for a batch that came after its study was decided: it goes where the study went.
+
+    If it goes nowhere by that, because of a rule about series that stops, the present rules are asked.
+    """
+    if _is_settled_nowhere(batch):
+        return None
+    before = series.before.get(batch.batch_id, ())
+    stopped_by = next((each.stopped_by for each in before if each.stopped_by), None)
+    deliveries = []
+    for asked in previous.asked:
+        rules = [slug for slug in asked.rules if not _is_stopped(slug, stopped_by, moment.rules)]
+        if rules:
+            key = planning.delivery_id(batch.batch_id, asked.target)
+            planned = PlannedDelivery(delivery_id=key, target=asked.target, priority=asked.priority, rules=rules)
+            deliveries.append(planned)
+    if batch.deferred and not deliveries and previous.outcome == "routed":
+        return _evaluate(series, batch, case, moment, {})
+    decision = Decision(
+        batch_id=batch.batch_id,
+        kind="late",
+        outcome="routed" if deliveries else "discarded",
+        revision=previous.revision,
+        rules=previous.rules,
+        deliveries=deliveries,
+        problems=planning.unknown_targets(deliveries, moment.targets),
+        decided_at=moment.at,
+        round=previous.round,
+        key=decision_key(series.member.series_uid, moment.decision_id),
+    )
+    return _worth_saying(batch, _new_deliveries(decision, before), failed=False)
+
+
+def _is_settled_nowhere(batch: BatchRef) -> bool:
+    """Whether a person, or a rule that stops, has said that the batch goes nowhere."""
+    return batch.outcome == "discarded" and not batch.deferred
+
+
+def _earlier(before: Sequence[Decision]) -> Earlier:
+    """Return what the rules about series had said of a batch that they routed."""
+    fired = (rule.slug for each in before for rule in each.rules if rule.status == "fired" and rule.targets)
+    stopped = (each.stopped_by for each in before if each.stopped_by)
+    return Earlier(next(fired, ""), next(stopped, None) or "")
+
+
+def _is_stopped(slug: str, stopped_by: str | None, rules: CompiledRuleSet) -> bool:
+    order = [entry.rule.slug for entry in rules.entries]
+    return stopped_by in order and slug in order and order.index(slug) > order.index(stopped_by)
+
+
+def _new_deliveries(decision: Decision, before: Sequence[Decision]) -> Decision:
+    """Return the decision without the targets that the batch goes to already."""
+    there = {planned.target for each in before for planned in each.deliveries}
+    return decision.model_copy(
+        update={"deliveries": [planned for planned in decision.deliveries if planned.target not in there]}
+    )
+
+
+def _worth_saying(batch: BatchRef, decision: Decision, *, failed: bool) -> Decision | None:
+    """Return the decision with the outcome that holds for the batch; None if it changes nothing."""
+    if batch.deferred:
+        routed = batch.outcome == "routed" or decision.outcome == "routed"
+        return decision.model_copy(update={"outcome": "routed"}) if routed else decision
+    if batch.outcome == "routed":
+        news = bool(decision.deliveries) or failed
+        return decision.model_copy(update={"outcome": "routed"}) if news else None
+    return decision if decision.outcome != "unmatched" else None
