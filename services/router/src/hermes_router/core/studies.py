@@ -424,7 +424,7 @@ def _evaluate(series: Series, batch: BatchRef, case: Case, moment: Moment, known
     if _is_settled_nowhere(batch):
         return None
     before = series.before.get(batch.batch_id, ())
-    earlier = _earlier(before) if batch.outcome == "routed" and not batch.deferred else None
+    earlier = earlier_of(before) if batch.outcome == "routed" and not batch.deferred else None
     said = decide_in_study(moment.rules, Context(series.fields), case.study, moment.at, earlier=earlier, known=known)
     decision = planning.by_rules(
         said,
@@ -476,7 +476,7 @@ def _is_settled_nowhere(batch: BatchRef) -> bool:
     return batch.outcome == "discarded" and not batch.deferred
 
 
-def _earlier(before: Sequence[Decision]) -> Earlier:
+def earlier_of(before: Sequence[Decision]) -> Earlier:
     """Return what the rules about series had said of a batch that they routed."""
     fired = (rule.slug for each in before for rule in each.rules if rule.status == "fired" and rule.targets)
     stopped = (each.stopped_by for each in before if each.stopped_by)

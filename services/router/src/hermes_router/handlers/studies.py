@@ -5,11 +5,11 @@ the study, changed by compare-and-set, is the moment of decision (ADR-0003): it 
 for each series, and that is done until it has been done for all of them.
 """
 
-import asyncio
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import timedelta
+from functools import partial
 from typing import assert_never
 
 from prometheus_client import Counter
@@ -31,6 +31,7 @@ from hermes_router.core import lifecycle, planning, studies
 from hermes_router.core.batching import rule_fields
 from hermes_router.handlers.deciding import Decider
 from hermes_router.handlers.joining import Studies
+from hermes_router.handlers.together import together
 
 log = logging.getLogger(__name__)
 
@@ -141,7 +142,7 @@ class StudyDecider:
                     )
                 await self.look(command.study_uid)
             case "route":
-                await asyncio.gather(*(self._route(command, uid) for uid in record.series))
+                await together(partial(self._route, command), record.series, AT_A_TIME)
             case _:
                 assert_never(command.action)
         return Done()
@@ -149,12 +150,9 @@ class StudyDecider:
     # -- what there is
 
     async def _members(self, record: StudyRecord) -> list[studies.Member]:
-        slots = asyncio.Semaphore(AT_A_TIME)
-
         async def member(series_uid: str) -> studies.Member:
-            async with slots:
-                loaded = await self._decider.load(series_uid)
-                newest = await self._bus.last_sequence(subjects.EVENTS, subjects.instances_of(series_uid))
+            loaded = await self._decider.load(series_uid)
+            newest = await self._bus.last_sequence(subjects.EVENTS, subjects.instances_of(series_uid))
             found = None if loaded is None else loaded[0]
             receiving = newest > (0 if found is None else found.through_seq)
             if found is not None and found.study_uid != record.study_uid:
@@ -162,7 +160,7 @@ class StudyDecider:
             open_ = found is not None and found.state is SeriesState.OPEN
             return studies.Member(series_uid, found if open_ else None, receiving)
 
-        return list(await asyncio.gather(*(member(uid) for uid in record.series)))
+        return await together(member, record.series, AT_A_TIME)
 
     async def _contents(self, record: StudyRecord, members: Sequence[studies.Member]) -> Contents:
         """Return what rules see of the series that have a batch, and what was decided on each batch."""
@@ -210,13 +208,7 @@ class StudyDecider:
     async def _say(self, record: StudyRecord, revision: int, pending: PendingCommand) -> tuple[StudyRecord, int]:
         """Apply a decision to every series, and say that the study is complete; again, as often as needed."""
         found = await self._documents.round(pending.decision_key)
-        slots = asyncio.Semaphore(AT_A_TIME)
-
-        async def apply(series: studies.SeriesRound) -> None:
-            async with slots:
-                await self._apply(found, series)
-
-        await asyncio.gather(*(apply(series) for series in found.series))
+        await together(partial(self._apply, found), found.series, AT_A_TIME)
         event = StudyCompleted(
             study_uid=found.study_uid,
             round=found.round,
