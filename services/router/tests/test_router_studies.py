@@ -642,7 +642,6 @@ async def test_a_closed_association_and_a_known_number_of_instances_shorten_the_
     await policies(router, config.Completion(quiet_period=timedelta(minutes=5)))
     await configure(router, rule("ct", 'Modality == "CT"', "a"))
     router.start()
-    await asyncio.sleep(0.3)
     for number in range(3):
         await stored(router.bus, f"1.2.1.{number}", series=CT, NumberOfSeriesRelatedInstances=["3"])
         await stored(router.bus, f"1.2.2.{number}", series=MR, NumberOfSeriesRelatedInstances=["4"])
@@ -650,10 +649,10 @@ async def test_a_closed_association_and_a_known_number_of_instances_shorten_the_
         while await router.bus.last_sequence(subjects.TIMERS, subjects.series_timer(MR)) == 0:
             await asyncio.sleep(0.05)
     sender = events.Sender(calling_aet="CT01", called_aet="HERMES", address="10.0.0.7")
-    await router.bus.publish(events.AssociationClosed(association_id="a1", sender=sender, **CLOSED))
     async with asyncio.timeout(10):
         while not (completed := await said(router.bus, "series.completed.1-2-1")):
-            await asyncio.sleep(0.1)
+            await router.bus.publish(events.AssociationClosed(association_id="a1", sender=sender, **CLOSED))
+            await asyncio.sleep(0.3)
     assert isinstance(completed[0], events.SeriesCompleted)
     assert (completed[0].instances, completed[0].quiet_period) == (3, timedelta(minutes=5))
     assert "all 3 instances are there (NumberOfSeriesRelatedInstances)" in completed[0].shortened_by

@@ -39,6 +39,8 @@ async def _sweep(retainer: retaining.Retainer, keep: timedelta) -> None:
         try:
             if count := await retainer.sweep(keep):
                 log.info("forgot %d series that were deleted more than %d days ago", count, keep.days)
+            if count := await retainer.sweep_studies(keep):
+                log.info("forgot %d studies of which nothing is left", count)
         except BusUnavailableError as error:
             log.warning("sweep: %s", error)
         await asyncio.sleep(SWEEP_EVERY.total_seconds())
