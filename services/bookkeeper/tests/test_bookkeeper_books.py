@@ -69,6 +69,7 @@ async def test_the_life_of_a_series_reads_as_it_was(books, query, stream):
         ("1.2", "routed", 6, 6021, 0, 0, 1, "Doe^1", [], 7),
         ("1.3", "deleted", 1, 1001, 0, 0, 1, "Doe^1", [], 7),
         ("1.4", "receiving", 1, 1001, 0, 0, 0, "", [], None),
+        ("1.5", "routed", 1, 1001, 0, 0, 1, "Doe^1", [], 7),
     ]
     assert query("SELECT tags -> 'PatientName', modality FROM ledger.series WHERE series_uid = '1.1'") == [
         (["Doe^1", "Doe^2", "Roe"][::2], "CT")
@@ -176,10 +177,59 @@ async def test_a_failed_delivery_raises_one_alert_for_each_failure_and_clears_it
     says = await books.record(facts(stream.messages))
     said = [(type(say.event).__name__, say.event.kind, say.event.about) for say in says]
     failed = ("delivery_failed", "ai/d-1.1-1-ai")
-    assert said == [
+    held = ("study_held", "1.5.99")
+    assert [each for each in said if each[1] == "study_held"] == [("AlertRaised", *held), ("AlertCleared", *held)]
+    assert [each for each in said if each[1] != "study_held"] == [
         ("AlertRaised", "service_crashed", "receiver"),
         ("AlertRaised", "message_parked", "router/4"),
         *(("AlertRaised", *failed), ("AlertCleared", *failed)) * 2,
     ]
     assert await books.record(facts(stream.messages)) == says, "said again under the same ids"
-    assert len({say.event.alert_id for say in says if isinstance(say.event, AlertRaised)}) == 4
+    assert len({say.event.alert_id for say in says if isinstance(say.event, AlertRaised)}) == 5
+
+
+async def test_a_series_whose_study_decides_is_completed_and_not_unmatched_until_then(books, query, stream):
+    seen = []
+    steps = [
+        lambda: stream.stored("1.1", 1),
+        lambda: stream.completed("1.1", 1, 1),
+        lambda: stream.decided("1.1", 1, "deferred", problems=["rule x failed"]),
+        lambda: stream.decided("1.1", 1, "unmatched", kind="study", problems=["rule y failed"]),
+        lambda: stream.decided("1.1", 1, "deferred"),
+        lambda: stream.decided("1.1", 1, "routed", ["pacs"], kind="study"),
+    ]
+    for step in steps:
+        await books.record(facts([step()]))
+        seen.append(query("SELECT state, problems FROM ledger.series")[0])
+    failed = ["rule x failed", "rule y failed"]
+    assert seen == [
+        ("receiving", []),
+        ("completed", []),
+        ("completed", ["rule x failed"]),
+        ("unmatched", failed),
+        ("completed", []),
+        ("routed", []),
+    ]
+
+
+async def test_a_study_reads_as_it_was_held_and_decided(books, query, stream):
+    columns = "state, reason, rounds, series, instances, outcome, rules_revision, completed_at IS NOT NULL"
+    seen = []
+    steps = [
+        lambda: stream.held("1.1.99"),
+        lambda: stream.study("1.1.99", held=True, actor="ann", instances=7, targets=["pacs"]),
+        lambda: stream.study("1.1.99", 2, kind="late", instances=9),
+    ]
+    for step in steps:
+        await books.record(facts([step()]))
+        seen.append(query(f"SELECT {columns} FROM ledger.studies")[0])  # noqa: S608  # our columns
+    assert seen == [
+        ("held", "a series is missing", 0, 1, 0, "", None, False),
+        ("complete", "quiet", 1, 2, 7, "routed", 7, True),
+        ("complete", "quiet", 2, 2, 9, "routed", 7, True),
+    ]
+    assert query("SELECT round, kind, actor FROM ledger.study_decisions ORDER BY round") == [
+        (1, "rules", "ann"),
+        (2, "late", ""),
+    ]
+    assert query("SELECT actor, action, about FROM ledger.audit") == [("ann", "study.completed", "1.1.99")]

@@ -595,7 +595,7 @@ async def test_every_decision_reproduces_from_the_revision_it_names_while_the_ru
                 assert [t.target for t in again.targets] == [p.target for p in decision.deliveries]
             else:
                 count = int(next(c.seen[0] for r in decision.rules for c in r.clauses if "study.series" in c.text))
-                study = Context(study_fields([fields] * count, count, decision.decided_at), [fields] * count)
+                study = Context(study_fields([fields] * count, count, fields), [fields] * count)
                 [batch] = record.batches
                 all_of_them = await router.documents.decisions_on(batch)
                 before = all_of_them[: [each.key for each in all_of_them].index(decision.key)]

@@ -3,6 +3,7 @@
 delivery_failed   raised by delivery.failed; cleared by the delivery being restarted, made, cancelled or dismissed
 message_parked    raised by message.parked; cleared by a person
 service_crashed   raised by service.crashed; cleared by a person
+study_held        raised by study.held; cleared by the study being decided
 """
 
 from collections.abc import Collection, Sequence
@@ -22,12 +23,15 @@ from hermes_common.events import (
     Event,
     MessageParked,
     ServiceCrashed,
+    StudyCompleted,
+    StudyHeld,
 )
 from hermes_common.ids import derived_id
 
 DELIVERY_FAILED = "delivery_failed"
 MESSAGE_PARKED = "message_parked"
 SERVICE_CRASHED = "service_crashed"
+STUDY_HELD = "study_held"
 
 CLEARING = (DeliveryRestarted, DeliverySucceeded, DeliveryCancelled, DeliveryDismissed)
 
@@ -48,7 +52,7 @@ def concerns_deliveries(event: Event | None) -> bool:
 
 
 def alert_of(fact: Fact) -> Say | None:
-    """Return the alert that a fact raises by itself."""
+    """Return the alert that a fact raises, or clears, by itself."""
     match fact.event:
         case MessageParked() as event:
             about = f"{event.consumer}/{event.stream_sequence}"
@@ -57,8 +61,20 @@ def alert_of(fact: Fact) -> Say | None:
         case ServiceCrashed() as event:
             message = f"{event.service} ended without being told to: {event.reason}"
             return _raised(fact.id, SERVICE_CRASHED, event.service, "warning", message)
+        case StudyHeld() as event:
+            key = _study_key(event)
+            return _raised(key, STUDY_HELD, event.study_uid, "warning", f"A study is held: {event.reason}")
+        case StudyCompleted() as event if event.held:
+            alert_id = _alert_id(STUDY_HELD, _study_key(event))
+            cleared = AlertCleared(alert_id=alert_id, kind=STUDY_HELD, about=event.study_uid, reason=event.reason)
+            return Say(cleared, derived_id("alert.cleared", alert_id))
         case _:
             return None
+
+
+def _study_key(event: StudyHeld | StudyCompleted) -> str:
+    """What is the same for a study being held and its then being decided."""
+    return f"{event.study_uid}/{event.opened_at.isoformat()}"
 
 
 def delivery_alerts(said: Sequence[Said], news: Collection[str]) -> list[Say]:

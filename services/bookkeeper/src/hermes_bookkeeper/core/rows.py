@@ -13,9 +13,11 @@ from hermes_common.events import (
     InstanceStored,
     MessageParked,
     SeriesCompleted,
+    SeriesDeferred,
     SeriesDiscarded,
     SeriesRouted,
     SeriesUnmatched,
+    StudyCompleted,
 )
 
 
@@ -34,11 +36,16 @@ def own_row(fact: Fact) -> tuple[str, Row] | None:  # noqa: PLR0911  # a table: 
             more = ("duplicates", "conflicts", "first_received_at", "last_received_at")
             row = {name: getattr(event, name) for name in (*fields, *more)}
             return "batches", {**row, "completed_at": fact.time, "seq": fact.seq}
-        case SeriesRouted() | SeriesUnmatched() | SeriesDiscarded():
+        case SeriesRouted() | SeriesUnmatched() | SeriesDiscarded() | SeriesDeferred():
             decision = event.decision
             row = {name: getattr(decision, name) for name in ("batch_id", "kind", "outcome", "revision", "actor")}
             row |= {"decision": decision.model_dump(mode="json"), "decided_at": decision.decided_at}
             return "decisions", {"event_id": fact.id, "series_uid": event.series_uid, **row, "seq": fact.seq}
+        case StudyCompleted():
+            names = ("study_uid", "round", "kind", "outcome", "revision", "actor", "reason")
+            row = {name: getattr(event, name) for name in names}
+            row |= {"decision": event.model_dump(mode="json"), "completed_at": fact.time}
+            return "study_decisions", {"event_id": fact.id, **row, "seq": fact.seq}
         case ConfigChanged():
             row = {name: getattr(event, name) for name in ("revision", "author", "comment", "before", "after")}
             return "config_changes", {"kind": event.kind.value, **row, "time": fact.time, "seq": fact.seq}

@@ -210,18 +210,17 @@ def _seconds(span: timedelta) -> str:
     return f"{span.total_seconds():g} s"
 
 
-def study_fields(series: Sequence[Tags], instances: int, received: datetime) -> Tags:
+def study_fields(series: Sequence[Tags], instances: int, latest: Tags) -> Tags:
     """Return what rules about studies see: the tags of all series, and the facts of docs/rules.md.
 
-    ``series``: what rules about series see of each; ``received``: when the last instance came, in the zone of people.
+    ``series``: what rules about series see of each; ``latest``: of that of which the last instance came.
     """
     tags = merged_tags(
         {name: values for name, values in fields.items() if not name.startswith(("series.", "received."))}
         for fields in series
     )
-    weekday = received.strftime("%A").lower()
-    facts = {"study.series": [str(len(series))], "study.instances": [str(instances)]}
-    return {**tags, **facts, "received.hour": [str(received.hour)], "received.weekday": [weekday]}
+    received = {name: values for name, values in latest.items() if name.startswith("received.")}
+    return {**tags, **received, "study.series": [str(len(series))], "study.instances": [str(instances)]}
 
 
 def unmet(conditions: Iterable[StudyCondition], study: Context, now: datetime) -> list[str]:

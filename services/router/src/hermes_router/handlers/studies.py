@@ -8,7 +8,7 @@ for each series, and that is done until it has been done for all of them.
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 from functools import partial
 from typing import assert_never
 
@@ -17,7 +17,7 @@ from pydantic import ValidationError
 
 from hermes_common import subjects
 from hermes_common.commands import SeriesCommand, StudyCommand
-from hermes_common.events import StudyCompleted, StudyHeld
+from hermes_common.events import StudyCompleted, StudyHeld, Tags
 from hermes_common.ids import derived_id, token_uid
 from hermes_common.manifest import Manifest
 from hermes_common.records import PendingCommand, SeriesState, StudyRecord, StudyState
@@ -97,7 +97,7 @@ class StudyDecider:
         policy = self._config.policies.completion.study
         contents = None
         if policy.conditions or record.expected is not None:
-            contents = await self._contents(record, members)
+            contents = await self._contents(members)
         missing = [] if contents is None else studies.unmet(policy.conditions, contents.study, now())
         instances = 0 if contents is None else contents.instances
         match studies.judge(record, members, missing, instances, policy, now()):
@@ -115,7 +115,7 @@ class StudyDecider:
                     await self._records.store(changed, revision)
                 await self._held(changed)
             case studies.Complete(reason):
-                contents = contents or await self._contents(record, members)
+                contents = contents or await self._contents(members)
                 await self._decide(record, revision, contents, reason)
             case never:
                 assert_never(never)
@@ -162,11 +162,11 @@ class StudyDecider:
 
         return await together(member, record.series, AT_A_TIME)
 
-    async def _contents(self, record: StudyRecord, members: Sequence[studies.Member]) -> Contents:
+    async def _contents(self, members: Sequence[studies.Member]) -> Contents:
         """Return what rules see of the series that have a batch, and what was decided on each batch."""
         found = []
         instances: set[tuple[str, str]] = set()
-        latest = record.opened_at
+        latest: tuple[datetime, Tags] | None = None
         for member in members:
             manifests = await self._documents.manifests(member.batches)
             if not manifests:
@@ -175,9 +175,10 @@ class StudyDecider:
             before = {batch.batch_id: await self._documents.decisions_on(batch) for batch in member.batches}
             found.append(studies.Series(member, fields, before))
             instances |= _instances(manifests)
-            latest = max(latest, *(manifest.last_received_at for manifest in manifests))
+            received = max(manifest.last_received_at for manifest in manifests)
+            latest = max(latest or (received, fields), (received, fields), key=lambda each: each[0])
         fields_of = [series.fields for series in found]
-        study = Context(studies.study_fields(fields_of, len(instances), latest.astimezone()), fields_of)
+        study = Context(studies.study_fields(fields_of, len(instances), {} if latest is None else latest[1]), fields_of)
         return Contents(found, study, len(instances))
 
     # -- the decision, and what follows
