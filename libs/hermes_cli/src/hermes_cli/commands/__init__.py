@@ -2,7 +2,7 @@
 
 import typer
 
-from hermes_cli.commands import deliveries, doctor, events, rules, send, series, status, targets
+from hermes_cli.commands import deliveries, doctor, events, rules, send, series, status, studies, targets
 
 
 def register(app: typer.Typer) -> None:
@@ -12,6 +12,7 @@ def register(app: typer.Typer) -> None:
     app.command("doctor")(doctor.doctor)
     for name, group in (
         ("series", series.app),
+        ("studies", studies.app),
         ("deliveries", deliveries.app),
         ("targets", targets.app),
         ("rules", rules.app),

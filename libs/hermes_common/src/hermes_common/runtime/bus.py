@@ -26,6 +26,7 @@ from hermes_common.runtime import topology
 from hermes_common.runtime.clock import new_id, now
 from hermes_common.runtime.errors import BusLostError, BusUnavailableError, ConflictError, MessageTooLargeError
 from hermes_common.runtime.settings import RuntimeSettings
+from hermes_common.subjects import TIMERS
 
 log = logging.getLogger(__name__)
 
@@ -224,6 +225,14 @@ class Bus:
         if (trace := traceparent.get()) is not None:
             headers["traceparent"] = trace
         await self.send(timer, json.dumps({**(note or {}), "due": at.isoformat()}).encode(), headers)
+
+    async def armed(self, timer: str) -> datetime | None:
+        """Return when a timer that is armed is due; None if none is, or once the server has fired it."""
+        try:
+            raw = await _limited(self.js.get_last_msg(TIMERS, timer))
+        except nats.js.errors.NotFoundError:
+            return None
+        return datetime.fromisoformat(json.loads(raw.data or b"{}")["due"])
 
     # -- live records
 

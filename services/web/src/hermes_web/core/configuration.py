@@ -5,7 +5,7 @@ from typing import Any, cast
 
 from pydantic import ValidationError
 
-from hermes_common.config import MODELS, AnyDocument, DicomTarget, FolderTarget, Kind, Rule, RuleSet, Targets
+from hermes_common.config import MODELS, AnyDocument, DicomTarget, FolderTarget, Kind, Policies, Rule, RuleSet, Targets
 from hermes_common.rules import Problem, RuleError, check
 from hermes_web.errors import FieldProblem, InvalidError
 
@@ -47,6 +47,8 @@ def check_fit(kind: Kind, document: AnyDocument, rules: RuleSet, targets: Target
     problems: list[FieldProblem] = []
     if kind is Kind.RULES:
         problems = rule_problems(cast(RuleSet, document), targets)
+    elif kind is Kind.POLICIES:
+        problems = condition_problems(cast(Policies, document))
     elif kind is Kind.TARGETS:
         problems = _removed_targets(cast(Targets, document), rules)
     if problems:
@@ -78,6 +80,21 @@ def expression_problems(rule: Rule, field: str) -> list[FieldProblem]:
     except RuleError as error:
         return [problem_at(problem, field) for problem in error.problems]
     return []
+
+
+def condition_problems(policies: Policies) -> list[FieldProblem]:
+    """Return what is wrong with the expressions of the conditions under which a study is complete."""
+    problems: list[FieldProblem] = []
+    for index, condition in enumerate(policies.completion.study.conditions):
+        field = f"completion.study.conditions[{index}]"
+        texts = [(f"{field}.when", condition.when, "study")] if condition.when.strip() else []
+        texts += [(f"{field}.required[{place}]", text, "series") for place, text in enumerate(condition.required)]
+        for name, text, scope in texts:
+            try:
+                check(text, scope)
+            except RuleError as error:
+                problems += [problem_at(problem, name) for problem in error.problems]
+    return problems
 
 
 def problem_at(problem: Problem, field: str) -> FieldProblem:

@@ -1,11 +1,16 @@
-"""The page of policies: completion and retention."""
+"""The page of policies: completion and retention.
 
+It changes the fields that it shows, and leaves the others as they are: conditions of studies, and quiet periods of
+sources and modalities, which the API sets.
+"""
+
+import copy
 from typing import Any
 
 from litestar import Controller, get, post
 from litestar.response import Redirect
 
-from hermes_common.config import Kind
+from hermes_common.config import Kind, Policies
 from hermes_web.core.roles import ADMIN, VIEWER
 from hermes_web.errors import InvalidError, PreconditionFailedError, WebError
 from hermes_web.http.answers import Page, go, page
@@ -15,6 +20,11 @@ from hermes_web.web_types import HttpRequest
 
 FIELDS = {
     "completion.quiet_period": ("Quiet period", "A series is complete when no image has come for this long."),
+    "completion.study.quiet_period": (
+        "Quiet period of a study",
+        "A study is complete when nothing has come for this long, and what its conditions ask for is there.",
+    ),
+    "completion.study.max_wait": ("Maximum wait of a study", "It waits no longer than this."),
     "retention.delivered": ("Delivered series", "Kept this long after the last delivery has ended."),
     "retention.unmatched": ("Unmatched series", "Kept this long for a person to route them."),
     "retention.discarded": ("Discarded series", "Kept this long in case it was a mistake."),
@@ -36,10 +46,13 @@ class PolicyPages(Controller):
     async def save(self, request: HttpRequest) -> Page | Redirect:
         """Change the policies."""
         web, form = web_of(request), await read_form(request)
-        document: dict[str, Any] = {}
+        document = copy.deepcopy((await web.config.current(Kind.POLICIES)).document)
         for field in FIELDS:
-            part, _, name = field.partition(".")
-            document.setdefault(part, {})[name] = form.text(field)
+            *parts, name = field.split(".")
+            place = document
+            for part in parts:
+                place = place.setdefault(part, {})
+            place[name] = form.text(field)
         try:
             author = principal_of(request).name
             await web.save(Kind.POLICIES, document, form.number("revision"), author, form.text("why"))
@@ -51,7 +64,7 @@ class PolicyPages(Controller):
     async def _page(request: HttpRequest, error: WebError | None = None, typed: dict[str, Any] | None = None) -> Page:
         revision = await web_of(request).config.current(Kind.POLICIES)
         document = revision.document if typed is None else typed
-        values = {field: document[field.partition(".")[0]][field.partition(".")[2]] for field in FIELDS}
+        values = {field: _value(document, field) for field in FIELDS}
         problems = {item.field: item.message for item in (error.problems if error else ())}
         return page(
             request,
@@ -62,3 +75,12 @@ class PolicyPages(Controller):
             problems=problems,
             error=error,
         )
+
+
+def _value(document: dict[str, Any], field: str) -> Any:
+    """Return the value at a path such as ``completion.study.max_wait``; the default if the document is older."""
+    found, default = document, Policies().model_dump(mode="json")
+    for part in field.split("."):
+        default = default[part]
+        found = found.get(part, default) if isinstance(found, dict) else default
+    return found
