@@ -1,6 +1,7 @@
 """The books on a real PostgreSQL: the same tables in whatever order and however often the events come."""
 
 import json
+from datetime import timedelta
 
 import pytest
 from alembic.autogenerate import compare_metadata
@@ -233,3 +234,10 @@ async def test_a_study_reads_as_it_was_held_and_decided(books, query, stream):
         (2, "late", ""),
     ]
     assert query("SELECT actor, action, about FROM ledger.audit") == [("ann", "study.completed", "1.1.99")]
+
+
+async def test_how_long_a_series_had_to_be_quiet_is_kept_with_its_batch(books, query, stream):
+    quiet = {"quiet_period": timedelta(seconds=90), "quiet_for": "modality MR", "shortened_by": "all are there"}
+    await books.record(facts([stream.completed("1.1", 1, 1, **quiet), stream.completed("1.2", 1, 1)]))
+    rows = query("SELECT quiet_period, quiet_for, shortened_by FROM ledger.batches ORDER BY series_uid")
+    assert rows == [("90s", "modality MR", "all are there"), ("10s", "", "")]

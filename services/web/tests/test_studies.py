@@ -5,7 +5,7 @@ from datetime import timedelta
 from typing import Any
 
 import httpx
-from sqlalchemy import insert
+from sqlalchemy import insert, update
 
 from hermes_common import ledger, subjects
 from hermes_common.events import StudyCompleted
@@ -134,3 +134,15 @@ async def test_a_mistake_in_a_condition_is_named_with_its_place(api: httpx.Async
     assert answer.status_code == 422
     fields = [item["field"] for item in answer.json()["errors"]]
     assert fields == ["completion.study.conditions[0].when", "completion.study.conditions[0].required[0]"]
+
+
+async def test_the_timeline_of_a_series_says_which_quiet_period_was_used(
+    api: httpx.AsyncClient, web: Web, make_ledger
+) -> None:
+    make_ledger()
+    used = {"quiet_period": "30s", "quiet_for": "modality MR", "shortened_by": "all 3 instances are there"}
+    await web.database.run(lambda connection: connection.execute(update(ledger.batches).values(**used)))
+    items = (await api.get(f"/api/v1/series/{SERIES}/timeline")).json()["items"]
+    assert [item["detail"] for item in items if item["kind"] == "quiet"] == [
+        "30s for modality MR; all 3 instances are there"
+    ]

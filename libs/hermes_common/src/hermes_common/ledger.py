@@ -137,8 +137,13 @@ batches = Table(
     _instant("first_received_at", nullable=False),
     _instant("last_received_at", nullable=False),
     _instant("completed_at", nullable=False),
+    Column("quiet_period", Text, nullable=False, server_default=""),
+    Column("quiet_for", Text, nullable=False, server_default=""),
+    Column("shortened_by", Text, nullable=False, server_default=""),
     Column("seq", BigInteger, nullable=False, server_default="0"),
 )
+"""``quiet_period`` such as ``30s``, ``quiet_for`` the entry of the policies that it is from, empty for the general one;
+``shortened_by`` why less was waited for."""
 
 decisions = Table(
     "decisions",

@@ -6,6 +6,7 @@ from hermes_bookkeeper.core.facts import Fact
 from hermes_bookkeeper.core.lives import sender_columns
 from hermes_bookkeeper.core.said import Row
 from hermes_bookkeeper.core.text import clean
+from hermes_common.durations import format_duration
 from hermes_common.events import (
     ConfigChanged,
     DeliveryProgressed,
@@ -34,7 +35,8 @@ def own_row(fact: Fact) -> tuple[str, Row] | None:  # noqa: PLR0911  # a table: 
         case SeriesCompleted():
             fields = ("batch_id", "series_uid", "batch", "manifest_key", "instances", "octets")
             more = ("duplicates", "conflicts", "first_received_at", "last_received_at")
-            row = {name: getattr(event, name) for name in (*fields, *more)}
+            row = {name: getattr(event, name) for name in (*fields, *more, "quiet_for", "shortened_by")}
+            row["quiet_period"] = format_duration(event.quiet_period)
             return "batches", {**row, "completed_at": fact.time, "seq": fact.seq}
         case SeriesRouted() | SeriesUnmatched() | SeriesDiscarded() | SeriesDeferred():
             decision = event.decision

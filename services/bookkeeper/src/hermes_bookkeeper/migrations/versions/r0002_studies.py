@@ -1,4 +1,4 @@
-"""Studies, and what was decided on them."""
+"""Studies, what was decided on them, and how long series had to be quiet."""
 
 import sqlalchemy as sa
 from alembic import op
@@ -9,7 +9,7 @@ down_revision = "r0001"
 
 
 def upgrade() -> None:
-    """Add two tables; nothing that the release before reads or writes is changed."""
+    """Add tables and columns; nothing that the release before reads or writes is changed."""
     op.create_table(
         "studies",
         sa.Column("study_uid", sa.Text(), nullable=False),
@@ -45,3 +45,5 @@ def upgrade() -> None:
         schema="ledger",
     )
     op.create_index("ix_study_decisions_study_uid", "study_decisions", ["study_uid"], schema="ledger")
+    for name in ("quiet_period", "quiet_for", "shortened_by"):
+        op.add_column("batches", sa.Column(name, sa.Text(), server_default="", nullable=False), schema="ledger")
