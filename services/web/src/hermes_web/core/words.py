@@ -9,8 +9,8 @@ GOOD, BUSY, WARN, BAD, QUIET = "good", "busy", "warn", "bad", "quiet"
 _TONES = {
     GOOD: "delivered succeeded complete started active enabled true match routed saved ok ready closed fired admin",
     BUSY: "receiving completed sending queued opened urgent viewer session running open deferred",
-    WARN: "held retrying unmatched partly_failed unknown warning dry_run paused held_back would_fire missing aborted token",
-    BAD: "failed crashed critical error rejected denied unreachable",
+    WARN: "retrying unmatched partly_failed unknown warning dry_run paused held_back would_fire missing aborted token",
+    BAD: "held failed crashed critical error rejected denied unreachable",
 }
 _BY_WORD = {word: tone for tone, words in _TONES.items() for word in words.split()}
 
