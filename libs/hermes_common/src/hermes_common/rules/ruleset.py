@@ -214,7 +214,7 @@ def decide_in_study(
         for index, entry in enumerate(rules.entries):
             if entry.rule.scope == "study" and entry.rule.fallback is fallback:
                 results[index] = evaluation.take(entry)
-            elif earlier.stopped_by and entry.rule.slug == earlier.stopped_by:
+            elif not fallback and earlier.stopped_by and entry.rule.slug == earlier.stopped_by:
                 evaluation.stopped_by = earlier.stopped_by
     ordered = tuple(results[index] for index in sorted(results))
     if earlier.matched_by:
