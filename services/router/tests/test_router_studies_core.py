@@ -135,7 +135,8 @@ def test_whatever_clocks_do_a_study_is_decided_held_or_looked_at_again_within_th
             assert reason
         case studies.Hold():
             assert then is AfterWait.HOLD
-            assert (missing or receiving) and after >= WAIT
+            assert missing or receiving
+            assert after >= WAIT
         case studies.Complete():
             assert not (missing or receiving) or after >= WAIT
         case _:
