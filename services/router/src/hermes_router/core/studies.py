@@ -170,7 +170,7 @@ def judge(
     """Return whether a study is complete.
 
     ``missing``: the conditions of the policy that are not met, in words. ``instances``: distinct SOP instances in its
-    batches. An instant in the future means that a clock was set back: it holds nothing up.
+    batches. An instant in the far future means that a clock was set back: it holds nothing up.
     """
     undecided = [batch for member in members for batch in member.batches if batch.awaits_study]
     if not undecided:
@@ -181,7 +181,7 @@ def judge(
     last = max(batch.received_at or batch.decided_at for batch in undecided)
     quiet_until = last + policy.quiet_period
     all_there = record.expected is not None and instances >= record.expected
-    quiet = now >= quiet_until or last > now
+    quiet = now >= quiet_until or last > now + LATEST
     if (quiet or all_there) and not receiving and not missing:
         all_of_them = f"all {record.expected} instances are there (NumberOfStudyRelatedInstances)"
         return Complete(f"nothing has come for {_seconds(policy.quiet_period)}" if quiet else all_of_them)

@@ -1,6 +1,5 @@
 """A stored instance (re)arms the timer of its series: the bus itself waits for the series to be quiet."""
 
-import asyncio
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -18,6 +17,7 @@ from hermes_router.core.quiet import Quiet, expected_of_series, quiet_for
 from hermes_router.core.studies import SOONEST
 from hermes_router.handlers.associations import Associations
 from hermes_router.handlers.joining import Studies
+from hermes_router.handlers.together import together
 
 log = logging.getLogger(__name__)
 
@@ -27,6 +27,9 @@ CONSUMER = Consumer(
     subjects=(f"{subjects.INSTANCE_STORED}.*",),
     max_ack_pending=5000,
 )
+
+AT_A_TIME = 64
+"""Series whose timers are armed at a time."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +62,7 @@ class Assembler:
                 outcomes.append(Done())
             except InvalidIdentifierError as error:
                 outcomes.append(Park(f"the subject names no series: {error}"))
-        await asyncio.gather(*(self._arrived(uid, message) for uid, message in latest.items()))
+        await together(self._arrived, latest.items(), AT_A_TIME)
         return outcomes
 
     async def shorten(self, arrival: Arrival) -> None:
@@ -74,7 +77,8 @@ class Assembler:
         except BusUnavailableError as error:
             log.warning("series %s waits for its whole quiet period: %s", arrival.series_uid, error)
 
-    async def _arrived(self, series_uid: str, message: Message) -> None:
+    async def _arrived(self, last: tuple[str, Message]) -> None:
+        series_uid, message = last
         completion = self._config.policies.completion
         try:
             event = decode(message.headers, message.data).event

@@ -17,9 +17,8 @@ from pydantic import ValidationError
 
 from hermes_common import subjects
 from hermes_common.commands import SeriesCommand, StudyCommand
-from hermes_common.events import StudyCompleted, StudyHeld, Tags
+from hermes_common.events import StudyCompleted, StudyHeld
 from hermes_common.ids import derived_id, token_uid
-from hermes_common.manifest import Manifest
 from hermes_common.records import PendingCommand, SeriesState, StudyRecord, StudyState
 from hermes_common.rules import Context
 from hermes_common.runtime.bus import Bus
@@ -164,22 +163,22 @@ class StudyDecider:
 
     async def _contents(self, members: Sequence[studies.Member]) -> Contents:
         """Return what rules see of the series that have a batch, and what was decided on each batch."""
-        found = []
-        instances: set[tuple[str, str]] = set()
-        latest: tuple[datetime, Tags] | None = None
-        for member in members:
-            manifests = await self._documents.manifests(member.batches)
-            if not manifests:
-                continue
-            fields = rule_fields(manifests, manifests[-1].last_received_at.astimezone())
-            before = {batch.batch_id: await self._documents.decisions_on(batch) for batch in member.batches}
-            found.append(studies.Series(member, fields, before))
-            instances |= _instances(manifests)
-            received = max(manifest.last_received_at for manifest in manifests)
-            latest = max(latest or (received, fields), (received, fields), key=lambda each: each[0])
-        fields_of = [series.fields for series in found]
-        study = Context(studies.study_fields(fields_of, len(instances), {} if latest is None else latest[1]), fields_of)
-        return Contents(found, study, len(instances))
+        there = [member for member in members if member.batches]
+        read = await together(self._read, there, AT_A_TIME)
+        fields_of = [series.fields for series, _, _ in read]
+        instances = sum(count for _, count, _ in read)
+        latest = max(read, key=lambda each: each[2])[0].fields if read else {}
+        study = Context(studies.study_fields(fields_of, instances, latest), fields_of)
+        return Contents([series for series, _, _ in read], study, instances)
+
+    async def _read(self, member: studies.Member) -> tuple[studies.Series, int, datetime]:
+        """Return a series, how many distinct instances it has, and when the last of them came."""
+        manifests = await self._documents.manifests(member.batches)
+        before = {batch.batch_id: await self._documents.decisions_on(batch) for batch in member.batches}
+        fields = rule_fields(manifests, manifests[-1].last_received_at.astimezone())
+        instances = {item.sop_instance_uid for manifest in manifests for item in manifest.instances}
+        last = max(manifest.last_received_at for manifest in manifests)
+        return studies.Series(member, fields, before), len(instances), last
 
     # -- the decision, and what follows
 
@@ -272,7 +271,3 @@ class StudyDecider:
             targets=command.targets,
         )
         await self._bus.enqueue(subjects.SERIES_COMMANDS, of_series, of_series.command_id)
-
-
-def _instances(manifests: Sequence[Manifest]) -> set[tuple[str, str]]:
-    return {(manifest.series_uid, item.sop_instance_uid) for manifest in manifests for item in manifest.instances}
