@@ -20,8 +20,9 @@ from hermes_common.runtime.consumer import Message
 from hermes_common.runtime.objectstore.directory import DirectoryStore
 from hermes_common.runtime.settings import RuntimeSettings
 from hermes_router.core.batching import rule_fields
+from hermes_router.core.completeness import study_fields
 from hermes_router.core.planning import delivery_id
-from hermes_router.core.studies import earlier_of, study_fields
+from hermes_router.core.rounds import earlier_of
 
 sys.path.insert(0, str(Path(__file__).parent))
 from router_kit import Router, configure, policies, rule, said, save, stored, works

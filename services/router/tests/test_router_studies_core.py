@@ -22,7 +22,7 @@ from hermes_common.config import (
 from hermes_common.events import Decision, InstanceStored, Sender
 from hermes_common.records import BatchRef, Forced, SeriesRecord, StudyRecord, StudyState
 from hermes_common.rules import CompiledRuleSet, Context, decide_series
-from hermes_router.core import planning, studies
+from hermes_router.core import completeness, planning, rounds, studies
 from hermes_router.core.quiet import (
     Quiet,
     Waited,
@@ -54,9 +54,9 @@ def batch(number: int = 1, **more: Any) -> BatchRef:
     return BatchRef.model_validate({**fields, **more})
 
 
-def member(*batches: BatchRef, uid: str = "1.2.1", receiving: bool = False) -> studies.Member:
+def member(*batches: BatchRef, uid: str = "1.2.1", receiving: bool = False) -> completeness.Member:
     made = SeriesRecord(series_uid=uid, study_uid="1.2", batches=batches, created_at=NOW, updated_at=NOW)
-    return studies.Member(uid, made if batches else None, receiving)
+    return completeness.Member(uid, made if batches else None, receiving)
 
 
 def judged(
@@ -67,52 +67,56 @@ def judged(
     instances: int = 1,
     policy: StudyCompletion = POLICY,
     **of_record: Any,
-) -> studies.Judgement:
+) -> completeness.Judgement:
     members = [member(batch(), receiving=receiving)]
-    return studies.judge(record(**of_record), members, missing, instances, policy, NOW + after)
+    return completeness.judge(record(**of_record), members, missing, instances, policy, NOW + after)
 
 
 def test_a_study_is_complete_when_nothing_has_come_for_its_quiet_period() -> None:
-    assert judged(QUIET) == studies.Complete("nothing has come for 60 s")
+    assert judged(QUIET) == completeness.Complete("nothing has come for 60 s")
     early = judged(QUIET - timedelta(seconds=5))
-    assert early == studies.Wait(NOW + QUIET, "nothing must come for 60 s")
+    assert early == completeness.Wait(NOW + QUIET, "nothing must come for 60 s")
 
 
 def test_a_study_of_which_nothing_is_undecided_waits_for_nothing() -> None:
     decided = member(batch(awaits_study=False))
-    assert studies.judge(record(), [decided], [], 1, POLICY, NOW + WAIT * 2) == studies.Nothing()
-    assert studies.judge(record(), [member(receiving=True)], [], 1, POLICY, NOW + WAIT * 2) == studies.Nothing()
+    assert completeness.judge(record(), [decided], [], 1, POLICY, NOW + WAIT * 2) == completeness.Nothing()
+    assert (
+        completeness.judge(record(), [member(receiving=True)], [], 1, POLICY, NOW + WAIT * 2) == completeness.Nothing()
+    )
 
 
 def test_what_is_missing_is_waited_for_until_the_maximum_wait_and_then_proceeded_with_or_held() -> None:
-    assert judged(QUIET * 2, missing=("x: no CT",)) == studies.Wait(NOW + QUIET * 2 + timedelta(hours=1), "x: no CT")
+    assert judged(QUIET * 2, missing=("x: no CT",)) == completeness.Wait(
+        NOW + QUIET * 2 + timedelta(hours=1), "x: no CT"
+    )
     late = judged(WAIT - timedelta(seconds=9), missing=("x: no CT",), receiving=True)
-    assert isinstance(late, studies.Wait)
+    assert isinstance(late, completeness.Wait)
     assert late.until == NOW + WAIT
     assert late.reason == "x: no CT; 1 of its series are still being received"
-    assert isinstance(judged(WAIT, missing=("x: no CT",)), studies.Complete)
-    assert judged(WAIT, missing=("x: no CT",), policy=HOLDING) == studies.Hold(
+    assert isinstance(judged(WAIT, missing=("x: no CT",)), completeness.Complete)
+    assert judged(WAIT, missing=("x: no CT",), policy=HOLDING) == completeness.Hold(
         "the maximum wait of 7200 s has passed: x: no CT"
     )
 
 
 def test_a_study_that_is_never_quiet_is_decided_after_the_maximum_wait() -> None:
     busy = [member(batch(received_at=NOW + WAIT - timedelta(seconds=1)))]
-    assert isinstance(studies.judge(record(), busy, [], 1, POLICY, NOW + WAIT), studies.Complete)
+    assert isinstance(completeness.judge(record(), busy, [], 1, POLICY, NOW + WAIT), completeness.Complete)
 
 
 def test_a_count_shortens_only_the_wait_for_quiet() -> None:
-    assert isinstance(judged(timedelta(seconds=1), expected=3, instances=3), studies.Complete)
-    assert isinstance(judged(timedelta(seconds=1), expected=3, instances=2), studies.Wait)
-    assert isinstance(judged(timedelta(seconds=1), expected=3, instances=3, receiving=True), studies.Wait)
-    assert isinstance(judged(timedelta(seconds=1), expected=3, instances=3, missing=("x",)), studies.Wait)
-    assert isinstance(judged(QUIET, expected=300, instances=3), studies.Complete), "a wrong count holds nothing up"
+    assert isinstance(judged(timedelta(seconds=1), expected=3, instances=3), completeness.Complete)
+    assert isinstance(judged(timedelta(seconds=1), expected=3, instances=2), completeness.Wait)
+    assert isinstance(judged(timedelta(seconds=1), expected=3, instances=3, receiving=True), completeness.Wait)
+    assert isinstance(judged(timedelta(seconds=1), expected=3, instances=3, missing=("x",)), completeness.Wait)
+    assert isinstance(judged(QUIET, expected=300, instances=3), completeness.Complete), "a wrong count holds nothing up"
 
 
 def test_a_person_completes_what_is_held_or_waits() -> None:
     forced = Forced(command_id="c", actor="anna")
     wish = judged(timedelta(0), missing=("x",), receiving=True, policy=HOLDING, forced=forced)
-    assert wish == studies.Complete("anna said that it is complete")
+    assert wish == completeness.Complete("anna said that it is complete")
 
 
 @given(
@@ -130,14 +134,14 @@ def test_whatever_clocks_do_a_study_is_decided_held_or_looked_at_again_within_th
     policy = StudyCompletion(quiet_period=QUIET, max_wait=WAIT, then=then)
     found = judged(after, missing=missing, receiving=receiving, expected=expected, instances=instances, policy=policy)
     match found:
-        case studies.Wait(until, reason):
+        case completeness.Wait(until, reason):
             assert timedelta(seconds=1) <= until - (NOW + after) <= timedelta(hours=1)
             assert reason
-        case studies.Hold():
+        case completeness.Hold():
             assert then is AfterWait.HOLD
             assert missing or receiving
             assert after >= WAIT
-        case studies.Complete():
+        case completeness.Complete():
             assert not (missing or receiving) or after >= WAIT
         case _:
             pytest.fail(f"something is undecided, and nothing is done: {found}")
@@ -150,8 +154,8 @@ def test_conditions_ask_for_series_of_the_studies_they_are_about() -> None:
     pet, ct, mr = ({"Modality": [name]} for name in ("PT", "CT", "MR"))
 
     def missing(*series: dict[str, list[str]]) -> list[str]:
-        fields = studies.study_fields(series, len(series), {})
-        return studies.unmet([pet_ct], Context(fields, list(series)), NOW)
+        fields = completeness.study_fields(series, len(series), {})
+        return completeness.unmet([pet_ct], Context(fields, list(series)), NOW)
 
     assert missing(mr) == []
     assert missing(pet) == ["PET/CT: 1 of 3 series are there", 'PET/CT: no series is Modality == "CT"']
@@ -160,7 +164,7 @@ def test_conditions_ask_for_series_of_the_studies_they_are_about() -> None:
 
 def test_a_condition_that_cannot_be_evaluated_is_not_met_and_says_so() -> None:
     broken = StudyCondition(name="broken", required=("Modality === 1",))
-    [said] = studies.unmet([broken], Context({}, [{"Modality": ["CT"]}]), NOW)
+    [said] = completeness.unmet([broken], Context({}, [{"Modality": ["CT"]}]), NOW)
     assert said.startswith("broken: it cannot be evaluated")
 
 
@@ -220,19 +224,19 @@ def test_a_decided_study_leaves_no_series_deferred_and_sends_no_batch_to_a_targe
             outcome="unmatched" if deferred[uid] else said.outcome,
             deliveries=tuple(each.delivery_id for each in decision.deliveries),
         )
-        series.append(studies.Series(member(one, uid=uid), fields, {uid: [decision]}))
+        series.append(rounds.Series(member(one, uid=uid), fields, {uid: [decision]}))
     fields_of = [each.fields for each in series]
-    case = studies.Case(
-        record=record(), series=series, study=Context(studies.study_fields(fields_of, len(series), {}), fields_of),
+    case = rounds.Case(
+        record=record(), series=series, study=Context(completeness.study_fields(fields_of, len(series), {}), fields_of),
         instances=len(series), policy=POLICY, late=Late.AS_BEFORE, previous=None, reason="quiet",
     )  # fmt: skip
-    found = studies.decide_study(case, studies.Moment("d1", 1, compiled, Targets(), NOW))
+    found = rounds.decide_study(case, rounds.Moment("d1", 1, compiled, Targets(), NOW))
     if late:
-        again = studies.Case(
+        again = rounds.Case(
             record=record(round=1), series=series, study=case.study, instances=len(series), policy=POLICY,
             late=Late.AS_BEFORE, previous=found, reason="quiet",
         )  # fmt: skip
-        found = studies.decide_study(again, studies.Moment("d2", 2, compiled, Targets(), NOW))
+        found = rounds.decide_study(again, rounds.Moment("d2", 2, compiled, Targets(), NOW))
     assert {each.series_uid: each.batches for each in found.series} == {uid: [uid] for uid in deferred}
     for each, of_series in zip(found.series, series, strict=True):
         decisions: list[Decision] = [*of_series.before[each.series_uid], *each.decisions]

@@ -9,7 +9,7 @@ from hermes_common.keys import decision_key, manifest_key, study_key
 from hermes_common.manifest import Manifest
 from hermes_common.records import BatchRef
 from hermes_common.runtime.objectstore import ObjectStore
-from hermes_router.core.studies import StudyRound
+from hermes_router.core.rounds import StudyRound
 
 LARGEST = 256 * 1024 * 1024
 """Octets of a manifest or a decision that are read at most: half a million instances."""

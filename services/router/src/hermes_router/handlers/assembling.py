@@ -13,8 +13,8 @@ from hermes_common.runtime.clock import now
 from hermes_common.runtime.configview import ConfigView
 from hermes_common.runtime.consumer import Consumer, Done, Message, Outcome, Park
 from hermes_common.runtime.errors import BusUnavailableError
+from hermes_router.core.completeness import SOONEST
 from hermes_router.core.quiet import Quiet, expected_of_series, quiet_for
-from hermes_router.core.studies import SOONEST
 from hermes_router.handlers.associations import Associations
 from hermes_router.handlers.joining import Studies
 from hermes_router.handlers.together import together

@@ -25,8 +25,9 @@ from hermes_common.runtime.consumer import Consumer, Done, Message, Outcome, Ret
 from hermes_router.adapters.documents import Documents
 from hermes_router.core import lifecycle, planning
 from hermes_router.core.batching import Reception, next_batch, rule_fields
+from hermes_router.core.completeness import SOONEST
 from hermes_router.core.quiet import Waited, distinct_instances, expected_of_study, quiet_for, read_note
-from hermes_router.core.studies import MOST_SERIES, SOONEST
+from hermes_router.core.studies import MOST_SERIES
 from hermes_router.handlers.joining import Studies
 from hermes_router.handlers.saying import Speaker
 
@@ -154,7 +155,8 @@ class Decider:
             return
         decision, in_study = None, False
         if manifest.instances:
-            study_uid = manifest.study_uid if record is None else record.study_uid
+            begun = record is not None and record.state is SeriesState.OPEN
+            study_uid = record.study_uid if record is not None and begun else manifest.study_uid
             in_study = await self._studies.join(study_uid, series_uid)
             decision = await self._decide(manifest, batches, earlier, in_study=in_study)
             await self._documents.write_decisions(series_uid, manifest.batch_id, [decision])

@@ -13,6 +13,7 @@ from hermes_common.runtime.clock import now
 from hermes_common.runtime.configview import ConfigView
 from hermes_common.runtime.errors import ConflictError
 from hermes_router.core import studies
+from hermes_router.core.completeness import SOONEST
 
 REMEMBERED = 10_000
 ATTEMPTS = 20
@@ -57,14 +58,14 @@ class Studies:
         """Say that a series has something that its study has to decide: it is open, and its timer is armed."""
         record = await self._change(study_uid, series_uid, expected, reopen=True, afresh=afresh)
         soon = afresh or record.expected is not None
-        wait = studies.SOONEST if soon else self._config.policies.completion.study.quiet_period
+        wait = SOONEST if soon else self._config.policies.completion.study.quiet_period
         await self.look_at(study_uid, now() + wait)
 
     async def look_at(self, study_uid: str, at: datetime) -> None:
         """Have a study looked at at an instant, and not at another that was named before."""
         await self._bus.arm(subjects.study_timer(study_uid), subjects.study_due(study_uid), at)
 
-    async def look_soon(self, study_uid: str, wait: timedelta = studies.SOONEST) -> None:
+    async def look_soon(self, study_uid: str, wait: timedelta = SOONEST) -> None:
         """Have a study looked at after a while."""
         await self.look_at(study_uid, now() + wait)
 

@@ -26,7 +26,7 @@ from hermes_common.runtime.clock import new_id, now
 from hermes_common.runtime.configview import ConfigView
 from hermes_common.runtime.consumer import Consumer, Done, Message, Outcome, Park, RetryAfter
 from hermes_router.adapters.documents import Documents
-from hermes_router.core import lifecycle, planning, studies
+from hermes_router.core import completeness, lifecycle, planning, rounds, studies
 from hermes_router.core.batching import rule_fields
 from hermes_router.handlers.deciding import Decider
 from hermes_router.handlers.joining import Studies
@@ -63,7 +63,7 @@ MOST_WAITS = 60
 class Contents:
     """What rules see of a study."""
 
-    series: Sequence[studies.Series]
+    series: Sequence[rounds.Series]
     study: Context
     instances: int
 
@@ -97,23 +97,23 @@ class StudyDecider:
         contents = None
         if policy.conditions or record.expected is not None:
             contents = await self._contents(members)
-        missing = [] if contents is None else studies.unmet(policy.conditions, contents.study, now())
+        missing = [] if contents is None else completeness.unmet(policy.conditions, contents.study, now())
         instances = 0 if contents is None else contents.instances
-        match studies.judge(record, members, missing, instances, policy, now()):
-            case studies.Nothing():
+        match completeness.judge(record, members, missing, instances, policy, now()):
+            case completeness.Nothing():
                 if (changed := studies.over(record, now())) is not record:
                     await self._records.store(changed, revision)
-            case studies.Wait(until, reason):
+            case completeness.Wait(until, reason):
                 changed = studies.waiting(record, StudyState.OPEN, reason, until, now())
                 if changed is not record:
                     await self._records.store(changed, revision)
                 await self._records.look_at(study_uid, until)
-            case studies.Hold(reason):
+            case completeness.Hold(reason):
                 changed = studies.waiting(record, StudyState.HELD, reason, None, now())
                 if changed is not record:
                     await self._records.store(changed, revision)
                 await self._held(changed)
-            case studies.Complete(reason):
+            case completeness.Complete(reason):
                 contents = contents or await self._contents(members)
                 await self._decide(record, revision, contents, reason)
             case never:
@@ -148,45 +148,45 @@ class StudyDecider:
 
     # -- what there is
 
-    async def _members(self, record: StudyRecord) -> list[studies.Member]:
-        async def member(series_uid: str) -> studies.Member:
+    async def _members(self, record: StudyRecord) -> list[completeness.Member]:
+        async def member(series_uid: str) -> completeness.Member:
             loaded = await self._decider.load(series_uid)
             newest = await self._bus.last_sequence(subjects.EVENTS, subjects.instances_of(series_uid))
             found = None if loaded is None else loaded[0]
             receiving = newest > (0 if found is None else found.through_seq)
             if found is not None and found.study_uid != record.study_uid:
-                return studies.Member(series_uid, None)
+                return completeness.Member(series_uid, None)
             open_ = found is not None and found.state is SeriesState.OPEN
-            return studies.Member(series_uid, found if open_ else None, receiving)
+            return completeness.Member(series_uid, found if open_ else None, receiving)
 
         return await together(member, record.series, AT_A_TIME)
 
-    async def _contents(self, members: Sequence[studies.Member]) -> Contents:
+    async def _contents(self, members: Sequence[completeness.Member]) -> Contents:
         """Return what rules see of the series that have a batch, and what was decided on each batch."""
         there = [member for member in members if member.batches]
         read = await together(self._read, there, AT_A_TIME)
         fields_of = [series.fields for series, _, _ in read]
         instances = sum(count for _, count, _ in read)
         latest = max(read, key=lambda each: each[2])[0].fields if read else {}
-        study = Context(studies.study_fields(fields_of, instances, latest), fields_of)
+        study = Context(completeness.study_fields(fields_of, instances, latest), fields_of)
         return Contents([series for series, _, _ in read], study, instances)
 
-    async def _read(self, member: studies.Member) -> tuple[studies.Series, int, datetime]:
+    async def _read(self, member: completeness.Member) -> tuple[rounds.Series, int, datetime]:
         """Return a series, how many distinct instances it has, and when the last of them came."""
         manifests = await self._documents.manifests(member.batches)
         before = {batch.batch_id: await self._documents.decisions_on(batch) for batch in member.batches}
         fields = rule_fields(manifests, manifests[-1].last_received_at.astimezone())
         instances = {item.sop_instance_uid for manifest in manifests for item in manifest.instances}
         last = max(manifest.last_received_at for manifest in manifests)
-        return studies.Series(member, fields, before), len(instances), last
+        return rounds.Series(member, fields, before), len(instances), last
 
     # -- the decision, and what follows
 
     async def _decide(self, record: StudyRecord, revision: int, contents: Contents, reason: str) -> None:
         rules_revision, rules = self._decider.rules.current()
         completion = self._config.policies.completion
-        moment = studies.Moment(new_id(), rules_revision, rules, self._config.targets, now())
-        case = studies.Case(
+        moment = rounds.Moment(new_id(), rules_revision, rules, self._config.targets, now())
+        case = rounds.Case(
             record=record,
             series=contents.series,
             study=contents.study,
@@ -196,7 +196,7 @@ class StudyDecider:
             previous=await self._documents.round(record.decision_key) if record.decision_key else None,
             reason=reason,
         )
-        found = studies.decide_study(case, moment)
+        found = rounds.decide_study(case, moment)
         key = await self._documents.write_round(found)
         pending = PendingCommand(command_id=found.decision_id, decision_key=key)
         changed = studies.decided(record, found.round, pending, moment.at)
@@ -232,7 +232,7 @@ class StudyDecider:
         record = studies.said(record, now())
         return record, await self._records.store(record, revision)
 
-    async def _apply(self, found: studies.StudyRound, series: studies.SeriesRound) -> None:
+    async def _apply(self, found: rounds.StudyRound, series: rounds.SeriesRound) -> None:
         """Put a decision into the record of a series, once, and say it."""
         loaded = await self._decider.load(series.series_uid)
         if loaded is None or loaded[0].state is not SeriesState.OPEN:
