@@ -295,3 +295,17 @@ def test_repetitions_of_an_instance_count_once() -> None:
 @given(st.binary(max_size=200))
 def test_a_timer_that_says_nothing_that_can_be_read_says_nothing(body: bytes) -> None:
     assert isinstance(read_note(body), Waited)
+
+
+def test_the_contents_of_a_study_are_read_only_when_they_may_end_its_wait() -> None:
+    members = [member(batch(instances=2)), member(batch(instances=1), uid="1.2.2")]
+
+    def reads(after: timedelta, **of_record: Any) -> bool:
+        one = record(**of_record)
+        return completeness.may_end(completeness.judge(one, members, [], 0, POLICY, NOW + after), one, members)
+
+    assert not reads(timedelta(seconds=1))
+    assert not reads(timedelta(seconds=1), expected=4)
+    assert reads(timedelta(seconds=1), expected=3)
+    assert reads(QUIET)
+    assert not completeness.may_end(completeness.Nothing(), record(expected=1), members)

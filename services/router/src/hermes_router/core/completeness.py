@@ -97,6 +97,14 @@ def judge(
     return Wait(_soon(min(quiet_until, deadline), now), f"nothing must come for {_seconds(policy.quiet_period)}")
 
 
+def may_end(judgement: Judgement, record: StudyRecord, members: Sequence[Member]) -> bool:
+    """Return whether a study that was judged without its contents has to be judged with them."""
+    if isinstance(judgement, Wait):
+        there = sum(batch.instances for member in members for batch in member.batches)
+        return record.expected is not None and there >= record.expected
+    return not isinstance(judgement, Nothing)
+
+
 def _too_late(policy: StudyCompletion, lacks: Sequence[str]) -> Hold | Complete:
     waited = f"the maximum wait of {_seconds(policy.max_wait)} has passed"
     if lacks and policy.then is AfterWait.HOLD:

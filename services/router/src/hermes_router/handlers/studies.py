@@ -94,12 +94,12 @@ class StudyDecider:
             record, revision = await self._say(record, revision, record.pending)
         members = await self._members(record)
         policy = self._config.policies.completion.study
-        contents = None
-        if policy.conditions or record.expected is not None:
+        judgement, contents = completeness.judge(record, members, [], 0, policy, now()), None
+        if completeness.may_end(judgement, record, members):  # only then is it worth reading everything
             contents = await self._contents(members)
-        missing = [] if contents is None else completeness.unmet(policy.conditions, contents.study, now())
-        instances = 0 if contents is None else contents.instances
-        match completeness.judge(record, members, missing, instances, policy, now()):
+            missing = completeness.unmet(policy.conditions, contents.study, now())
+            judgement = completeness.judge(record, members, missing, contents.instances, policy, now())
+        match judgement:
             case completeness.Nothing():
                 if (changed := studies.over(record, now())) is not record:
                     await self._records.store(changed, revision)
