@@ -185,6 +185,8 @@ class StudyRecord(_Record):
     waiting: str = ""
     """What it waits for, in words, and until when."""
     until: Time | None = None
+    was_held: bool = False
+    """Whether it has been held in this round."""
     forced: Forced | None = None
     afresh: bool = False
     """Whether the next round evaluates the present rules, whatever was decided before."""

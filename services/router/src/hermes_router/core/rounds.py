@@ -12,7 +12,7 @@ from hermes_common.durations import Duration
 from hermes_common.events import Decision, PlannedDelivery, RuleOutcome, Tags, Time
 from hermes_common.ids import Slug, Uid
 from hermes_common.keys import decision_key
-from hermes_common.records import BatchRef, StudyRecord, StudyState
+from hermes_common.records import BatchRef, StudyRecord
 from hermes_common.rules import CompiledRuleSet, Context, Earlier, Known, decide, decide_in_study
 from hermes_router.core import planning
 from hermes_router.core.completeness import Member
@@ -125,7 +125,7 @@ def decide_study(case: Case, moment: Moment) -> StudyRound:
         "round": record.round + 1,
         "reason": case.reason,
         "actor": record.forced.actor if record.forced is not None else "",
-        "held": record.state is StudyState.HELD,
+        "held": record.was_held,
         "opened_at": record.opened_at,
         "decided_at": moment.at,
         "quiet_period": case.policy.quiet_period,

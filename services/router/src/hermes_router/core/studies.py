@@ -39,12 +39,15 @@ def waiting(record: StudyRecord, state: StudyState, reason: str, until: datetime
     """Return the record with what the study waits for, or unchanged if it says so already."""
     if (record.state, record.waiting, record.until) == (state, reason, until):
         return record
-    return record.model_copy(update={"state": state, "waiting": reason, "until": until, "updated_at": at})
+    held = record.was_held or state is StudyState.HELD
+    changes = {"state": state, "waiting": reason, "until": until, "was_held": held}
+    return record.model_copy(update={**changes, "updated_at": at})
 
 
 def over(record: StudyRecord, at: datetime) -> StudyRecord:
     """Return the record of a study of which nothing is undecided."""
-    changes = {"state": StudyState.COMPLETE, "waiting": "", "until": None, "forced": None, "afresh": False}
+    nothing = {"waiting": "", "until": None, "was_held": False, "forced": None, "afresh": False}
+    changes = {"state": StudyState.COMPLETE, **nothing}
     if all(getattr(record, name) == value for name, value in changes.items()):
         return record
     return record.model_copy(update={**changes, "updated_at": at})
