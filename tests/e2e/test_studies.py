@@ -72,3 +72,27 @@ def test_a_study_that_is_held_is_shown_and_goes_on_when_a_person_completes_it(
         api.post(f"{path}/complete", {"reason": "no more comes"})
     until("delivered", lambda: hermes.reached(series.uid, "delivered"))
     assert scp.digests() == sorted(series.digests().values())
+
+
+def test_a_target_that_is_missing_fails_visibly_and_a_restart_delivers_when_it_is_configured_again(
+    hermes: Hermes, storescp: Scp, peer: Peer, tmp_path: Path
+) -> None:
+    scp = storescp("pacs")
+    scp.stop()
+    patient = {"max_attempts": 50, "delay": "1s", "factor": 1, "max_delay": "1s"}
+    pacs = target("pacs", scp.port, retry=patient)
+    hermes.configure([pacs], [rule("all", "study.series >= 1", "pacs", scope="study")])
+    series = make_series(tmp_path / "series", 2)
+    send(hermes, peer, series)
+    until("routed", lambda: hermes.reached(series.uid, "routed"))
+    hermes.save("rules", {"rules": []})
+    hermes.save("targets", {"targets": []})
+    history = until("failed", lambda: hermes.reached(series.uid, "failed"))
+    [delivery] = history["deliveries"]
+    assert delivery["reason"] == "target pacs is not configured"
+    hermes.save("targets", {"targets": [pacs]})
+    scp.start()
+    with hermes.api() as api:
+        api.post(f"/deliveries/{delivery['delivery_id']}/restart", {"reason": "it is configured again"})
+    until("delivered", lambda: hermes.reached(series.uid, "delivered"))
+    assert scp.digests() == sorted(series.digests().values())
