@@ -29,6 +29,7 @@ async def build(context: Context[Settings]) -> None:
     await bus.ready()
     retainer = retaining.Retainer(bus, config, store)
     context.work("events", ConsumerLoop(bus, retaining.EVENTS, context.stopping).each(retainer.on_event, 4))
+    context.work("studies", ConsumerLoop(bus, retaining.STUDIES, context.stopping).each(retainer.on_event, 2))
     context.work("due", ConsumerLoop(bus, retaining.DUE, context.stopping).each(retainer.on_due, 4))
     keep = timedelta(days=context.settings.nats_events_max_days + 1)
     context.background("sweep", _sweep(retainer, keep))

@@ -22,7 +22,7 @@ from hermes_common.events import (
     decode,
 )
 from hermes_common.ids import token_uid
-from hermes_common.keys import STUDIES
+from hermes_common.keys import STUDIES as STUDY_DOCUMENTS
 from hermes_common.manifest import Manifest
 from hermes_common.records import SeriesRecord, SeriesState, StudyRecord
 from hermes_common.runtime.bus import Bus
@@ -44,11 +44,18 @@ EVENTS = Consumer(
         "hermes.v1.delivery.succeeded.*",
         "hermes.v1.delivery.cancelled.*",
         "hermes.v1.delivery.dismissed.*",
-        "hermes.v1.study.completed.*",
         "hermes.v1.config.changed.policies",
     ),
     ack_wait=timedelta(seconds=60),
 )
+
+STUDIES = Consumer(
+    stream=subjects.EVENTS,
+    durable="cleaner-studies",
+    subjects=("hermes.v1.study.completed.*",),
+    ack_wait=timedelta(seconds=60),
+)
+"""One of its own, so that a cleaner of an earlier release beside this one does not change what it consumes."""
 
 LOOK_AGAIN = timedelta(seconds=5)
 
@@ -194,7 +201,7 @@ class Retainer:
         return True
 
     def _remove_decisions(self, study_uid: str) -> None:
-        self._store.delete_many([info.key for info in self._store.list(f"{STUDIES}/{study_uid}/")])
+        self._store.delete_many([info.key for info in self._store.list(f"{STUDY_DOCUMENTS}/{study_uid}/")])
 
     async def _remove_redundant(self, manifest_key: str) -> None:
         """Remove what was received a second time, if the first is there."""
