@@ -146,3 +146,27 @@ async def test_the_timeline_of_a_series_says_which_quiet_period_was_used(
     assert [item["detail"] for item in items if item["kind"] == "quiet"] == [
         "30s for modality MR; all 3 instances are there"
     ]
+
+
+async def test_quiet_periods_and_conditions_are_changed_on_the_page_of_policies(api: httpx.AsyncClient, admin) -> None:
+    form = {"completion.quiet_period": "5s", "completion.study.quiet_period": "90s", "completion.study.max_wait": "1h"}
+    form |= {f"retention.{name}": "7d" for name in ("delivered", "unmatched", "discarded")}
+    shown = (await admin.get("/policies")).text
+    assert "&#34;late&#34;: &#34;as_before&#34;" in shown
+    for wrong, words in (
+        ('{"late":', "this is not JSON"),
+        ("[]", "an object is needed"),
+        ('{"quiet_period": "1s"}', "not quiet_period"),
+        ('{"study": {"max_wait": "1s"}}', "not study.max_wait"),
+        ('{"study": {"conditions": [{"name": "x", "required": ["Modality = 1"]}]}}', "conditions[0].required[0]"),
+        ('{"late": "never"}', "completion.late"),
+    ):
+        page = await admin.post("/policies", {**form, "revision": "0", "exceptions": wrong})
+        assert (page.status_code, words in page.text) == (200, True), wrong
+        assert wrong.replace('"', "&#34;") in page.text, "what was typed is shown again"
+    typed = {"late": "present_rules", "study": {"then": "hold", "conditions": [{"name": "two", "series": 2}]}}
+    saved = await admin.post("/policies", {**form, "revision": "0", "exceptions": json.dumps(typed)})
+    assert saved.status_code == 303
+    found = (await api.get("/api/v1/policies")).json()["completion"]
+    assert (found["late"], found["study"]["then"], found["study"]["max_wait"]) == ("present_rules", "hold", "1h")
+    assert found["study"]["conditions"] == [{"name": "two", "when": "", "required": [], "series": 2}]

@@ -1,8 +1,4 @@
-"""The page of policies: completion and retention.
-
-It changes the fields that it shows, and leaves the others as they are: conditions of studies, and quiet periods of
-sources and modalities, which the API sets.
-"""
+"""The page of policies: completion and retention. What it does not show, it leaves as it is."""
 
 import copy
 from typing import Any
@@ -13,6 +9,7 @@ from litestar.response import Redirect
 from hermes_common.config import Kind, Policies
 from hermes_web.core.roles import ADMIN, VIEWER
 from hermes_web.errors import InvalidError, PreconditionFailedError, WebError
+from hermes_web.features.policies import exceptions
 from hermes_web.http.answers import Page, go, page
 from hermes_web.http.forms import read_form
 from hermes_web.web import principal_of, web_of
@@ -53,15 +50,19 @@ class PolicyPages(Controller):
             for part in parts:
                 place = place.setdefault(part, {})
             place[name] = form.text(field)
+        text = form.lines(exceptions.FIELD)
         try:
+            exceptions.put(document, text)
             author = principal_of(request).name
             await web.save(Kind.POLICIES, document, form.number("revision"), author, form.text("why"))
         except (InvalidError, PreconditionFailedError) as error:
-            return await self._page(request, error, document)
+            return await self._page(request, error, document, text)
         return go("/policies", "saved")
 
     @staticmethod
-    async def _page(request: HttpRequest, error: WebError | None = None, typed: dict[str, Any] | None = None) -> Page:
+    async def _page(
+        request: HttpRequest, error: WebError | None = None, typed: dict[str, Any] | None = None, text: str = ""
+    ) -> Page:
         revision = await web_of(request).config.current(Kind.POLICIES)
         document = revision.document if typed is None else typed
         values = {field: _value(document, field) for field in FIELDS}
@@ -72,6 +73,7 @@ class PolicyPages(Controller):
             revision=revision,
             fields=FIELDS,
             values=values,
+            exceptions=text or exceptions.written(document),
             problems=problems,
             error=error,
         )
