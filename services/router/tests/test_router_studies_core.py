@@ -31,6 +31,7 @@ from hermes_router.core.quiet import (
     expected_of_study,
     quiet_for,
     read_note,
+    shortened,
 )
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
@@ -285,6 +286,13 @@ def test_the_number_of_images_counts_only_where_there_is_one_acquisition() -> No
     assert expected_of_series(both) == (9, "NumberOfSeriesRelatedInstances")
     assert expected_of_study({"NumberOfStudyRelatedInstances": [" 12 "]}) == 12
     assert expected_of_study({"NumberOfStudyRelatedInstances": ["0", "-1", "²", "99999999999"]}) is None
+
+
+def test_a_known_number_shortens_a_wait_to_a_second_and_that_of_an_acquisition_to_the_half_of_it() -> None:
+    minute, second = timedelta(minutes=1), timedelta(seconds=1)
+    assert shortened(minute, "NumberOfSeriesRelatedInstances") == second
+    assert shortened(minute, "ImagesInAcquisition") == minute / 2
+    assert shortened(second, "ImagesInAcquisition") == second
 
 
 def test_repetitions_of_an_instance_count_once() -> None:

@@ -6,7 +6,7 @@ from datetime import timedelta
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from hermes_common.config import Completion, Sources
+from hermes_common.config import SHORTEST_QUIET, Completion, Sources
 from hermes_common.durations import Duration
 from hermes_common.events import InstanceStored, Sender, Tags
 
@@ -69,6 +69,14 @@ def expected_of_series(tags: Tags) -> tuple[int, str] | None:
     if len(tags.get("AcquisitionNumber", ())) == 1 and (number := _largest(tags, "ImagesInAcquisition")) is not None:
         return number, "ImagesInAcquisition"
     return None
+
+
+def shortened(period: timedelta, named_by: str) -> timedelta:
+    """Return how long to wait when as many instances are there as an attribute names, at least a second.
+
+    A series may have another acquisition to come, so its number of images shortens the wait by half only.
+    """
+    return max(SHORTEST_QUIET, period / 2) if named_by == "ImagesInAcquisition" else SHORTEST_QUIET
 
 
 def expected_of_study(tags: Tags) -> int | None:

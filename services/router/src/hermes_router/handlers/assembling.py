@@ -13,8 +13,7 @@ from hermes_common.runtime.clock import now
 from hermes_common.runtime.configview import ConfigView
 from hermes_common.runtime.consumer import Consumer, Done, Message, Outcome, Park
 from hermes_common.runtime.errors import BusUnavailableError
-from hermes_router.core.completeness import SOONEST
-from hermes_router.core.quiet import Quiet, expected_of_series, quiet_for
+from hermes_router.core.quiet import Quiet, expected_of_series, quiet_for, shortened
 from hermes_router.handlers.associations import Associations
 from hermes_router.handlers.joining import Studies
 from hermes_router.handlers.together import together
@@ -73,7 +72,8 @@ class Assembler:
             said = await self._bus.subjects(subjects.EVENTS, subjects.instances_of(arrival.series_uid))
             if sum(said.values()) >= arrival.expected:
                 why = f"the association is closed and all {arrival.expected} instances are there ({arrival.named_by})"
-                await self._arm(arrival, Quiet(SOONEST), {"shortened_by": why, "expected": arrival.expected})
+                wait = Quiet(shortened(arrival.quiet.period, arrival.named_by))
+                await self._arm(arrival, wait, {"shortened_by": why, "expected": arrival.expected})
         except BusUnavailableError as error:
             log.warning("series %s waits for its whole quiet period: %s", arrival.series_uid, error)
 
