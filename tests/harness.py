@@ -226,7 +226,8 @@ class Hermes:
         self.save("rules", {"rules": []})
         self.save("targets", {"targets": targets})
         self.save("rules", {"rules": rules})
-        self.save("policies", {"completion": {"quiet_period": quiet}, "retention": retention})
+        completion = {"quiet_period": quiet, "study": {"quiet_period": quiet}}
+        self.save("policies", {"completion": completion, "retention": retention})
         time.sleep(1)  # a change is promised to apply within a second
 
     def series(self, uid: str) -> dict[str, Any] | None:

@@ -105,11 +105,40 @@ SAMPLES: list[Event] = [
     events.SeriesUnmatched(
         **SERIES, batch=1, decision=DECISION.model_copy(update={"outcome": "unmatched", "deliveries": []})
     ),
+    events.SeriesDeferred(
+        **SERIES, batch=1, decision=DECISION.model_copy(update={"outcome": "deferred", "deliveries": []})
+    ),
     events.SeriesDiscarded(
         **SERIES, batch=1, decision=DECISION.model_copy(update={"outcome": "discarded", "deliveries": []})
     ),
     events.SeriesRecovered(**SERIES, actor="anna", targets=["pacs"]),
     events.SeriesDeleted(**SERIES, objects=301, octets=157_900_000, reason="the retention has passed"),
+    events.StudyCompleted(
+        study_uid=SERIES["study_uid"],
+        round=1,
+        reason="nothing has come for 60 s",
+        series=4,
+        opened_at=AT,
+        outcome="routed",
+        kind="rules",
+        revision=4,
+        rules=DECISION.rules,
+        targets=["pacs"],
+        batches=4,
+        instances=1200,
+        quiet_period=timedelta(seconds=60),
+        problems=[],
+        held=False,
+        actor="",
+        key="studies/1.2.826.0.1.3680043.10/0195d3a0-0000-7000-8000-000000000002.json",
+    ),
+    events.StudyHeld(
+        study_uid=SERIES["study_uid"],
+        round=2,
+        reason="the maximum wait of 7200 s has passed: thorax: 1 of 2 series are there",
+        series=1,
+        opened_at=AT,
+    ),
     events.DeliveryQueued(
         **DELIVERY,
         manifest_key="manifests/1.2.826.0.1.3680043.10.1/b-1.json",

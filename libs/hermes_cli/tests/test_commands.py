@@ -230,3 +230,19 @@ def test_an_answer_that_is_no_json_is_said_in_a_line(hermes, router):
     done = hermes("status")
     assert done.returncode == 1
     assert "is that the address" in done.stderr
+
+
+def test_a_study_is_shown_with_what_it_waits_for_and_completed(hermes, router):
+    decision = {"round": 1, "outcome": "routed", "revision": 3, "reason": "nothing has come\x1b[31m", "rules": []}
+    study = {"study_uid": "1.2", "state": "open", "waits_for": "a series", "series": [ROW], "decisions": [decision]}
+    router.on("GET", "/studies/1.2", study)
+    router.on("POST", "/studies/1.2/complete", {"command_id": "c1"})
+    done = hermes("studies", "show", "1.2")
+    assert done.returncode == 0
+    assert "a series" in done.stdout
+    assert "decision 1: routed" in done.stdout
+    assert "\x1b" not in done.stdout
+    assert json.loads(hermes("studies", "show", "1.2", "--json").stdout)["state"] == "open"
+    asked = hermes("studies", "complete", "1.2", "--reason", "no more comes")
+    assert asked.returncode == 0
+    assert "hermes studies show 1.2" in asked.stdout

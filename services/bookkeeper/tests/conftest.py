@@ -36,12 +36,15 @@ from hermes_common.events import (
     PlannedDelivery,
     Sender,
     SeriesCompleted,
+    SeriesDeferred,
     SeriesDeleted,
     SeriesRouted,
     SeriesUnmatched,
     ServiceCrashed,
     ServiceStarted,
     ServiceStopped,
+    StudyCompleted,
+    StudyHeld,
     encode,
 )
 from hermes_common.events.operations import AlertCleared, AlertRaised, ConfigChanged, UserLoggedIn
@@ -49,7 +52,7 @@ from hermes_common.runtime.consumer import Message
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
 SENDER = Sender(calling_aet="CT1", called_aet="HERMES", address="10.0.0.1")
-DECIDED = {"routed": SeriesRouted, "unmatched": SeriesUnmatched}
+DECIDED = {"routed": SeriesRouted, "unmatched": SeriesUnmatched, "deferred": SeriesDeferred}
 
 
 class Stream:
@@ -137,6 +140,14 @@ class Stream:
         ]
         return self.delivery(DeliveryProgressed, series, batch, target, attempt=attempt, outcomes=outcomes)
 
+    def held(self, study: str, reason: str = "a series is missing") -> Message:
+        return self.say(StudyHeld(study_uid=study, round=1, reason=reason, series=1, opened_at=START))
+
+    def study(self, study: str, round_: int = 1, **more: Any) -> Message:
+        fields: dict[str, Any] = {"outcome": "routed", "revision": 7, "quiet_period": timedelta(seconds=60), **more}
+        event = StudyCompleted(study_uid=study, round=round_, reason="quiet", series=2, opened_at=START, **fields)
+        return self.say(event)
+
     def life(self) -> None:
         """The full life of several series, with everything that happens to a site."""
         service = {"service": "receiver", "instance": "receiver@host.1"}
@@ -188,6 +199,14 @@ class Stream:
         self.decided("1.3", 1, "unmatched")
         self.say(SeriesDeleted(series_uid="1.3", objects=1, octets=1, reason="retention"))
         self.stored("1.4", 1)
+        held = self.held("1.5.99")
+        self.stored("1.5", 1)
+        self.completed("1.5", 1, 1)
+        self.decided("1.5", 1, "deferred")
+        self.study("1.5.99", held=True, instances=1)
+        self.again(held)
+        self.decided("1.5", 1, "routed", ["pacs"], kind="study", round=1)
+        self.study("1.5.99", 2, outcome="unmatched")
         self.say(ServiceStopped(**service))
         self.say(ServiceStarted(**service))
         self.say(ServiceCrashed(**service, reason="killed"))

@@ -1,7 +1,7 @@
 """The books on a real PostgreSQL: the same tables in whatever order and however often the events come."""
 
 import json
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 import pytest
 from alembic.autogenerate import compare_metadata
@@ -80,6 +80,7 @@ async def test_the_life_of_a_series_reads_as_it_was(books, query, stream):
         ("1.2", "routed", 6, 6021, 0, 0, 1, "Doe^1", [], 7),
         ("1.3", "deleted", 1, 1001, 0, 0, 1, "Doe^1", [], 7),
         ("1.4", "receiving", 1, 1001, 0, 0, 0, "", [], None),
+        ("1.5", "routed", 1, 1001, 0, 0, 1, "Doe^1", [], 7),
     ]
     assert query("SELECT tags -> 'PatientName', modality FROM ledger.series WHERE series_uid = '1.1'") == [
         (["Doe^1", "Doe^2", "Roe"][::2], "CT")
@@ -187,13 +188,15 @@ async def test_a_failed_delivery_raises_one_alert_for_each_failure_and_clears_it
     says = await books.record(facts(stream.messages))
     said = [(type(say.event).__name__, say.event.kind, say.event.about) for say in says]
     failed = ("delivery_failed", "ai/d-1.1-1-ai")
-    assert said == [
+    held = ("study_held", "1.5.99")
+    assert [each for each in said if each[1] == "study_held"] == [("AlertRaised", *held), ("AlertCleared", *held)]
+    assert [each for each in said if each[1] != "study_held"] == [
         ("AlertRaised", "service_crashed", "receiver"),
         ("AlertRaised", "message_parked", "router/4"),
         *(("AlertRaised", *failed), ("AlertCleared", *failed)) * 2,
     ]
     assert await books.record(facts(stream.messages)) == says, "said again under the same ids"
-    assert len({say.event.alert_id for say in says if isinstance(say.event, AlertRaised)}) == 4
+    assert len({say.event.alert_id for say in says if isinstance(say.event, AlertRaised)}) == 5
 
 
 FAILED_RULE = {"slug": "thin", "name": "Thin", "state": "active", "status": "failed", "reason": "it is no rule"}
@@ -240,6 +243,8 @@ async def test_a_rule_that_asks_for_it_raises_an_alert_for_each_series_that_it_m
     assert [say.event.about for say in says] == ["xa/1.1", "xa/1.2"]
     assert says[0].event.message == "Rule xa matched series 1.1, which is routed. Contact: the angiography team"
     assert await books.record(facts(stream.messages)) == says
+
+
 async def test_an_outage_of_a_target_raises_one_alert_and_its_end_clears_that_one(books, stream):
     stream.say(TargetDown(target="pacs", outage="o-1", reason="connection refused"))
     stream.say(TargetUp(target="pacs", outage="o-1", down_since=datetime(2026, 1, 1, tzinfo=UTC)))
@@ -264,3 +269,57 @@ async def test_a_delivery_that_waits_for_its_target_is_queued_with_the_reason(bo
     await books.record(facts(stream.messages))
     assert query("SELECT state, reason, attempt FROM ledger.deliveries") == [("queued", "the target is down: gone", 1)]
     assert query("SELECT attempt, result, reason FROM ledger.attempts") == [(1, "waiting", "the target is down: gone")]
+
+
+async def test_a_series_whose_study_decides_is_completed_and_not_unmatched_until_then(books, query, stream):
+    seen = []
+    steps = [
+        lambda: stream.stored("1.1", 1),
+        lambda: stream.completed("1.1", 1, 1),
+        lambda: stream.decided("1.1", 1, "deferred", problems=["rule x failed"]),
+        lambda: stream.decided("1.1", 1, "unmatched", kind="study", problems=["rule y failed"]),
+        lambda: stream.decided("1.1", 1, "deferred"),
+        lambda: stream.decided("1.1", 1, "routed", ["pacs"], kind="study"),
+    ]
+    for step in steps:
+        await books.record(facts([step()]))
+        seen.append(query("SELECT state, problems FROM ledger.series")[0])
+    failed = ["rule x failed", "rule y failed"]
+    assert seen == [
+        ("receiving", []),
+        ("completed", []),
+        ("completed", ["rule x failed"]),
+        ("unmatched", failed),
+        ("completed", []),
+        ("routed", []),
+    ]
+
+
+async def test_a_study_reads_as_it_was_held_and_decided(books, query, stream):
+    columns = "state, reason, rounds, series, instances, outcome, rules_revision, completed_at IS NOT NULL"
+    seen = []
+    steps = [
+        lambda: stream.held("1.1.99"),
+        lambda: stream.study("1.1.99", held=True, actor="ann", instances=7, targets=["pacs"]),
+        lambda: stream.study("1.1.99", 2, kind="late", instances=9),
+    ]
+    for step in steps:
+        await books.record(facts([step()]))
+        seen.append(query(f"SELECT {columns} FROM ledger.studies")[0])  # noqa: S608  # our columns
+    assert seen == [
+        ("held", "a series is missing", 0, 1, 0, "", None, False),
+        ("complete", "quiet", 1, 2, 7, "routed", 7, True),
+        ("complete", "quiet", 2, 2, 9, "routed", 7, True),
+    ]
+    assert query("SELECT round, kind, actor FROM ledger.study_decisions ORDER BY round") == [
+        (1, "rules", "ann"),
+        (2, "late", ""),
+    ]
+    assert query("SELECT actor, action, about FROM ledger.audit") == [("ann", "study.completed", "1.1.99")]
+
+
+async def test_how_long_a_series_had_to_be_quiet_is_kept_with_its_batch(books, query, stream):
+    quiet = {"quiet_period": timedelta(seconds=90), "quiet_for": "modality MR", "shortened_by": "all are there"}
+    await books.record(facts([stream.completed("1.1", 1, 1, **quiet), stream.completed("1.2", 1, 1)]))
+    rows = query("SELECT quiet_period, quiet_for, shortened_by FROM ledger.batches ORDER BY series_uid")
+    assert rows == [("90s", "modality MR", "all are there"), ("10s", "", "")]

@@ -71,10 +71,10 @@ async def test_what_is_published_is_in_the_tables_and_alerts_are_published(bus, 
     stream.life()
     async with bookkeeper(bus, database_url) as database:
         await send(bus, stream.messages)
-        await until(lambda: _count(database, "alerts", 5))
+        await until(lambda: _count(database, "alerts", 6))
         await all_done(bus)
         raised = [message async for message in bus.read(subjects.EVENTS, "hermes.v1.alert.raised", 0)]
-        assert len(raised) == 5
+        assert len(raised) == 6
         open_alerts = await _rows(database, "SELECT kind FROM ledger.alerts WHERE cleared_at IS NULL ORDER BY 1")
         assert open_alerts == [("message_parked",), ("service_crashed",)]
         assert database.problem() is None
@@ -95,7 +95,7 @@ async def test_two_bookkeepers_side_by_side_take_everything_down_once(bus, datab
         )
         assert len(counts) == 7
         assert all(said == counted for _, said, counted in counts)
-        assert await recorded(database, "instances") == 617
+        assert await recorded(database, "instances") == 618
 
 
 async def test_what_is_no_event_and_what_the_database_refuses_is_parked_and_blocks_nothing(bus, database_url, stream):

@@ -126,3 +126,13 @@ def test_a_deletion_that_had_begun_goes_on_and_one_that_ended_is_over() -> None:
     assert isinstance(judge(series(batch(), state=SeriesState.DELETING), [], 10, POLICY, NOW), Delete)
     assert judge(series(state=SeriesState.DELETED), [], 10, POLICY, NOW) == Nothing()
     assert judge(series(), [], 0, POLICY, NOW) == Nothing()
+
+
+@pytest.mark.parametrize("outcome", ["routed", "unmatched", "discarded"])
+def test_a_series_whose_study_is_not_decided_is_kept_whatever_the_clock_says(outcome: str) -> None:
+    one = batch(outcome=outcome, deliveries=("d",) if outcome == "routed" else ())
+    deliveries = [delivery(DeliveryState.SUCCEEDED)] if outcome == "routed" else []
+    much_later = NOW + timedelta(days=3650)
+    open_ = series(one.model_copy(update={"awaits_study": True}), done_at=NOW)
+    assert judge(open_, deliveries, 10, POLICY, much_later) == Keep("its study is not decided")
+    assert isinstance(judge(series(one, done_at=NOW), deliveries, 10, POLICY, much_later), Delete)

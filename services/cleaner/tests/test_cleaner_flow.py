@@ -11,10 +11,11 @@ from hermes_cleaner.handlers import retaining
 from hermes_cleaner.handlers.deleting import Deleter
 from hermes_common import config, events, keys, subjects
 from hermes_common.manifest import Manifest, ManifestInstance
-from hermes_common.records import BatchRef, DeliveryRecord, DeliveryState, SeriesRecord, SeriesState
+from hermes_common.records import BatchRef, DeliveryRecord, DeliveryState, SeriesRecord, SeriesState, StudyRecord
 from hermes_common.runtime.bus import Bus
 from hermes_common.runtime.clock import new_id, now
 from hermes_common.runtime.configview import ConfigView
+from hermes_common.runtime.consumer import Message
 from hermes_common.runtime.errors import ConflictError
 from hermes_common.runtime.objectstore.directory import DirectoryStore
 
@@ -235,3 +236,44 @@ async def test_a_record_that_cannot_be_read_does_not_stop_the_look_at_all_others
     await place.bus.send(f"$KV.{subjects.STATE}.series.0-1", b'{"of": "another release"}')
     await place.retainer.look_at_all()
     assert (await place.record()).state is SeriesState.DELETED
+
+
+async def study(place: Place, **more: object) -> None:
+    record = StudyRecord(study_uid="1.2", series=(SERIES,), opened_at=now(), created_at=now(), updated_at=now())
+    await place.bus.create(subjects.STATE, subjects.study_state("1.2"), record.model_copy(update=more))
+
+
+async def test_the_retention_of_a_series_begins_when_its_study_is_decided(place: Place) -> None:
+    await place.policy(timedelta(seconds=0))
+    await place.series(DeliveryState.SUCCEEDED)
+    await study(place)
+    record = await place.record()
+    waiting = tuple(batch.model_copy(update={"awaits_study": True}) for batch in record.batches)
+    key = subjects.series_state(SERIES)
+    await place.bus.update(subjects.STATE, key, record.model_copy(update={"batches": waiting}), 1)
+    await place.retainer.look(SERIES)
+    assert place.objects() == 4
+    loaded = await place.bus.load(subjects.STATE, key, SeriesRecord)
+    assert loaded is not None
+    await place.bus.update(subjects.STATE, key, record, loaded[1])
+    event = events.StudyCompleted(
+        study_uid="1.2", round=1, reason="quiet", series=1, opened_at=now(), outcome="unmatched", revision=1,
+        quiet_period=timedelta(seconds=60),
+    )  # fmt: skip
+    subject, headers, body = events.encode(events.Envelope(id="e1", source="test", time=now(), event=event))
+    await place.retainer.on_event(Message(subject, headers, body, 1, 1))
+    assert place.objects() == 0
+
+
+async def test_a_study_is_forgotten_with_its_decisions_when_no_series_of_it_is_left(place: Place) -> None:
+    await place.policy(timedelta(seconds=0))
+    await place.series(DeliveryState.SUCCEEDED)
+    await study(place)
+    place.store.put_bytes(keys.study_key("1.2", "d1"), b"{}")
+    assert await place.retainer.sweep_studies(timedelta(0)) == 0
+    await place.retainer.look(SERIES)
+    assert await place.retainer.sweep_studies(timedelta(days=1)) == 0
+    assert place.objects() == 1
+    assert await place.retainer.sweep_studies(timedelta(0)) == 1
+    assert place.objects() == 0
+    assert await place.bus.load(subjects.STATE, subjects.study_state("1.2"), StudyRecord) is None

@@ -2,130 +2,22 @@
 
 import asyncio
 import hashlib
-from collections.abc import AsyncIterator
+import sys
 from datetime import timedelta
 from pathlib import Path
 
 import pytest
 from prometheus_client import REGISTRY
 
-from hermes_common import config, events, keys, records, subjects
+from hermes_common import config, events, records, subjects
 from hermes_common.commands import SeriesCommand
-from hermes_common.runtime.bus import Bus
-from hermes_common.runtime.clock import new_id, now
-from hermes_common.runtime.configview import ConfigView
-from hermes_common.runtime.consumer import ConsumerLoop, Message
-from hermes_common.runtime.objectstore import ObjectStore
-from hermes_common.runtime.objectstore.directory import DirectoryStore
-from hermes_router.adapters.documents import Documents
-from hermes_router.handlers import assembling, commanding, deciding
+from hermes_common.runtime.clock import new_id
+from hermes_common.runtime.consumer import Message
+
+sys.path.insert(0, str(Path(__file__).parent))
+from router_kit import SERIES, Router, configure, rule, said, save, stored, works
 
 pytestmark = pytest.mark.servers
-
-SERIES = "1.2.3"
-SENDER = events.Sender(calling_aet="CT01", called_aet="HERMES", address="10.0.0.7")
-
-
-class Router:
-    """A router put together as the application does it, without the process around it."""
-
-    def __init__(self, bus: Bus, store: ObjectStore) -> None:
-        self.bus = bus
-        self.store = store
-        self.config = ConfigView(bus)
-        self.documents = Documents(store)
-        self.decider = deciding.Decider(bus, self.config, self.documents)
-        self.commander = commanding.Commander(bus, self.config, self.documents, self.decider)
-        self.assembler = assembling.Assembler(bus, self.config)
-        self.stopping = asyncio.Event()
-        self.tasks: list[asyncio.Task[None]] = []
-
-    def start(self) -> None:
-        loops = (
-            self.config.run(),
-            ConsumerLoop(self.bus, assembling.CONSUMER, self.stopping).batches(self.assembler.handle, 100),
-            ConsumerLoop(self.bus, deciding.CONSUMER, self.stopping).each(self.decider.handle, 4),
-            ConsumerLoop(self.bus, commanding.CONSUMER, self.stopping).each(self.commander.handle, 2),
-        )
-        self.tasks = [asyncio.create_task(each) for each in loops]
-
-    async def stop(self) -> None:
-        self.stopping.set()
-        for task in self.tasks:
-            task.cancel()
-        await asyncio.gather(*self.tasks, return_exceptions=True)
-
-    async def due(self, series_uid: str = SERIES) -> None:
-        """Have a series decided now, as its timer would."""
-        await self.decider.handle(Message(subjects.series_due(series_uid), {}, b"", 1, 1))
-
-    async def record(self) -> records.SeriesRecord:
-        loaded = await self.bus.load(subjects.STATE, subjects.series_state(SERIES), records.SeriesRecord)
-        assert loaded is not None
-        return loaded[0]
-
-
-@pytest.fixture
-async def router(bus: Bus, tmp_path: Path) -> AsyncIterator[Router]:
-    made = Router(bus, DirectoryStore(tmp_path / "store"))
-    yield made
-    await made.stop()
-    made.store.close()
-
-
-async def save(bus: Bus, kind: config.Kind, document: config.Document, revision: int = 1) -> None:
-    value = config.Revision(
-        kind=kind, revision=revision, author="test", time=now(), document=document.model_dump(mode="json")
-    )
-    await bus.send(f"$KV.{subjects.CONFIG}.{kind.value}", value.model_dump_json().encode())
-
-
-async def configure(router: Router, *rules: config.Rule, revision: int = 1) -> None:
-    targets = [config.FolderTarget(slug=slug, name=slug, path=f"/tmp/{slug}") for slug in ("a", "b")]
-    await save(router.bus, config.Kind.TARGETS, config.Targets(targets=tuple(targets)), revision)
-    await save(router.bus, config.Kind.RULES, config.RuleSet(rules=rules), revision)
-    await router.config.refresh()
-
-
-def rule(slug: str, expression: str, *targets: str, **more: object) -> config.Rule:
-    return config.Rule.model_validate(
-        {"slug": slug, "name": slug, "expression": expression, "targets": targets, **more}
-    )
-
-
-async def stored(bus: Bus, sop: str = "1.2.3.1", data: bytes = b"x", reception: str = "", **tags: list[str]) -> str:
-    reception = reception or new_id().replace("-", "")
-    digest = hashlib.sha256(data).hexdigest()
-    event = events.InstanceStored(
-        reception_id=reception,
-        association_id="a1",
-        series_uid=SERIES,
-        study_uid="1.2",
-        sop_instance_uid=sop,
-        sop_class_uid="1.2.840.10008.5.1.4.1.1.2",
-        transfer_syntax_uid="1.2.840.10008.1.2.1",
-        key=keys.instance_key(SERIES, sop, digest, reception),
-        digest=digest,
-        octets=100,
-        received_at=now(),
-        sender=SENDER,
-        tags={"Modality": ["CT"], **tags},
-    )
-    await bus.publish(event, reception)
-    return reception
-
-
-async def said(bus: Bus, type_: str) -> list[events.Event]:
-    """Return the events of a type that were said, each id once."""
-    found = {
-        message.headers["ce-id"]: events.decode(message.headers, message.data).event
-        async for message in bus.read(subjects.EVENTS, f"hermes.v1.{type_}", 0)
-    }
-    return list(found.values())
-
-
-async def works(bus: Bus) -> int:
-    return int((await bus.js.stream_info(subjects.WORK)).state.messages)
 
 
 async def test_a_series_that_has_been_quiet_goes_to_the_targets_of_the_rules_that_match(router: Router) -> None:

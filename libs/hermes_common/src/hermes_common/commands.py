@@ -26,6 +26,15 @@ class SeriesCommand(Command):
     """For ``route``: where to."""
 
 
+class StudyCommand(Command):
+    """To the router: take a study as complete now, or send every series of it to targets."""
+
+    study_uid: Uid
+    action: Literal["complete", "route"]
+    targets: tuple[Slug, ...] = ()
+    """For ``route``: where to."""
+
+
 class DeliveryCommand(Command):
     """To the dispatcher: make a delivery again, stop it, or take it as done with."""
 

@@ -9,7 +9,7 @@ from enum import StrEnum
 from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
 from typing import Annotated, Any, Self
 
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from hermes_common.dicom.names import canonical_name, collecting_problem
 from hermes_common.dicom.tags import MAX_EXTRA
@@ -226,27 +226,107 @@ class Sources(Document):
         refuse_repeats("source", [source.slug for source in sources])
         return sources
 
+    def of(self, calling_aet: str, called_aet: str, address: str) -> Source | None:
+        """Return the first entry that an association with these properties comes from, or None."""
+        return next((each for each in self.sources if each.matches(calling_aet, called_aet, address)), None)
+
     def judge(self, calling_aet: str, called_aet: str, address: str) -> str | None:
         """Return why this sender is refused, or None if it is accepted."""
-        for source in self.sources:
-            if source.matches(calling_aet, called_aet, address):
-                return None if source.allow else f"the source {source.slug} is denied"
+        source = self.of(calling_aet, called_aet, address)
+        if source is not None:
+            return None if source.allow else f"the source {source.slug} is denied"
         if self.mode is SourceMode.ALLOW_LIST:
             return f"no source allows calling AE title {calling_aet.strip()!r} from {address}"
         return None
 
 
+SHORTEST_QUIET = timedelta(seconds=1)
+
+
+def _quiet(value: timedelta) -> timedelta:
+    if not SHORTEST_QUIET <= value <= timedelta(days=1):
+        raise ValueError("quiet_period must be between 1s and 1d")
+    return value
+
+
+Quiet = Annotated[Duration, AfterValidator(_quiet)]
+"""How long nothing must have come: between a second and a day."""
+
+Expression = Annotated[str, Field(min_length=1, max_length=4096)]
+"""A text of the rule language; whoever saves it has it checked (docs/rules.md)."""
+
+
+class QuietPeriod(Document):
+    """A quiet period for series from one source, or of one modality, or both."""
+
+    source: Slug | None = None
+    """Of the entry under Sources that the association comes from."""
+    modality: Annotated[str, Field(pattern=r"^[A-Z0-9_ ]{1,16}$")] | None = None
+    quiet_period: Quiet
+
+    @model_validator(mode="after")
+    def _says_for_what(self) -> Self:
+        if self.source is None and self.modality is None:
+            raise ValueError("quiet_periods: fill in source, modality or both")
+        return self
+
+
+class Late(StrEnum):
+    """Where instances go that come after their series or study was decided."""
+
+    AS_BEFORE = "as_before"
+    PRESENT_RULES = "present_rules"
+
+
+class StudyCondition(Document):
+    """What has to be there before a study is complete, for studies that ``when`` is true of."""
+
+    name: Annotated[str, Field(min_length=1, max_length=120)]
+    when: Annotated[str, Field(max_length=4096)] = ""
+    """A study expression; empty: every study."""
+    required: Annotated[tuple[Expression, ...], Field(max_length=20)] = ()
+    """Series expressions, each of which must be true of some series."""
+    series: Annotated[int, Field(ge=1, le=1000)] | None = None
+    """At least so many series."""
+
+    @model_validator(mode="after")
+    def _asks_for_something(self) -> Self:
+        if not self.required and self.series is None:
+            raise ValueError(f"condition {self.name}: fill in required, series or both")
+        return self
+
+
+class AfterWait(StrEnum):
+    """What is done with a study that is not complete after the maximum wait."""
+
+    PROCEED = "proceed"
+    HOLD = "hold"
+
+
+class StudyCompletion(Document):
+    """When a study counts as complete: nothing has come for the quiet period, and every condition is met."""
+
+    quiet_period: Quiet = timedelta(seconds=60)
+    max_wait: Duration = timedelta(hours=2)
+    """Counted from the first instance of the study, or of those that came after it was decided."""
+    then: AfterWait = AfterWait.PROCEED
+    conditions: Annotated[tuple[StudyCondition, ...], Field(max_length=50)] = ()
+
+    @model_validator(mode="after")
+    def _wait_is_sound(self) -> Self:
+        if not self.quiet_period <= self.max_wait <= timedelta(days=30):
+            raise ValueError("study: max_wait must be at least quiet_period and at most 30d")
+        return self
+
+
 class Completion(Document):
-    """When a series counts as complete."""
+    """When a series and a study count as complete, and what becomes of instances that come later."""
 
-    quiet_period: Duration = timedelta(seconds=10)
-
-    @field_validator("quiet_period")
-    @classmethod
-    def _in_range(cls, value: timedelta) -> timedelta:
-        if not timedelta(seconds=1) <= value <= timedelta(days=1):
-            raise ValueError("quiet_period must be between 1s and 1d")
-        return value
+    quiet_period: Quiet = timedelta(seconds=10)
+    quiet_periods: Annotated[tuple[QuietPeriod, ...], Field(max_length=500)] = ()
+    """The first that fits a series holds; ``quiet_period`` for all others."""
+    late: Late = Late.AS_BEFORE
+    study: StudyCompletion = StudyCompletion()
 
 
 class Retention(Document):

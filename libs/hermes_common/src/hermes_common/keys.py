@@ -10,6 +10,7 @@ from hermes_common.ids import check_uid
 
 MANIFESTS = "manifests"
 QUARANTINE = "quarantine"
+STUDIES = "studies"
 
 _RECEPTION = re.compile(r"[0-9a-f]{32}")
 _DIGEST = re.compile(r"[0-9a-f]{64}")
@@ -39,6 +40,11 @@ def manifest_key(series_uid: str, batch_id: str) -> str:
 def decision_key(series_uid: str, batch_id: str) -> str:
     """Return the key of the decision that was taken for one batch of a series."""
     return f"{MANIFESTS}/{check_uid(series_uid)}/{batch_id}.decision.json"
+
+
+def study_key(study_uid: str, decision_id: str) -> str:
+    """Return the key of what was decided when a study was complete."""
+    return f"{STUDIES}/{check_uid(study_uid)}/{decision_id}.json"
 
 
 def quarantine_key(reception_id: str) -> str:

@@ -63,7 +63,7 @@ events = Table(
     Index("ix_events_about", "about", postgresql_where=text("about IS NOT NULL")),
 )
 """Every event once, by its id. ``seq`` is the sequence in the stream at which it was first said, ``about`` the
-association, service process or alert that it is about. What happened to a series besides receptions is found by
+association, service process, alert or study that it is about. What happened to a series besides receptions is found by
 ``series_uid`` and :data:`MILESTONE`."""
 
 series = Table(
@@ -137,8 +137,13 @@ batches = Table(
     _instant("first_received_at", nullable=False),
     _instant("last_received_at", nullable=False),
     _instant("completed_at", nullable=False),
+    Column("quiet_period", Text, nullable=False, server_default=""),
+    Column("quiet_for", Text, nullable=False, server_default=""),
+    Column("shortened_by", Text, nullable=False, server_default=""),
     Column("seq", BigInteger, nullable=False, server_default="0"),
 )
+"""``quiet_period`` such as ``30s``, ``quiet_for`` the entry of the policies that it is from, empty for the general one;
+``shortened_by`` why less was waited for."""
 
 decisions = Table(
     "decisions",
@@ -155,6 +160,43 @@ decisions = Table(
     Column("seq", BigInteger, nullable=False),
 )
 """Every decision whole, as ``hermes_common.events.Decision``."""
+
+studies = Table(
+    "studies",
+    metadata,
+    Column("study_uid", Text, primary_key=True),
+    Column("state", Text, nullable=False),
+    Column("reason", Text, nullable=False, server_default=""),
+    Column("rounds", Integer, nullable=False, server_default="0"),
+    Column("series", Integer, nullable=False, server_default="0"),
+    Column("instances", Integer, nullable=False, server_default="0"),
+    Column("outcome", Text, nullable=False, server_default=""),
+    Column("rules_revision", Integer),
+    Column("problems", JSONB, nullable=False, server_default="[]"),
+    _instant("opened_at", nullable=False),
+    _instant("completed_at"),
+    Column("last_seq", BigInteger, nullable=False),
+    Index(None, "state", "opened_at"),
+)
+"""One row a study that has been decided or held. ``state``: held, complete; what of it is undecided only its live
+record says (``hermes_common.records.StudyRecord``)."""
+
+study_decisions = Table(
+    "study_decisions",
+    metadata,
+    Column("event_id", Text, primary_key=True),
+    Column("study_uid", Text, nullable=False, index=True),
+    Column("round", Integer, nullable=False),
+    Column("kind", Text, nullable=False),
+    Column("outcome", Text, nullable=False),
+    Column("revision", Integer, nullable=False),
+    Column("actor", Text, nullable=False, server_default=""),
+    Column("reason", Text, nullable=False, server_default=""),
+    _json("decision"),
+    _instant("completed_at", nullable=False),
+    Column("seq", BigInteger, nullable=False),
+)
+"""Every time that a study was decided, whole, as ``hermes_common.events.StudyCompleted``."""
 
 deliveries = Table(
     "deliveries",

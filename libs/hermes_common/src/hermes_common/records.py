@@ -10,6 +10,7 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from hermes_common.durations import Duration
 from hermes_common.events.base import Time
 from hermes_common.ids import Slug, Uid
 from hermes_common.targets import Priority
@@ -144,6 +145,17 @@ class BatchRef(_Record):
     decided_at: Time
     said: bool = False
     """Whether everything that follows from the decision has been published."""
+    deferred: bool = False
+    """No rule about series sends it anywhere: whether it is unmatched, the rules about its study will say."""
+    awaits_study: bool = False
+    """Its study has not been decided since it came, so its retention may not begin."""
+    received_at: Time | None = None
+    """When its last instance was received; None in records of an earlier release."""
+    quiet_period: Duration | None = None
+    """How long the series had to be quiet, and by which policy."""
+    quiet_for: str = ""
+    shortened_by: str = ""
+    """Why the wait was cut short, if it was."""
 
 
 class PendingCommand(_Record):
@@ -169,5 +181,52 @@ class SeriesRecord(_Record):
     pending: PendingCommand | None = None
     done_at: Time | None = None
     """When the cleaner saw everything about the series done; its retention counts from then."""
+    created_at: Time
+    updated_at: Time
+
+
+class StudyState(StrEnum):
+    """The states of a study."""
+
+    OPEN = "open"
+    HELD = "held"
+    """Not complete after the maximum wait: a person completes it, or what is missing comes."""
+    COMPLETE = "complete"
+
+
+class Forced(_Record):
+    """A person's wish that a study be taken as complete."""
+
+    command_id: str
+    actor: str
+
+
+class StudyRecord(_Record):
+    """What the router knows of a study. What is undecided of it, the records of its series say (``awaits_study``)."""
+
+    study_uid: Uid
+    state: StudyState = StudyState.OPEN
+    series: tuple[Uid, ...] = ()
+    """Every series of which instances came, in that order (bounded)."""
+    expected: int | None = None
+    """NumberOfStudyRelatedInstances (0020,1208), the largest that was sent."""
+    round: int = 0
+    """How often the study has been decided."""
+    opened_at: Time
+    """When the first of what is undecided came; the maximum wait counts from here."""
+    waiting: str = ""
+    """What it waits for, in words, and until when."""
+    until: Time | None = None
+    was_held: bool = False
+    """Whether it has been held in this round."""
+    forced: Forced | None = None
+    afresh: bool = False
+    """Whether the next round evaluates the present rules, whatever was decided before."""
+    decision_key: str = ""
+    """Of the last round."""
+    pending: PendingCommand | None = None
+    """The last round, while not all that follows from it has been published."""
+    commands: tuple[str, ...] = ()
+    """Ids of the last commands carried out (bounded)."""
     created_at: Time
     updated_at: Time

@@ -23,11 +23,13 @@ DUE_ALL = "hermes.due.>"
 PARKED_ALL = "hermes.parked.>"
 
 INSTANCE_STORED = "hermes.v1.instance.stored"
+ASSOCIATION_CLOSED = "hermes.v1.association.closed"
 
 PRIORITIES = ("urgent", "normal", "off_peak")
 """Tokens of the queues of a target, most urgent first."""
 
 SERIES_COMMANDS = "hermes.work.command.series"
+STUDY_COMMANDS = "hermes.work.command.study"
 DELIVERY_COMMANDS = "hermes.work.command.delivery"
 
 
@@ -56,6 +58,16 @@ def series_timer(series_uid: str) -> str:
 def series_due(series_uid: str) -> str:
     """Return the subject on which the server says that a series has been quiet."""
     return f"hermes.due.series.{uid_token(series_uid)}"
+
+
+def study_timer(study_uid: str) -> str:
+    """Return the subject of the schedule that waits for a study to be complete."""
+    return f"hermes.timer.study.{uid_token(study_uid)}"
+
+
+def study_due(study_uid: str) -> str:
+    """Return the subject on which the server says that a study is to be looked at."""
+    return f"hermes.due.study.{uid_token(study_uid)}"
 
 
 def retention_timer(series_uid: str) -> str:
@@ -102,6 +114,11 @@ def target_places(target: str) -> str:
 def series_state(series_uid: str) -> str:
     """Return the key of the live record of a series."""
     return f"series.{uid_token(series_uid)}"
+
+
+def study_state(study_uid: str) -> str:
+    """Return the key of the live record of a study."""
+    return f"study.{uid_token(study_uid)}"
 
 
 def delivery_state(delivery_id: str) -> str:

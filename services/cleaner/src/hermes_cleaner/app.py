@@ -29,6 +29,7 @@ async def build(context: Context[Settings]) -> None:
     await bus.ready()
     retainer = retaining.Retainer(bus, config, store)
     context.work("events", ConsumerLoop(bus, retaining.EVENTS, context.stopping).each(retainer.on_event, 4))
+    context.work("studies", ConsumerLoop(bus, retaining.STUDIES, context.stopping).each(retainer.on_event, 2))
     context.work("due", ConsumerLoop(bus, retaining.DUE, context.stopping).each(retainer.on_due, 4))
     keep = timedelta(days=context.settings.nats_events_max_days + 1)
     context.background("sweep", _sweep(retainer, keep))
@@ -39,6 +40,8 @@ async def _sweep(retainer: retaining.Retainer, keep: timedelta) -> None:
         try:
             if count := await retainer.sweep(keep):
                 log.info("forgot %d series that were deleted more than %d days ago", count, keep.days)
+            if count := await retainer.sweep_studies(keep):
+                log.info("forgot %d studies of which nothing is left", count)
         except BusUnavailableError as error:
             log.warning("sweep: %s", error)
         await asyncio.sleep(SWEEP_EVERY.total_seconds())

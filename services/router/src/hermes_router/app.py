@@ -7,11 +7,16 @@ from hermes_common.runtime.consumer import ConsumerLoop
 from hermes_common.runtime.service import Context
 from hermes_common.runtime.store import store_of
 from hermes_router.adapters.documents import Documents
-from hermes_router.handlers import assembling, commanding, deciding
+from hermes_router.handlers import assembling, commanding, deciding, studies
+from hermes_router.handlers.associations import Associations
+from hermes_router.handlers.joining import Studies
 from hermes_router.settings import Settings
 
 DECIDERS = 8
 """Series that one router decides at a time."""
+
+STUDIES = 4
+"""Studies that one router looks at at a time."""
 
 
 async def build(context: Context[Settings]) -> None:
@@ -25,10 +30,16 @@ async def build(context: Context[Settings]) -> None:
     context.health.require("configuration", config.problem)
     await bus.ready()
     documents = Documents(store)
-    assembler = assembling.Assembler(bus, config)
-    decider = deciding.Decider(bus, config, documents)
-    commander = commanding.Commander(bus, config, documents, decider)
+    records = Studies(bus, config)
+    associations: Associations[assembling.Arrival] = Associations(bus)
+    assembler = assembling.Assembler(bus, config, records, associations)
+    decider = deciding.Decider(bus, config, documents, records)
+    study_decider = studies.StudyDecider(bus, config, documents, decider, records)
+    commander = commanding.Commander(bus, config, documents, decider, records)
+    context.background("associations", associations.run())
     stopping = context.stopping
     context.work("assembler", ConsumerLoop(bus, assembling.CONSUMER, stopping).batches(assembler.handle, 500))
     context.work("decider", ConsumerLoop(bus, deciding.CONSUMER, stopping).each(decider.handle, DECIDERS))
+    context.work("studies", ConsumerLoop(bus, studies.CONSUMER, stopping).each(study_decider.handle, STUDIES))
+    context.work("study-commands", ConsumerLoop(bus, studies.COMMANDS, stopping).each(study_decider.command, 2))
     context.work("commands", ConsumerLoop(bus, commanding.CONSUMER, stopping).each(commander.handle, 2))

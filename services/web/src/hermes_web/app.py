@@ -48,6 +48,8 @@ from hermes_web.features.series.pages import SeriesPages
 from hermes_web.features.signin.pages import sign_in_form, sign_in_page, sign_out_form
 from hermes_web.features.sources.pages import SourcePages
 from hermes_web.features.status.controllers import overview, status
+from hermes_web.features.studies.api import StudiesController
+from hermes_web.features.studies.pages import StudyPages
 from hermes_web.features.targets.api import TargetsController, target_states
 from hermes_web.features.targets.pages import TargetPages
 from hermes_web.features.tokens.api import TokensController
@@ -112,7 +114,7 @@ def build(web: Web) -> Litestar:
 def _api() -> Router:
     documents = [document_controller(kind) for kind in Kind]
     areas = [TokensController, UsersController, RuleToolsController, TargetsController, SeriesController]
-    lists = [DeliveriesController, AuditController, QuarantineController, AlertsController]
+    lists = [StudiesController, DeliveriesController, AuditController, QuarantineController, AlertsController]
     return Router(
         "/api/v1", route_handlers=[*documents, *areas, *lists, target_states, status, openapi], opt={"api": True}
     )
@@ -122,6 +124,7 @@ def _pages() -> list[ControllerRouterHandler]:
     lists: list[ControllerRouterHandler] = [overview, alerts_page, clear_alert, audit_page, quarantine_page]
     areas: list[ControllerRouterHandler] = [
         SeriesPages,
+        StudyPages,
         DeliveryPages,
         RulePages,
         RuleToolPages,

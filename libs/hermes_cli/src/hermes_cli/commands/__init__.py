@@ -2,7 +2,7 @@
 
 import typer
 
-from hermes_cli.commands import deliveries, doctor, events, rules, send, series, status, targets
+from hermes_cli.commands import deliveries, doctor, events, rules, send, series, status, studies, targets
 from hermes_cli.commands.import_mercure import import_mercure
 
 
@@ -14,6 +14,7 @@ def register(app: typer.Typer) -> None:
     rules.app.command("import-mercure")(import_mercure)
     for name, group in (
         ("series", series.app),
+        ("studies", studies.app),
         ("deliveries", deliveries.app),
         ("targets", targets.app),
         ("rules", rules.app),

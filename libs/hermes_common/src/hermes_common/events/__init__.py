@@ -4,7 +4,7 @@
 to and from the wire (CloudEvents 1.0, NATS binary mode: attributes in headers, data in the body).
 """
 
-from hermes_common.events import delivery, operations, reception, series, target
+from hermes_common.events import delivery, operations, reception, series, study, target
 from hermes_common.events.base import Envelope, Event, Sender, SeriesRef, Tags, Time, Value
 from hermes_common.events.delivery import (
     DeliveryCancelled,
@@ -49,18 +49,20 @@ from hermes_common.events.series import (
     PlannedDelivery,
     RuleOutcome,
     SeriesCompleted,
+    SeriesDeferred,
     SeriesDeleted,
     SeriesDiscarded,
     SeriesRecovered,
     SeriesRouted,
     SeriesUnmatched,
 )
+from hermes_common.events.study import StudyCompleted, StudyHeld
 from hermes_common.events.target import TargetDown, TargetPaused, TargetResumed, TargetUp
 from hermes_common.events.wire import MalformedEventError, UnknownEventError, decode, encode
 
 EVENT_TYPES: dict[str, type[Event]] = {
     model.type(): model
-    for module in (reception, series, delivery, target, operations)
+    for module in (reception, series, study, delivery, target, operations)
     for model in vars(module).values()
     if isinstance(model, type) and issubclass(model, Event) and "verb" in vars(model)
 }
@@ -98,6 +100,7 @@ __all__ = [
     "RuleOutcome",
     "Sender",
     "SeriesCompleted",
+    "SeriesDeferred",
     "SeriesDeleted",
     "SeriesDiscarded",
     "SeriesRecovered",
@@ -107,6 +110,8 @@ __all__ = [
     "ServiceCrashed",
     "ServiceStarted",
     "ServiceStopped",
+    "StudyCompleted",
+    "StudyHeld",
     "Tags",
     "TargetDown",
     "TargetPaused",

@@ -67,8 +67,10 @@ class Decision(Value):
     """Where one batch of a series goes, and why. ``revision`` is that of the rule set that made it."""
 
     batch_id: str
-    kind: Literal["rules", "manual", "late"]
-    outcome: Literal["routed", "unmatched", "discarded"]
+    kind: Literal["rules", "manual", "late", "study"]
+    """``study``: the rules about its study, once that was complete."""
+    outcome: Literal["routed", "unmatched", "discarded", "deferred"]
+    """``deferred``: in ``series.deferred`` only; the rules about the study will say."""
     revision: int
     rules: list[RuleOutcome] = []
     deliveries: list[PlannedDelivery] = []
@@ -77,6 +79,10 @@ class Decision(Value):
     actor: str = ""
     """Who decided, where a person did."""
     decided_at: Time
+    stopped_by: Slug | None = None
+    """The rule about series that fired and left out the rules after it."""
+    round: int = 0
+    """For ``study``: how often the study had been decided, this time included."""
     truncated: bool = False
     """Clauses of rules that did not match were left out; the whole decision lies in the store under ``key``."""
     key: str = ""
@@ -110,6 +116,10 @@ class SeriesCompleted(_SeriesEvent):
     first_received_at: Time
     last_received_at: Time
     quiet_period: Duration
+    quiet_for: str = ""
+    """Which entry of the policies gave the quiet period, such as ``modality MR``; empty for the general one."""
+    shortened_by: str = ""
+    """Why less than the quiet period was waited for, if it was."""
     senders: list[Sender] = []
     tags: Tags = {}
     """Distinct values over the instances of this batch."""
@@ -130,6 +140,12 @@ class SeriesUnmatched(_SeriesDecided):
     """No rule matched a batch of a series, or none could be evaluated; it is kept for its retention."""
 
     verb: ClassVar[str] = "unmatched"
+
+
+class SeriesDeferred(_SeriesDecided):
+    """No rule about series sends a batch anywhere, and there are rules about studies: they decide, and it is kept."""
+
+    verb: ClassVar[str] = "deferred"
 
 
 class SeriesDiscarded(_SeriesDecided):

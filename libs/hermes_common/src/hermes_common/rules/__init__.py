@@ -22,7 +22,16 @@ from hermes_common.rules.formatter import format_rule
 from hermes_common.rules.lexer import KEYWORDS
 from hermes_common.rules.parser import parse
 from hermes_common.rules.problems import Problem, RuleError, RuleSyntaxError, RuleTypeError, Span
-from hermes_common.rules.ruleset import CompiledRuleSet, RuleEntry, RuleLike, decide
+from hermes_common.rules.ruleset import (
+    CompiledRuleSet,
+    Earlier,
+    Known,
+    RuleEntry,
+    RuleLike,
+    decide,
+    decide_in_study,
+    decide_series,
+)
 from hermes_common.rules.tree import Rule
 from hermes_common.rules.vocabulary import vocabulary
 
@@ -33,9 +42,11 @@ __all__ = [
     "CompiledRule",
     "CompiledRuleSet",
     "Context",
+    "Earlier",
     "Explanation",
     "FieldInfo",
     "Kind",
+    "Known",
     "Outcome",
     "PlannedTarget",
     "Problem",
@@ -56,6 +67,8 @@ __all__ = [
     "check",
     "compile_rule",
     "decide",
+    "decide_in_study",
+    "decide_series",
     "fields",
     "format_rule",
     "parse",

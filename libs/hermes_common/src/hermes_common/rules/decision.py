@@ -7,7 +7,7 @@ from typing import Any, Literal, Self
 
 from hermes_common.rules.explanation import Explanation, Verdict
 
-SetOutcome = Literal["routed", "unmatched", "discarded"]
+SetOutcome = Literal["routed", "unmatched", "discarded", "deferred"]
 
 
 class Status(StrEnum):
@@ -111,6 +111,8 @@ class SetDecision:
     outcome: SetOutcome
     results: tuple[RuleResult, ...]
     targets: tuple[PlannedTarget, ...] = ()
+    stopped_by: str = ""
+    """The rule that fired and left out those after it, if one did."""
 
     @property
     def fired(self) -> tuple[RuleResult, ...]:
@@ -138,6 +140,7 @@ class SetDecision:
             "outcome": self.outcome,
             "results": [result.to_dict() for result in self.results],
             "targets": [target.to_dict() for target in self.targets],
+            "stopped_by": self.stopped_by,
         }
 
     @classmethod
@@ -147,4 +150,5 @@ class SetDecision:
             found["outcome"],
             tuple(RuleResult.from_dict(result) for result in found["results"]),
             tuple(PlannedTarget.from_dict(target) for target in found["targets"]),
+            found.get("stopped_by", ""),
         )

@@ -26,6 +26,7 @@ from hermes_common.runtime import topology
 from hermes_common.runtime.clock import new_id, now
 from hermes_common.runtime.errors import BusLostError, BusUnavailableError, ConflictError, MessageTooLargeError
 from hermes_common.runtime.settings import RuntimeSettings
+from hermes_common.subjects import TIMERS
 
 log = logging.getLogger(__name__)
 
@@ -212,15 +213,26 @@ class Bus:
 
     # -- timers
 
-    async def arm(self, timer: str, due: str, at: datetime) -> None:
-        """Have the server publish to ``due`` at the given instant; replaces what was armed for the same timer."""
+    async def arm(self, timer: str, due: str, at: datetime, note: Mapping[str, str | int] | None = None) -> None:
+        """Have the server publish to ``due`` at the given instant; replaces what was armed for the same timer.
+
+        ``note`` becomes part of the JSON that is published then.
+        """
         headers = {
             "Nats-Schedule": f"@at {at.isoformat().replace('+00:00', 'Z')}",
             "Nats-Schedule-Target": due,
         }
         if (trace := traceparent.get()) is not None:
             headers["traceparent"] = trace
-        await self.send(timer, json.dumps({"due": at.isoformat()}).encode(), headers)
+        await self.send(timer, json.dumps({**(note or {}), "due": at.isoformat()}).encode(), headers)
+
+    async def armed(self, timer: str) -> datetime | None:
+        """Return when a timer that is armed is due; None if none is, or once the server has fired it."""
+        try:
+            raw = await _limited(self.js.get_last_msg(TIMERS, timer))
+        except nats.js.errors.NotFoundError:
+            return None
+        return datetime.fromisoformat(json.loads(raw.data or b"{}")["due"])
 
     # -- live records
 

@@ -34,7 +34,7 @@ LOCK = 0x4865726D6573  # "Hermes"
 """Key of the advisory lock under which one bookkeeper at a time projects, and migrates."""
 
 _TABLES = {table.name: table for table in ledger.metadata.sorted_tables}
-_FIRST_SAID = ("quarantine", "batches", "decisions", "config_changes")
+_FIRST_SAID = ("quarantine", "batches", "decisions", "study_decisions", "config_changes")
 
 
 def record(cursor: Cursor, facts: Sequence[Fact], now: datetime) -> list[Say]:

@@ -7,6 +7,7 @@ rule_failed       raised by a decision for which an active rule could not be eva
                   cleared by a newer revision of the rules
 rule_matched      raised by a decision on a series for which a rule fired that asks for it; cleared by a person
 target_down       raised by target.down; cleared by target.up of the same outage
+study_held        raised by study.held; cleared by the study being decided
 """
 
 from collections.abc import Collection, Iterable, Sequence
@@ -32,6 +33,8 @@ from hermes_common.events import (
     SeriesRouted,
     SeriesUnmatched,
     ServiceCrashed,
+    StudyCompleted,
+    StudyHeld,
     TargetDown,
     TargetUp,
 )
@@ -43,6 +46,7 @@ SERVICE_CRASHED = "service_crashed"
 RULE_FAILED = "rule_failed"
 RULE_MATCHED = "rule_matched"
 TARGET_DOWN = "target_down"
+STUDY_HELD = "study_held"
 
 CLEARING = (DeliveryRestarted, DeliverySucceeded, DeliveryCancelled, DeliveryDismissed)
 
@@ -63,7 +67,7 @@ def concerns_deliveries(event: Event | None) -> bool:
 
 
 def alerts_of(fact: Fact) -> list[Say]:
-    """Return the alerts that a fact raises by itself."""
+    """Return the alerts that a fact raises, or clears, by itself."""
     match fact.event:
         case MessageParked() as event:
             about = f"{event.consumer}/{event.stream_sequence}"
@@ -80,6 +84,11 @@ def alerts_of(fact: Fact) -> list[Say]:
         case TargetUp() as event:
             reason = event.reason or "the target answers again"
             return [_cleared(_alert_id(TARGET_DOWN, event.outage), TARGET_DOWN, event.target, reason)]
+        case StudyHeld() as event:
+            message = f"A study is held: {event.reason}"
+            return [_raised(_study_key(event), STUDY_HELD, event.study_uid, "warning", message)]
+        case StudyCompleted() as event if event.held:
+            return [_cleared(_alert_id(STUDY_HELD, _study_key(event)), STUDY_HELD, event.study_uid, event.reason)]
         case _:
             return []
 
@@ -144,6 +153,11 @@ def outdated(open_alerts: Iterable[tuple[str, str]], revision: int) -> list[Say]
             cleared = AlertCleared(alert_id=alert_id, kind=RULE_FAILED, about=about, reason=reason)
             says.append(Say(cleared, derived_id("alert.cleared", alert_id)))
     return says
+
+
+def _study_key(event: StudyHeld | StudyCompleted) -> str:
+    """What is the same for a study being held and its then being decided."""
+    return f"{event.study_uid}/{event.opened_at.isoformat()}"
 
 
 def delivery_alerts(said: Sequence[Said], news: Collection[str]) -> list[Say]:

@@ -14,6 +14,7 @@ from hermes_common.events import (
     SeriesRecovered,
     SeriesRouted,
     SeriesUnmatched,
+    StudyCompleted,
     UserChanged,
     UserCreated,
     UserDisabled,
@@ -54,6 +55,9 @@ def audit_row(fact: Fact) -> Row | None:
                 "outcome": decision.outcome,
                 "targets": [plan.target for plan in decision.deliveries],
             }
+        case StudyCompleted() if event.actor:
+            actor, about = event.actor, event.study_uid
+            detail = {"outcome": event.outcome, "targets": list(event.targets), "round": event.round}
         case _:
             return None
     return {

@@ -9,7 +9,7 @@ from datetime import datetime
 from pydantic import TypeAdapter, ValidationError
 
 from hermes_bookkeeper.core.text import clean, clean_json, to_json
-from hermes_common.events import Event, MalformedEventError, UnknownEventError, decode, operations, reception
+from hermes_common.events import Event, MalformedEventError, UnknownEventError, decode, operations, reception, study
 from hermes_common.events.base import Time
 
 _TIME: TypeAdapter[datetime] = TypeAdapter(Time)
@@ -28,7 +28,7 @@ class Fact:
     series_uid: str | None
     delivery_id: str | None
     about: str | None
-    """The association, service process or alert that it is about, such as ``alert:<id>``."""
+    """The association, service process, alert or study that it is about, such as ``alert:<id>``."""
     data: str
     """The body as JSON that PostgreSQL takes."""
     event: Event | None
@@ -67,6 +67,8 @@ def _about(event: Event) -> str | None:
             return f"service:{clean(event.instance)}"
         case operations.AlertRaised() | operations.AlertCleared():
             return f"alert:{clean(event.alert_id)}"
+        case study.StudyCompleted() | study.StudyHeld():
+            return f"study:{event.study_uid}"
         case _:
             return None
 

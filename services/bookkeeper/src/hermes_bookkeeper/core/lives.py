@@ -1,4 +1,4 @@
-"""The rows of associations, service processes and alerts, each from what was said about it in order."""
+"""The rows of associations, service processes, alerts and studies, each from what was said about it in order."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -15,6 +15,8 @@ from hermes_common.events import (
     ServiceCrashed,
     ServiceStarted,
     ServiceStopped,
+    StudyCompleted,
+    StudyHeld,
 )
 
 
@@ -32,6 +34,8 @@ def life_row(said: Sequence[Said]) -> tuple[str, Row] | None:
             return "services", _service(said)
         case AlertRaised() | AlertCleared():
             return "alerts", _alert(said)
+        case StudyCompleted() | StudyHeld():
+            return "studies", _study(said)
         case _:
             return None
 
@@ -93,6 +97,25 @@ def _alert(said: Sequence[Said]) -> Row:
                 continue
         row.update(alert_id=event.alert_id, kind=event.kind, about=event.about)
     return row | {"raised_at": raised_at or said[0].time, "last_seq": said[-1].seq}
+
+
+def _study(said: Sequence[Said]) -> Row:
+    row: Row = {"outcome": "", "rules_revision": None, "problems": [], "instances": 0, "completed_at": None}
+    rounds: set[tuple[int, Any]] = set()
+    for item in said:
+        event = item.event
+        match event:
+            case StudyCompleted():
+                rounds.add((event.round, event.opened_at))
+                row.update(state="complete", outcome=event.outcome, rules_revision=event.revision)
+                row.update(problems=event.problems, instances=event.instances, completed_at=item.time)
+            case StudyHeld():
+                row.update(state="held")
+            case _:
+                continue
+        row.update(study_uid=event.study_uid, reason=event.reason, series=event.series)
+        row["opened_at"] = min(row.get("opened_at", event.opened_at), event.opened_at)
+    return row | {"rounds": len(rounds), "last_seq": said[-1].seq}
 
 
 def _was_cleared(said: Sequence[Said], before: int) -> bool:

@@ -6,6 +6,7 @@ from hermes_bookkeeper.core.facts import Fact
 from hermes_bookkeeper.core.lives import sender_columns
 from hermes_bookkeeper.core.said import Row
 from hermes_bookkeeper.core.text import clean
+from hermes_common.durations import format_duration
 from hermes_common.events import (
     ConfigChanged,
     DeliveryProgressed,
@@ -13,9 +14,11 @@ from hermes_common.events import (
     InstanceStored,
     MessageParked,
     SeriesCompleted,
+    SeriesDeferred,
     SeriesDiscarded,
     SeriesRouted,
     SeriesUnmatched,
+    StudyCompleted,
 )
 
 
@@ -32,13 +35,19 @@ def own_row(fact: Fact) -> tuple[str, Row] | None:  # noqa: PLR0911  # a table: 
         case SeriesCompleted():
             fields = ("batch_id", "series_uid", "batch", "manifest_key", "instances", "octets")
             more = ("duplicates", "conflicts", "first_received_at", "last_received_at")
-            row = {name: getattr(event, name) for name in (*fields, *more)}
+            row = {name: getattr(event, name) for name in (*fields, *more, "quiet_for", "shortened_by")}
+            row["quiet_period"] = format_duration(event.quiet_period)
             return "batches", {**row, "completed_at": fact.time, "seq": fact.seq}
-        case SeriesRouted() | SeriesUnmatched() | SeriesDiscarded():
+        case SeriesRouted() | SeriesUnmatched() | SeriesDiscarded() | SeriesDeferred():
             decision = event.decision
             row = {name: getattr(decision, name) for name in ("batch_id", "kind", "outcome", "revision", "actor")}
             row |= {"decision": decision.model_dump(mode="json"), "decided_at": decision.decided_at}
             return "decisions", {"event_id": fact.id, "series_uid": event.series_uid, **row, "seq": fact.seq}
+        case StudyCompleted():
+            names = ("study_uid", "round", "kind", "outcome", "revision", "actor", "reason")
+            row = {name: getattr(event, name) for name in names}
+            row |= {"decision": event.model_dump(mode="json"), "completed_at": fact.time}
+            return "study_decisions", {"event_id": fact.id, **row, "seq": fact.seq}
         case ConfigChanged():
             row = {name: getattr(event, name) for name in ("revision", "author", "comment", "before", "after")}
             return "config_changes", {"kind": event.kind.value, **row, "time": fact.time, "seq": fact.seq}

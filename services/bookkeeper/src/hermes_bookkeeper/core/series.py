@@ -10,6 +10,7 @@ from hermes_bookkeeper.core.state import BatchFact, DecisionFact, DeliveryFact, 
 from hermes_common.events import (
     Decision,
     SeriesCompleted,
+    SeriesDeferred,
     SeriesDeleted,
     SeriesDiscarded,
     SeriesRouted,
@@ -91,15 +92,16 @@ def series_row(
     decided = [
         (item, item.event.decision)
         for item in said
-        if isinstance(item.event, SeriesRouted | SeriesUnmatched | SeriesDiscarded)
+        if isinstance(item.event, SeriesRouted | SeriesUnmatched | SeriesDiscarded | SeriesDeferred)
     ]
+    settled = [decision for _, decision in decided if decision.outcome != "deferred"]
     deleted = [item for item in said if isinstance(item.event, SeriesDeleted)]
     state = series_state(_facts(receptions, said, deliveries))
     counts = Counts() if receptions is None else receptions.counts
     span = _span(receptions, said)
     merged = tags.merge([event.tags for _, event in completed] or ([receptions.tags] if receptions else []))
     over = bool(deliveries) and all(item.fact.state in ENDED for item in deliveries)
-    last = decided[-1][1] if decided else None
+    last = settled[-1] if settled else None
     return {
         "series_uid": series_uid,
         "study_uid": receptions.study_uid if receptions else _study(said),
@@ -140,7 +142,7 @@ def _facts(receptions: Receptions | None, said: Sequence[Said], deliveries: Sequ
         match event:
             case SeriesCompleted():
                 batches.append(BatchFact(event.batch_id, item.seq, event.instances, event.through_seq))
-            case SeriesRouted() | SeriesUnmatched() | SeriesDiscarded():
+            case SeriesRouted() | SeriesUnmatched() | SeriesDiscarded() | SeriesDeferred():
                 decision = event.decision
                 planned = tuple(plan.delivery_id for plan in decision.deliveries)
                 decisions.append(DecisionFact(decision.batch_id, item.seq, decision.outcome, planned))
@@ -173,9 +175,12 @@ def _study(said: Sequence[Said]) -> str:
 
 
 def _problems(decisions: Sequence[Decision]) -> list[str]:
-    """Return the problems of the last decision about each batch, each once."""
-    last = {decision.batch_id: decision for decision in decisions}
-    return list(dict.fromkeys(problem for decision in last.values() for problem in decision.problems))
+    """Return the problems of the last decision about each batch, each once; one about its study adds to the others."""
+    last: dict[str, list[str]] = {}
+    for decision in decisions:
+        added = last.get(decision.batch_id, []) if decision.kind == "study" else []
+        last[decision.batch_id] = [*added, *decision.problems]
+    return list(dict.fromkeys(problem for problems in last.values() for problem in problems))
 
 
 def delivery_fact(delivery_id: str, batch_id: str, state: str) -> DeliveryFact:

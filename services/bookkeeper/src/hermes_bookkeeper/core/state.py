@@ -10,6 +10,9 @@ from enum import StrEnum
 
 from hermes_common.records import ENDED, DeliveryState
 
+DEFERRED = "deferred"
+"""The outcome of a batch that is not decided: the rules about its study will say."""
+
 
 class SeriesState(StrEnum):
     """What people see of a series."""
@@ -81,7 +84,7 @@ def series_state(facts: SeriesFacts) -> SeriesState:  # noqa: PLR0911  # the ord
         return SeriesState.DELETED
     facts = _present(facts)
     waiting = _waiting(facts)
-    outcomes = final_outcomes(facts.decisions)
+    outcomes = {key: outcome for key, outcome in final_outcomes(facts.decisions).items() if outcome != DEFERRED}
     if not outcomes and not facts.deliveries:
         return waiting or SeriesState.RECEIVING
     states = _delivery_states(facts)
@@ -121,7 +124,7 @@ def _waiting(facts: SeriesFacts) -> SeriesState | None:
     batched = max((batch.through_seq or batch.seq for batch in facts.batches), default=0)
     if facts.new_seq > batched if batched else facts.received_seq > facts.deleted_seq:
         return SeriesState.RECEIVING
-    decided = {decision.batch_id for decision in facts.decisions}
+    decided = {batch_id for batch_id, outcome in final_outcomes(facts.decisions).items() if outcome != DEFERRED}
     undecided = any(batch.instances > 0 and batch.batch_id not in decided for batch in facts.batches)
     return SeriesState.COMPLETED if undecided else None
 

@@ -49,6 +49,8 @@ def unfinished(record: SeriesRecord, deliveries: Iterable[DeliveryRecord | None]
     """
     if record.pending is not None or not all(batch.said for batch in record.batches):
         return AT_WORK
+    if any(batch.awaits_study for batch in record.batches):
+        return "its study is not decided"
     for delivery in deliveries:
         if delivery is None:
             return "the record of a delivery is missing"

@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+from collections.abc import Sequence
 from datetime import timedelta
 
 from pydantic import ValidationError
@@ -17,11 +18,13 @@ from hermes_common.events import (
     SeriesCompleted,
     SeriesDiscarded,
     SeriesUnmatched,
+    StudyCompleted,
     decode,
 )
 from hermes_common.ids import token_uid
+from hermes_common.keys import STUDIES as STUDY_DOCUMENTS
 from hermes_common.manifest import Manifest
-from hermes_common.records import SeriesRecord, SeriesState
+from hermes_common.records import SeriesRecord, SeriesState, StudyRecord
 from hermes_common.runtime.bus import Bus
 from hermes_common.runtime.clock import now
 from hermes_common.runtime.configview import ConfigView
@@ -45,6 +48,14 @@ EVENTS = Consumer(
     ),
     ack_wait=timedelta(seconds=60),
 )
+
+STUDIES = Consumer(
+    stream=subjects.EVENTS,
+    durable="cleaner-studies",
+    subjects=("hermes.v1.study.completed.*",),
+    ack_wait=timedelta(seconds=60),
+)
+"""One of its own, so that a cleaner of an earlier release beside this one does not change what it consumes."""
 
 LOOK_AGAIN = timedelta(seconds=5)
 
@@ -84,6 +95,8 @@ class Retainer:
             await self._config.refresh()
             await self.look_at_all()
             return Done()
+        if isinstance(event, StudyCompleted):
+            return await self._look_at_study(event.study_uid)
         if isinstance(event, SeriesCompleted) and event.duplicates:
             await self._remove_redundant(event.manifest_key)
         if isinstance(event, _ABOUT_A_SERIES):
@@ -121,6 +134,15 @@ class Retainer:
                 await self._deleter.delete(record, revision, reason)
                 return Done()
 
+    async def _look_at_study(self, study_uid: str) -> Outcome:
+        """Judge every series of a study: its decision was the last thing that some of them waited for."""
+        loaded = await self._bus.load(subjects.STATE, subjects.study_state(study_uid), StudyRecord)
+        again: Outcome = Done()
+        for series_uid in () if loaded is None else loaded[0].series:
+            outcome = await self.look(series_uid)
+            again = outcome if isinstance(outcome, RetryAfter) else again
+        return again
+
     async def look_at_all(self) -> None:
         """Judge every series, because the policies changed."""
         for key in await self._bus.keys(subjects.STATE, "series.*"):
@@ -149,6 +171,37 @@ class Retainer:
             except ConflictError:
                 continue
         return count
+
+    async def sweep_studies(self, older_than: timedelta) -> int:
+        """Forget studies of which no series is left, with what was decided on them; return how many."""
+        count = 0
+        for key in await self._bus.keys(subjects.STATE, "study.*"):
+            try:
+                loaded = await self._bus.load(subjects.STATE, key, StudyRecord)
+                if loaded is None or now() - loaded[0].updated_at < older_than or loaded[0].pending is not None:
+                    continue
+                if not await self._are_gone(loaded[0].series):
+                    continue
+                await self._bus.forget(subjects.STATE, key, loaded[1])
+            except (ConflictError, ValidationError) as error:
+                log.warning("%s stays: %s", key, error)
+                continue
+            await asyncio.to_thread(self._remove_decisions, loaded[0].study_uid)
+            count += 1
+        return count
+
+    async def _are_gone(self, series_uids: Sequence[str]) -> bool:
+        for series_uid in series_uids:
+            found = await self._records.series(series_uid)
+            if found is not None and found[0].state is not SeriesState.DELETED:
+                return False
+            newest = await self._bus.last_sequence(subjects.EVENTS, subjects.instances_of(series_uid))
+            if newest > (0 if found is None else found[0].through_seq):
+                return False
+        return True
+
+    def _remove_decisions(self, study_uid: str) -> None:
+        self._store.delete_many([info.key for info in self._store.list(f"{STUDY_DOCUMENTS}/{study_uid}/")])
 
     async def _remove_redundant(self, manifest_key: str) -> None:
         """Remove what was received a second time, if the first is there."""

@@ -5,10 +5,11 @@ import asyncio
 from pydantic import BaseModel, ConfigDict
 
 from hermes_common.events import Decision
-from hermes_common.keys import decision_key, manifest_key
+from hermes_common.keys import decision_key, manifest_key, study_key
 from hermes_common.manifest import Manifest
 from hermes_common.records import BatchRef
 from hermes_common.runtime.objectstore import ObjectStore
+from hermes_router.core.rounds import StudyRound
 
 LARGEST = 256 * 1024 * 1024
 """Octets of a manifest or a decision that are read at most: half a million instances."""
@@ -48,6 +49,22 @@ class Documents:
         """Return the decisions that were stored under ``key``."""
         body = await asyncio.to_thread(self._store.get_bytes, key, LARGEST)
         return Decisions.model_validate_json(body).decisions
+
+    async def decisions_on(self, batch: BatchRef) -> list[Decision]:
+        """Return every decision that was taken on a batch, in their order."""
+        keys = [key for key in (batch.decision_key, *batch.more_decisions) if key]
+        return [each for key in keys for each in await self.decisions(key) if each.batch_id == batch.batch_id]
+
+    async def write_round(self, found: StudyRound) -> str:
+        """Store what was decided on a study; return the key."""
+        key = study_key(found.study_uid, found.decision_id)
+        await asyncio.to_thread(self._store.put_bytes, key, found.model_dump_json().encode())
+        return key
+
+    async def round(self, key: str) -> StudyRound:
+        """Return what was decided on a study."""
+        body = await asyncio.to_thread(self._store.get_bytes, key, LARGEST)
+        return StudyRound.model_validate_json(body)
 
     async def _manifest(self, batch: BatchRef) -> Manifest:
         body = await asyncio.to_thread(self._store.get_bytes, batch.manifest_key, LARGEST)

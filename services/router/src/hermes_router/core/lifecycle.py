@@ -1,20 +1,31 @@
 """How the live record of a series changes."""
 
+from collections.abc import Collection
 from datetime import datetime
 
 from hermes_common.events import Decision
 from hermes_common.keys import decision_key, manifest_key
 from hermes_common.manifest import Manifest
 from hermes_common.records import BatchRef, PendingCommand, SeriesRecord, SeriesState
+from hermes_router.core.quiet import Waited
 
 MOST_COMMANDS = 50
 """Commands that a record remembers, so that none is carried out twice."""
 
 
 def with_batch(
-    record: SeriesRecord | None, manifest: Manifest, decision: Decision | None, at: datetime
+    record: SeriesRecord | None,
+    manifest: Manifest,
+    decision: Decision | None,
+    at: datetime,
+    waited: Waited,
+    *,
+    in_study: bool,
 ) -> SeriesRecord:
-    """Return the record with one more batch, decided but not yet said. No decision: only duplicates came."""
+    """Return the record with one more batch, decided but not yet said. No decision: only duplicates came.
+
+    ``in_study``: the rules about its study are to be applied when that is complete.
+    """
     if record is None or record.state is SeriesState.DELETED:
         record = SeriesRecord(
             series_uid=manifest.series_uid,
@@ -31,7 +42,13 @@ def with_batch(
         instances=len(manifest.instances),
         octets=sum(item.octets for item in manifest.instances),
         through_seq=manifest.through_seq,
-        outcome="duplicates" if decision is None else decision.outcome,
+        outcome="duplicates" if decision is None else _settled(decision),
+        deferred=decision is not None and decision.outcome == "deferred",
+        awaits_study=in_study and decision is not None,
+        received_at=manifest.last_received_at,
+        quiet_period=waited.quiet_period,
+        quiet_for=waited.quiet_for,
+        shortened_by=waited.shortened_by,
         deliveries=() if decision is None else tuple(planned.delivery_id for planned in decision.deliveries),
         decided_at=at,
     )
@@ -67,6 +84,7 @@ def with_command(
         batch.model_copy(
             update={
                 "outcome": _outcome(batch, decisions[batch.batch_id]),
+                **_open(batch, decisions[batch.batch_id]),
                 "more_decisions": (*batch.more_decisions, key)[-MOST_COMMANDS:],
                 "deliveries": _with(batch.deliveries, decisions[batch.batch_id]),
             }
@@ -86,6 +104,20 @@ def with_command(
     )
 
 
+def with_study(
+    record: SeriesRecord, decision_id: str, batches: Collection[str], decisions: dict[str, Decision], at: datetime
+) -> SeriesRecord:
+    """Return the record with its study decided: the named batches await it no more; not yet said."""
+    key = decision_key(record.series_uid, decision_id)
+    if decisions:
+        record = with_command(record, decision_id, decisions, key, at)
+    settled = tuple(
+        batch.model_copy(update={"awaits_study": False, "deferred": False}) if batch.batch_id in batches else batch
+        for batch in record.batches
+    )
+    return record.model_copy(update={"batches": settled, "updated_at": at})
+
+
 def command_done(record: SeriesRecord, at: datetime) -> SeriesRecord:
     """Return the record with everything that follows from the pending command published."""
     return record.model_copy(update={"pending": None, "updated_at": at})
@@ -93,7 +125,21 @@ def command_done(record: SeriesRecord, at: datetime) -> SeriesRecord:
 
 def _outcome(batch: BatchRef, decision: Decision) -> str:
     """A batch that goes somewhere stays routed whatever is said later; otherwise the last word counts."""
-    return "routed" if batch.deliveries or decision.deliveries else decision.outcome
+    return "routed" if batch.deliveries or decision.deliveries else _settled(decision)
+
+
+def _settled(decision: Decision) -> str:
+    """What a batch is while nothing else is said: one that is deferred goes nowhere yet."""
+    return "unmatched" if decision.outcome == "deferred" else decision.outcome
+
+
+def _open(batch: BatchRef, decision: Decision) -> dict[str, bool]:
+    """Whether the study has a say in a batch after a decision on it; what a person discards, it has not."""
+    if decision.outcome == "deferred":
+        return {"deferred": True, "awaits_study": True}
+    if decision.kind == "manual" and decision.outcome == "discarded":
+        return {"deferred": False, "awaits_study": False}
+    return {"deferred": batch.deferred, "awaits_study": batch.awaits_study}
 
 
 def _with(deliveries: tuple[str, ...], decision: Decision) -> tuple[str, ...]:

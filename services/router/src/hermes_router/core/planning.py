@@ -27,11 +27,7 @@ def by_rules(
         for planned in said.targets
     ]
     problems = [f"rule {result.slug} failed: {result.reason}" for result in said.failures]
-    problems += [
-        f"target {planned.target} is asked for by {', '.join(planned.rules)}, but is not configured"
-        for planned in said.targets
-        if targets.get(planned.target) is None
-    ]
+    problems += unknown_targets(deliveries, targets)
     return Decision(
         batch_id=batch_id,
         kind="rules",
@@ -41,8 +37,35 @@ def by_rules(
         deliveries=deliveries,
         problems=problems,
         decided_at=at,
+        stopped_by=said.stopped_by or None,
         key=key,
     )
+
+
+def unknown_targets(deliveries: Sequence[PlannedDelivery], targets: Targets) -> list[str]:
+    """Return in words which targets are asked for and are not configured."""
+    return [
+        f"target {planned.target} is asked for by {', '.join(planned.rules)}, but is not configured"
+        for planned in deliveries
+        if targets.get(planned.target) is None
+    ]
+
+
+def with_those_by_hand(decision: Decision, previous: Sequence[Decision]) -> Decision:
+    """Return a decision on late instances that also go where a person had sent their series."""
+    there = {planned.target for planned in decision.deliveries}
+    by_hand = {
+        planned.target: planned.model_copy(
+            update={"delivery_id": delivery_id(decision.batch_id, planned.target), "rules": []}
+        )
+        for before in previous
+        if before.kind == "manual"
+        for planned in before.deliveries
+        if planned.target not in there
+    }
+    if not by_hand:
+        return decision
+    return decision.model_copy(update={"outcome": "routed", "deliveries": [*decision.deliveries, *by_hand.values()]})
 
 
 def like_before(previous: Sequence[Decision], batch_id: str, at: datetime, key: str) -> Decision:
@@ -91,18 +114,23 @@ def delivery_id(batch_id: str, target: str, command_id: str = "") -> str:
 
 
 def for_event(decision: Decision) -> Decision:
-    """Return a decision that fits into an event: without the clauses of rules that had no effect, if they are many.
+    """Return a decision that fits into an event: without the clauses of rules that had no effect, if they are many."""
+    rules = rules_for_event(decision.rules)
+    return decision if rules is decision.rules else decision.model_copy(update={"rules": rules, "truncated": True})
+
+
+def rules_for_event(outcomes: list[RuleOutcome]) -> list[RuleOutcome]:
+    """Return what rules came to, the same list if it fits into an event, or shorter.
 
     Rules that fired or failed are the last to be left out: who reads events acts on them.
     """
-    if sum(len(rule.model_dump_json()) for rule in decision.rules) <= LARGEST:
-        return decision
-    rules = [rule if rule.status == "fired" else rule.model_copy(update={"clauses": []}) for rule in decision.rules]
-    shorter = decision.model_copy(update={"rules": rules, "truncated": True})
+    if sum(len(rule.model_dump_json()) for rule in outcomes) <= LARGEST:
+        return outcomes
+    rules = [rule if rule.status == "fired" else rule.model_copy(update={"clauses": []}) for rule in outcomes]
     if sum(len(rule.model_dump_json()) for rule in rules) <= LARGEST:
-        return shorter
+        return rules
     telling = [rule.model_copy(update={"clauses": []}) for rule in rules if rule.status in ("fired", "failed")]
-    return shorter.model_copy(update={"rules": telling[:200]})
+    return telling[:200]
 
 
 def _outcome(result: RuleResult, rule: Rule) -> RuleOutcome:

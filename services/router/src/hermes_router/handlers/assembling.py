@@ -1,14 +1,24 @@
 """A stored instance (re)arms the timer of its series: the bus itself waits for the series to be quiet."""
 
-import asyncio
+import logging
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 from hermes_common import subjects
+from hermes_common.durations import format_duration
+from hermes_common.events import InstanceStored, MalformedEventError, UnknownEventError, decode
 from hermes_common.ids import InvalidIdentifierError, token_uid
 from hermes_common.runtime.bus import Bus
 from hermes_common.runtime.clock import now
 from hermes_common.runtime.configview import ConfigView
 from hermes_common.runtime.consumer import Consumer, Done, Message, Outcome, Park
+from hermes_common.runtime.errors import BusUnavailableError
+from hermes_router.core.quiet import Quiet, expected_of_series, quiet_for, shortened
+from hermes_router.handlers.associations import Associations
+from hermes_router.handlers.joining import Studies
+from hermes_router.handlers.together import together
+
+log = logging.getLogger(__name__)
 
 CONSUMER = Consumer(
     stream=subjects.EVENTS,
@@ -17,26 +27,76 @@ CONSUMER = Consumer(
     max_ack_pending=5000,
 )
 
+AT_A_TIME = 64
+"""Series whose timers are armed at a time."""
+
+
+@dataclass(frozen=True, slots=True)
+class Arrival:
+    """What is known of a series from the last of its instances that came."""
+
+    series_uid: str
+    quiet: Quiet
+    expected: int | None = None
+    named_by: str = ""
+
 
 class Assembler:
     """Handles batches of ``instance.stored``."""
 
-    def __init__(self, bus: Bus, config: ConfigView) -> None:
+    def __init__(self, bus: Bus, config: ConfigView, studies: Studies, associations: Associations[Arrival]) -> None:
         self._bus = bus
         self._config = config
+        self._studies = studies
+        self._associations = associations
+        associations.on_closed(self.shorten)
 
     async def handle(self, messages: Sequence[Message]) -> Sequence[Outcome]:
         """Arm one timer for each series among the messages."""
         outcomes: list[Outcome] = []
-        quiet_since: set[str] = set()
+        latest: dict[str, Message] = {}
         for message in messages:
             try:
-                quiet_since.add(token_uid(message.subject.rsplit(".", 1)[-1]))
+                latest[token_uid(message.subject.rsplit(".", 1)[-1])] = message
                 outcomes.append(Done())
             except InvalidIdentifierError as error:
                 outcomes.append(Park(f"the subject names no series: {error}"))
-        due = now() + self._config.policies.completion.quiet_period
-        await asyncio.gather(
-            *(self._bus.arm(subjects.series_timer(uid), subjects.series_due(uid), due) for uid in quiet_since)
-        )
+        await together(self._arrived, latest.items(), AT_A_TIME)
         return outcomes
+
+    async def shorten(self, arrival: Arrival) -> None:
+        """Have a series looked at soon if as many instances as it has are there; whoever looks counts for himself."""
+        if arrival.expected is None:
+            return
+        try:
+            said = await self._bus.subjects(subjects.EVENTS, subjects.instances_of(arrival.series_uid))
+            if sum(said.values()) >= arrival.expected:
+                why = f"the association is closed and all {arrival.expected} instances are there ({arrival.named_by})"
+                wait = Quiet(shortened(arrival.quiet.period, arrival.named_by))
+                await self._arm(arrival, wait, {"shortened_by": why, "expected": arrival.expected})
+        except BusUnavailableError as error:
+            log.warning("series %s waits for its whole quiet period: %s", arrival.series_uid, error)
+
+    async def _arrived(self, last: tuple[str, Message]) -> None:
+        series_uid, message = last
+        completion = self._config.policies.completion
+        try:
+            event = decode(message.headers, message.data).event
+        except (MalformedEventError, UnknownEventError):
+            event = None  # whoever decides on the series reads it again, and says what is wrong with it
+        if not isinstance(event, InstanceStored):
+            await self._arm(Arrival(series_uid, Quiet(completion.quiet_period)))
+            return
+        quiet = quiet_for(completion, self._config.sources, event.sender, event.tags.get("Modality", ()))
+        expected, named_by = expected_of_series(event.tags) or (None, "")
+        arrival = Arrival(series_uid, quiet, expected, named_by)
+        await self._studies.join(event.study_uid, series_uid)
+        await self._arm(arrival)
+        if expected is not None and self._associations.add(event.association_id, series_uid, arrival):
+            await self.shorten(arrival)
+
+    async def _arm(self, arrival: Arrival, wait: Quiet | None = None, more: dict[str, str | int] | None = None) -> None:
+        uid, quiet = arrival.series_uid, arrival.quiet
+        note = {"quiet_period": format_duration(quiet.period), "quiet_for": quiet.used, **(more or {})}
+        due = now() + (wait or quiet).period
+        await self._bus.arm(subjects.series_timer(uid), subjects.series_due(uid), due, note)

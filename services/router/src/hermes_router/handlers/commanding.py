@@ -18,6 +18,7 @@ from hermes_common.runtime.consumer import Consumer, Done, Message, Outcome, Par
 from hermes_router.adapters.documents import Documents
 from hermes_router.core import lifecycle, planning
 from hermes_router.handlers.deciding import Decider
+from hermes_router.handlers.joining import Studies
 
 log = logging.getLogger(__name__)
 
@@ -36,8 +37,9 @@ MOST_WAITS = 120
 class Commander:
     """Handles :class:`SeriesCommand`."""
 
-    def __init__(self, bus: Bus, config: ConfigView, documents: Documents, decider: Decider) -> None:
+    def __init__(self, bus: Bus, config: ConfigView, documents: Documents, decider: Decider, studies: Studies) -> None:
         self._bus = bus
+        self._studies = studies
         self._config = config
         self._documents = documents
         self._decider = decider
@@ -54,6 +56,7 @@ class Commander:
             return await self._wait_or_drop(command, message, loaded)
         record, revision = loaded
         if command.command_id in record.commands:
+            await self._ask_study(record)
             return Done()
         name = new_id()
         key = decision_key(command.series_uid, name)
@@ -71,8 +74,14 @@ class Commander:
                 series_uid=command.series_uid, study_uid=record.study_uid, actor=command.actor, targets=targets
             )
             await self._bus.publish(event, derived_id("recovered", command.command_id))
+        await self._ask_study(changed)
         await self._decider.say_pending(changed, revision)
         return Done()
+
+    async def _ask_study(self, record: SeriesRecord) -> None:
+        """Have the rules about the study applied to what they were deferred to, as they are now."""
+        if any(batch.deferred and batch.awaits_study for batch in record.batches):
+            await self._studies.batched(record.study_uid, record.series_uid, None, afresh=True)
 
     async def _decide(self, command: SeriesCommand, record: SeriesRecord, key: str) -> dict[str, Decision]:
         """Return the new decision for each batch that the command concerns."""
@@ -85,10 +94,11 @@ class Commander:
                 return {batch.batch_id: self._by_hand(command, batch, key) for batch in undelivered}
             case "reevaluate":
                 manifests = await self._documents.manifests(tuple(batches))
+                in_study = await self._studies.join(record.study_uid, record.series_uid)
                 return {
-                    batch.batch_id: self._decider.evaluate(batch.batch_id, manifests, key).model_copy(
-                        update={"actor": command.actor}
-                    )
+                    batch.batch_id: self._decider.evaluate(
+                        batch.batch_id, manifests, key, in_study=in_study
+                    ).model_copy(update={"actor": command.actor})
                     for batch in batches
                 }
             case _:

@@ -5,18 +5,20 @@ done again with nothing to undo; after it, everything follows from the record an
 """
 
 import logging
+from collections.abc import Mapping
 from datetime import timedelta
 
 from prometheus_client import Counter
 
 from hermes_common import subjects
-from hermes_common.config import RuleSet
+from hermes_common.config import Late, RuleSet
+from hermes_common.durations import format_duration
 from hermes_common.events import Decision, InstanceStored, decode
 from hermes_common.ids import token_uid
 from hermes_common.keys import decision_key
 from hermes_common.manifest import Manifest
 from hermes_common.records import BatchRef, SeriesRecord, SeriesState
-from hermes_common.rules import CompiledRuleSet, Context, Status, decide
+from hermes_common.rules import CompiledRuleSet, Context, Status, decide, decide_series
 from hermes_common.runtime.bus import Bus
 from hermes_common.runtime.clock import new_id, now
 from hermes_common.runtime.configview import ConfigView
@@ -24,6 +26,10 @@ from hermes_common.runtime.consumer import Consumer, Done, Message, Outcome, Ret
 from hermes_router.adapters.documents import Documents
 from hermes_router.core import lifecycle, planning
 from hermes_router.core.batching import Reception, next_batch, rule_fields
+from hermes_router.core.completeness import SOONEST
+from hermes_router.core.quiet import Waited, distinct_instances, expected_of_study, quiet_for, read_note
+from hermes_router.core.studies import MOST_SERIES
+from hermes_router.handlers.joining import Studies
 from hermes_router.handlers.saying import Speaker
 
 log = logging.getLogger(__name__)
@@ -40,8 +46,18 @@ CONSUMER = Consumer(
 )
 
 
+def report_failures(reasons: Mapping[str, str], revision: int) -> None:
+    """Count and log rules that could not be evaluated; ``reasons`` by slug."""
+    for slug, reason in reasons.items():
+        RULE_FAILURES.labels(slug).inc()
+        log.error("rule %s of revision %d could not be evaluated: %s", slug, revision, reason)
+
+
+TOO_MANY = f"the study has more than {MOST_SERIES} series: rules about studies are not applied to this one"
+
+
 class Rules:
-    """The rules of the present revision, compiled once."""
+    """The rules of the present revision, of both scopes, compiled once."""
 
     def __init__(self, config: ConfigView) -> None:
         self._config = config
@@ -51,18 +67,19 @@ class Rules:
         """Return the revision and its rules, as they are and compiled."""
         revision, rules = self._config.rules
         if self._compiled is None or self._compiled[0] != revision:
-            self._compiled = (revision, rules, CompiledRuleSet.compile(rules.rules))
+            self._compiled = (revision, rules, CompiledRuleSet.compile_all(rules.rules))
         return self._compiled
 
 
 class Decider:
     """Handles ``hermes.due.series``, and what commands need of it."""
 
-    def __init__(self, bus: Bus, config: ConfigView, documents: Documents) -> None:
+    def __init__(self, bus: Bus, config: ConfigView, documents: Documents, studies: Studies) -> None:
         self._bus = bus
         self._config = config
         self._documents = documents
-        self._rules = Rules(config)
+        self._studies = studies
+        self.rules = Rules(config)
         self._speaker = Speaker(bus, config)
 
     async def handle(self, message: Message) -> Outcome:
@@ -82,7 +99,7 @@ class Decider:
         if newest > max((each.sequence for each in receptions), default=after):
             return RetryAfter(timedelta(seconds=1), "the stream has more than could be read")
         if receptions:
-            await self._take(series_uid, loaded, receptions)
+            await self._take(series_uid, loaded, receptions, read_note(message.data))
         return Done()
 
     async def load(self, series_uid: str) -> tuple[SeriesRecord, int] | None:
@@ -105,17 +122,18 @@ class Decider:
             return await self._bus.create(subjects.STATE, key, record)
         return await self._bus.update(subjects.STATE, key, record, revision)
 
-    def evaluate(self, batch_id: str, manifests: list[Manifest], key: str) -> Decision:
-        """Return what the rules of the present revision say of a series."""
-        revision, document, rules = self._rules.current()
+    def evaluate(self, batch_id: str, manifests: list[Manifest], key: str, *, in_study: bool) -> Decision:
+        """Return what the rules about series of the present revision say of a series; ``deferred`` if its study may."""
+        revision, document, rules = self.rules.current()
         at = now()
-        fields = rule_fields(manifests, manifests[-1].last_received_at.astimezone())
-        said = decide(rules, Context(fields), at)
-        for result in said.results:
-            if result.status is Status.FAILED:
-                RULE_FAILURES.labels(result.slug).inc()
-                log.error("rule %s of revision %d could not be evaluated: %s", result.slug, revision, result.reason)
-        return planning.by_rules(said, batch_id, revision, document, self._config.targets, at, key)
+        context = Context(rule_fields(manifests, manifests[-1].last_received_at.astimezone()))
+        said = decide_series(rules, context, at) if in_study else decide(rules.about("series"), context, at)
+        failed = (result for result in said.results if result.status is Status.FAILED)
+        report_failures({result.slug: result.reason for result in failed}, revision)
+        decision = planning.by_rules(said, batch_id, revision, document, self._config.targets, at, key)
+        if in_study or not rules.about("study").entries:
+            return decision
+        return decision.model_copy(update={"problems": [*decision.problems, TOO_MANY]})
 
     async def say_pending(self, record: SeriesRecord, revision: int) -> tuple[SeriesRecord, int]:
         """Publish what follows from the command that last changed the record."""
@@ -133,23 +151,29 @@ class Decider:
     # -- one batch
 
     async def _take(
-        self, series_uid: str, loaded: tuple[SeriesRecord, int] | None, receptions: list[Reception]
+        self, series_uid: str, loaded: tuple[SeriesRecord, int] | None, receptions: list[Reception], waited: Waited
     ) -> None:
         record, revision = loaded if loaded is not None else (None, None)
         batches = record.batches if record is not None and record.state is SeriesState.OPEN else ()
         earlier = await self._documents.manifests(batches)
+        if await self._is_too_early(series_uid, receptions, earlier, waited):
+            return
         manifest = next_batch(new_id(), len(batches) + 1, receptions, earlier)
         if manifest is None:
             if record is not None:
                 through = max(reception.sequence for reception in receptions)
                 await self.store(lifecycle.skipped(record, through, now()), revision)
             return
-        decision = None
+        decision, in_study = None, False
         if manifest.instances:
-            decision = await self._decide(manifest, batches, earlier)
+            begun = record is not None and record.state is SeriesState.OPEN
+            study_uid = record.study_uid if record is not None and begun else manifest.study_uid
+            in_study = await self._studies.join(study_uid, series_uid)
+            decision = await self._decide(manifest, batches, earlier, in_study=in_study)
             await self._documents.write_decisions(series_uid, manifest.batch_id, [decision])
         await self._documents.write_manifest(manifest)
-        changed = lifecycle.with_batch(record, manifest, decision, now())
+        waited = self._waited(manifest, waited)
+        changed = lifecycle.with_batch(record, manifest, decision, now(), waited, in_study=in_study)
         revision = await self.store(changed, revision)
         if decision is not None:
             DECISIONS.labels(decision.outcome, decision.kind).inc()
@@ -162,18 +186,43 @@ class Decider:
             )
         await self._publish(changed, revision, changed.batches[-1], manifest, earlier, decision)
 
-    async def _decide(self, manifest: Manifest, batches: tuple[BatchRef, ...], earlier: list[Manifest]) -> Decision:
+    async def _is_too_early(
+        self, series_uid: str, receptions: list[Reception], earlier: list[Manifest], waited: Waited
+    ) -> bool:
+        """Whether a wait was cut short although not all instances are there; then the rest of it is waited for."""
+        if waited.expected is None:
+            return False
+        before = (item.sop_instance_uid for manifest in earlier for item in manifest.instances)
+        there = distinct_instances([reception.event for reception in receptions], before)
+        if there >= waited.expected:
+            return False
+        whole = waited.model_copy(update={"shortened_by": "", "expected": None})
+        period = whole.quiet_period or self._config.policies.completion.quiet_period
+        due = max(max(each.event.received_at for each in receptions) + period, now() + SOONEST)
+        note = {"quiet_period": format_duration(period), "quiet_for": whole.quiet_for}
+        due = min(due, now() + period)  # a clock may have been set back
+        await self._bus.arm(subjects.series_timer(series_uid), subjects.series_due(series_uid), due, note)
+        return True
+
+    def _waited(self, manifest: Manifest, waited: Waited) -> Waited:
+        """Return how long the series had to be quiet; by the present policies if its timer does not say."""
+        if waited.quiet_period is not None or not manifest.senders:
+            return waited
+        modalities = manifest.tags.get("Modality", ())
+        sources = self._config.sources
+        quiet = quiet_for(self._config.policies.completion, sources, manifest.senders[-1], modalities)
+        return waited.model_copy(update={"quiet_period": quiet.period, "quiet_for": quiet.used})
+
+    async def _decide(
+        self, manifest: Manifest, batches: tuple[BatchRef, ...], earlier: list[Manifest], *, in_study: bool
+    ) -> Decision:
         key = decision_key(manifest.series_uid, manifest.batch_id)
         previous = next((batch for batch in reversed(batches) if batch.outcome in ("routed", "discarded")), None)
-        if previous is not None:
-            decisions = [
-                decision
-                for each in (previous.decision_key, *previous.more_decisions)
-                for decision in await self._documents.decisions(each)
-                if decision.batch_id == previous.batch_id
-            ]
+        decisions = [] if previous is None else await self._documents.decisions_on(previous)
+        if decisions and self._config.policies.completion.late is Late.AS_BEFORE:
             return planning.like_before(decisions, manifest.batch_id, now(), key)
-        return self.evaluate(manifest.batch_id, [*earlier, manifest], key)
+        said = self.evaluate(manifest.batch_id, [*earlier, manifest], key, in_study=in_study)
+        return planning.with_those_by_hand(said, decisions)
 
     async def _say(self, record: SeriesRecord, revision: int, batch: BatchRef) -> tuple[SeriesRecord, int]:
         position = record.batches.index(batch)
@@ -193,5 +242,7 @@ class Decider:
         await self._speaker.completed(manifest, batch, earlier)
         if decision is not None:
             await self._speaker.decided(manifest, batch, decision)
+        if batch.awaits_study:
+            await self._studies.batched(record.study_uid, record.series_uid, expected_of_study(manifest.tags))
         record = lifecycle.said(record, batch.batch_id, now())
         return record, await self.store(record, revision)

@@ -16,6 +16,7 @@ from hermes_common.events import (
     Event,
     PlannedDelivery,
     SeriesCompleted,
+    SeriesDeferred,
     SeriesDiscarded,
     SeriesRouted,
     SeriesUnmatched,
@@ -53,7 +54,11 @@ class Speaker:
             conflicts=conflicts(manifest, earlier),
             first_received_at=manifest.first_received_at,
             last_received_at=manifest.last_received_at,
-            quiet_period=self._config.policies.completion.quiet_period,
+            quiet_period=batch.quiet_period
+            if batch.quiet_period is not None
+            else self._config.policies.completion.quiet_period,
+            quiet_for=batch.quiet_for,
+            shortened_by=batch.shortened_by,
             senders=manifest.senders,
             tags=manifest.tags,
         )
@@ -105,7 +110,12 @@ class Speaker:
 
 
 def _decided(manifest: Manifest, batch: BatchRef, decision: Decision) -> Event:
-    kinds = {"routed": SeriesRouted, "unmatched": SeriesUnmatched, "discarded": SeriesDiscarded}
+    kinds = {
+        "routed": SeriesRouted,
+        "unmatched": SeriesUnmatched,
+        "discarded": SeriesDiscarded,
+        "deferred": SeriesDeferred,
+    }
     return kinds[decision.outcome](
         series_uid=manifest.series_uid,
         study_uid=manifest.study_uid,

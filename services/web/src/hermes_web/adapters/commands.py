@@ -1,11 +1,12 @@
-"""What people ask for, put on the work stream for the owner of the state; and the live record of a delivery."""
+"""What people ask for, put on the work stream for the owner of the state; and live records."""
 
 from collections.abc import Sequence
+from datetime import datetime
 from typing import Literal
 
 from hermes_common import subjects
-from hermes_common.commands import DeliveryCommand, SeriesCommand
-from hermes_common.records import DeliveryRecord
+from hermes_common.commands import DeliveryCommand, SeriesCommand, StudyCommand
+from hermes_common.records import DeliveryRecord, StudyRecord
 from hermes_common.runtime.bus import Bus
 from hermes_common.runtime.clock import new_id
 from hermes_web.core.actions import DeliveryAction
@@ -48,6 +49,31 @@ class Commands:
         )
         await self._bus.enqueue(subjects.DELIVERY_COMMANDS, command, command.command_id)
         return command.command_id
+
+    async def study(
+        self,
+        study_uid: str,
+        action: Literal["complete", "route"],
+        actor: str,
+        reason: str = "",
+        targets: Sequence[str] = (),
+    ) -> str:
+        """Ask the router; return the id of the command."""
+        command = StudyCommand(
+            command_id=new_id(),
+            actor=actor,
+            reason=reason,
+            study_uid=study_uid,
+            action=action,
+            targets=tuple(targets),
+        )
+        await self._bus.enqueue(subjects.STUDY_COMMANDS, command, command.command_id)
+        return command.command_id
+
+    async def live_study(self, study_uid: str) -> tuple[StudyRecord, datetime | None] | None:
+        """Return the live record of a study and when it is looked at next, or None."""
+        found = await self._bus.load(subjects.STATE, subjects.study_state(study_uid), StudyRecord)
+        return None if found is None else (found[0], await self._bus.armed(subjects.study_timer(study_uid)))
 
     async def live_delivery(self, delivery_id: str) -> DeliveryRecord | None:
         """Return the live record of a delivery, which is ahead of the history, or None."""

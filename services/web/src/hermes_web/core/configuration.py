@@ -6,7 +6,7 @@ from typing import Any, cast
 
 from pydantic import ValidationError
 
-from hermes_common.config import MODELS, AnyDocument, AnyTarget, Kind, Rule, RuleSet, Targets
+from hermes_common.config import MODELS, AnyDocument, AnyTarget, Kind, Policies, Rule, RuleSet, Targets
 from hermes_common.rules import Problem, RuleError, check
 from hermes_common.rules.cases import run_cases
 from hermes_common.targets import KINDS
@@ -51,6 +51,8 @@ def check_fit(kind: Kind, document: AnyDocument, rules: RuleSet, targets: Target
     if kind is Kind.RULES:
         checked = cast(RuleSet, document)
         problems = rule_problems(checked, targets) or case_problems(checked)
+    elif kind is Kind.POLICIES:
+        problems = condition_problems(cast(Policies, document))
     elif kind is Kind.TARGETS:
         problems = _removed_targets(cast(Targets, document), rules)
     if problems:
@@ -99,6 +101,21 @@ def expression_problems(rule: Rule, field: str) -> list[FieldProblem]:
     except RuleError as error:
         return [replace(problem_at(problem, field), rule=rule.slug) for problem in error.problems]
     return []
+
+
+def condition_problems(policies: Policies) -> list[FieldProblem]:
+    """Return what is wrong with the expressions of the conditions under which a study is complete."""
+    problems: list[FieldProblem] = []
+    for index, condition in enumerate(policies.completion.study.conditions):
+        field = f"completion.study.conditions[{index}]"
+        texts = [(f"{field}.when", condition.when, "study")] if condition.when.strip() else []
+        texts += [(f"{field}.required[{place}]", text, "series") for place, text in enumerate(condition.required)]
+        for name, text, scope in texts:
+            try:
+                check(text, scope)
+            except RuleError as error:
+                problems += [problem_at(problem, name) for problem in error.problems]
+    return problems
 
 
 def problem_at(problem: Problem, field: str) -> FieldProblem:

@@ -7,10 +7,10 @@ NOTHING = "\u2013"
 _UNITS = ("B", "KB", "MB", "GB", "TB", "PB")
 GOOD, BUSY, WARN, BAD, QUIET = "good", "busy", "warn", "bad", "quiet"
 _TONES = {
-    GOOD: "delivered succeeded delivered started active enabled true match routed saved ok ready closed fired admin up",
-    BUSY: "receiving completed sending queued opened urgent viewer session running",
+    GOOD: "delivered succeeded complete started active enabled true match routed saved ok ready closed fired admin up",
+    BUSY: "receiving completed sending queued opened urgent viewer session running open deferred",
     WARN: "retrying unmatched partly_failed unknown warning dry_run paused held_back would_fire missing aborted token",
-    BAD: "failed crashed critical error rejected denied unreachable down",
+    BAD: "held failed crashed critical error rejected denied unreachable down",
 }
 _BY_WORD = {word: tone for tone, words in _TONES.items() for word in words.split()}
 

@@ -13,7 +13,7 @@ from hermes_web.core import words
 from hermes_web.core.roles import Principal
 
 AREAS = (
-    *("signin", "status", "series", "deliveries", "rules", "targets", "sources", "policies"),
+    *("signin", "status", "series", "studies", "deliveries", "rules", "targets", "sources", "policies"),
     *("quarantine", "alerts", "audit", "users", "tokens", "configuration"),
 )
 

@@ -1,5 +1,6 @@
-"""The page of policies: completion, retention, and the attributes that are read from the images."""
+"""The page of policies. What it does not show, it leaves as it is."""
 
+import copy
 from typing import Any
 
 from litestar import Controller, get, post
@@ -8,6 +9,7 @@ from litestar.response import Redirect
 from hermes_common.config import Kind, Policies
 from hermes_web.core.roles import ADMIN, VIEWER
 from hermes_web.errors import InvalidError, PreconditionFailedError, WebError
+from hermes_web.features.policies import exceptions
 from hermes_web.http.answers import Page, go, page
 from hermes_web.http.forms import read_form
 from hermes_web.web import principal_of, web_of
@@ -15,6 +17,11 @@ from hermes_web.web_types import HttpRequest
 
 FIELDS = {
     "completion.quiet_period": ("Quiet period", "A series is complete when no image has come for this long."),
+    "completion.study.quiet_period": (
+        "Quiet period of a study",
+        "A study is complete when nothing has come for this long, and what its conditions ask for is there.",
+    ),
+    "completion.study.max_wait": ("Maximum wait of a study", "It waits no longer than this."),
     "retention.delivered": ("Delivered series", "Kept this long after the last delivery has ended."),
     "retention.unmatched": ("Unmatched series", "Kept this long for a person to route them."),
     "retention.discarded": ("Discarded series", "Kept this long in case it was a mistake."),
@@ -45,32 +52,38 @@ class PolicyPages(Controller):
     async def save(self, request: HttpRequest) -> Page | Redirect:
         """Change the policies."""
         web, form = web_of(request), await read_form(request)
-        document: dict[str, Any] = {}
+        document = copy.deepcopy((await web.config.current(Kind.POLICIES)).document)
         for field in FIELDS:
-            part, _, name = field.partition(".")
-            document.setdefault(part, {})[name] = form.text(field)
-        document["extra_tags"] = [line.strip() for line in form.text("extra_tags").splitlines() if line.strip()]
+            *parts, name = field.split(".")
+            place = document
+            for part in parts:
+                place = place.setdefault(part, {})
+            place[name] = form.text(field)
+        document["extra_tags"] = [line.strip() for line in form.lines("extra_tags").splitlines() if line.strip()]
         for field in HOURS if any(form.text(field) for field in HOURS) else ():
             name = field.partition(".")[2]
-            text = form.text(field)
-            days = [day.strip() for day in text.split(",") if day.strip()]
-            document.setdefault("off_peak", {})[name] = days if name == "days" else text
+            typed = form.text(field)
+            days = [day.strip() for day in typed.split(",") if day.strip()]
+            document.setdefault("off_peak", {})[name] = days if name == "days" else typed
+        text = form.lines(exceptions.FIELD)
         try:
+            exceptions.put(document, text)
             author = principal_of(request).name
             await web.save(Kind.POLICIES, document, form.number("revision"), author, form.text("why"))
         except (InvalidError, PreconditionFailedError) as error:
-            return await self._page(request, error, document)
+            return await self._page(request, error, document, text)
         return go("/policies", "saved")
 
     @staticmethod
-    async def _page(request: HttpRequest, error: WebError | None = None, typed: dict[str, Any] | None = None) -> Page:
+    async def _page(
+        request: HttpRequest, error: WebError | None = None, typed: dict[str, Any] | None = None, text: str = ""
+    ) -> Page:
         revision = await web_of(request).config.current(Kind.POLICIES)
         document = revision.document if typed is None else typed
-        whole = Policies().model_dump(mode="json") | document  # an old document lacks what came later
-        values = {field: whole[field.partition(".")[0]][field.partition(".")[2]] for field in (*FIELDS, *HOURS)}
+        values = {field: _value(document, field) for field in (*FIELDS, *HOURS)}
         values["off_peak.days"] = ",".join(str(day) for day in values["off_peak.days"])
         problems = {item.field.partition("[")[0]: item.message for item in (error.problems if error else ())}
-        extra = [item for item in (error.problems if error else ()) if item.field.partition(".")[0] == "extra_tags"]
+        extra = [item for item in (error.problems if error else ()) if item.field.partition("[")[0] == "extra_tags"]
         return page(
             request,
             "policies/edit.html",
@@ -80,6 +93,16 @@ class PolicyPages(Controller):
             values=values,
             extra_tags="\n".join(document.get("extra_tags", ())),
             extra_problems=extra,
+            exceptions=text or exceptions.written(document),
             problems=problems,
             error=error,
         )
+
+
+def _value(document: dict[str, Any], field: str) -> Any:
+    """Return the value at a path such as ``completion.study.max_wait``; the default if the document is older."""
+    found, default = document, Policies().model_dump(mode="json")
+    for part in field.split("."):
+        default = default[part]
+        found = found.get(part, default) if isinstance(found, dict) else default
+    return found

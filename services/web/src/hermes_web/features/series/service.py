@@ -21,12 +21,13 @@ async def act(
     if len(reason) > 2000:
         raise InvalidError(problems=[FieldProblem("reason", "at most 2000 characters")])
     if action == "route":
-        await _check_targets(web, targets)
+        await check_targets(web, targets)
     await _check_series(web, uid)
     return await web.commands.series(uid, action, actor, reason, targets)
 
 
-async def _check_targets(web: Web, targets: Sequence[str]) -> None:
+async def check_targets(web: Web, targets: Sequence[str]) -> None:
+    """Raise :class:`InvalidError` unless there is at least one target and every one is configured."""
     if not targets:
         raise InvalidError(problems=[FieldProblem("targets", "choose at least one target")])
     _, known = await web.targets()

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from hermes_web.features.series.views import SeriesDetail, TimelineEntry
+from hermes_web.features.series.views import BatchView, SeriesDetail, TimelineEntry
 
 
 def timeline(detail: SeriesDetail) -> list[TimelineEntry]:
@@ -16,7 +16,11 @@ def timeline(detail: SeriesDetail) -> list[TimelineEntry]:
         found.append(TimelineEntry(at=first, end=last, kind="received", what=what, detail=_from(detail), state="ok"))
         found.append(
             TimelineEntry(
-                at=last, end=batch.completed_at, kind="quiet", what=f"waited until batch {batch.batch} was quiet"
+                at=last,
+                end=batch.completed_at,
+                kind="quiet",
+                what=f"waited until batch {batch.batch} was quiet",
+                detail=_quiet(batch),
             )
         )
     if not detail.batch_list:
@@ -35,6 +39,12 @@ def timeline(detail: SeriesDetail) -> list[TimelineEntry]:
     if detail.deleted_at is not None:
         found.append(TimelineEntry(at=detail.deleted_at, kind="deleted", what="objects deleted", state="deleted"))
     return sorted(found, key=lambda entry: entry.at)
+
+
+def _quiet(batch: BatchView) -> str:
+    """Return how long had to be waited, by which policy, and why it was less."""
+    of = f" for {batch.quiet_for}" if batch.quiet_for else ""
+    return "; ".join(part for part in (batch.quiet_period and f"{batch.quiet_period}{of}", batch.shortened_by) if part)
 
 
 def _from(detail: SeriesDetail) -> str:

@@ -49,6 +49,9 @@ class BatchView(View):
     first_received_at: datetime
     last_received_at: datetime
     completed_at: datetime
+    quiet_period: str = ""
+    quiet_for: str = ""
+    shortened_by: str = ""
 
 
 class SeriesDetail(SeriesItem):

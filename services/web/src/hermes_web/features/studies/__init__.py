@@ -1,0 +1,1 @@
+"""Studies: what they wait for, what was decided, and actions."""
