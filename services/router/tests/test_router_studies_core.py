@@ -13,6 +13,7 @@ from hermes_common.config import (
     Late,
     QuietPeriod,
     Rule,
+    RuleSet,
     Source,
     Sources,
     StudyCompletion,

@@ -66,7 +66,7 @@ def concerns_deliveries(event: Event | None) -> bool:
     )
 
 
-def alerts_of(fact: Fact) -> list[Say]:
+def alerts_of(fact: Fact) -> list[Say]:  # noqa: PLR0911  # a table: one line an event
     """Return the alerts that a fact raises, or clears, by itself."""
     match fact.event:
         case MessageParked() as event:
