@@ -5,6 +5,7 @@ work. It ends when nobody reads any more, or when its time is up.
 """
 
 import json
+import os
 import signal
 import sys
 from dataclasses import asdict
@@ -68,12 +69,15 @@ def _say(series: int, groups: dict[str, Group]) -> None:
 
 
 def main() -> int:
-    """Run the process: 0 done, 1 with a line on standard error."""
+    """Run the process: 0 done, 1 with a line on standard error; nobody is left to say it to if the pipe is gone."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the service, which ends this process
     try:
         run(json.load(sys.stdin))
     except psycopg2.Error as error:
         sys.stderr.write((str(error).strip().splitlines() or [type(error).__name__])[0] + "\n")
+        return 1
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # what is still buffered goes nowhere
         return 1
     return 0
 
