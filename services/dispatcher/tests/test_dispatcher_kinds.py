@@ -510,6 +510,28 @@ async def test_a_target_over_tls_that_names_another_host_is_refused_unless_told_
         assert loose.steps[-1].name == "association"
 
 
+async def test_instances_go_over_https_to_a_service_that_is_trusted_and_to_no_other(
+    place, web: Web, certificates: Path
+) -> None:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(certificates / "server.pem", certificates / "server.key")
+    context.load_verify_locations(certificates / "ca.pem")
+    context.verify_mode = ssl.CERT_REQUIRED
+    web.server.socket = context.wrap_socket(web.server.socket, server_side=True)
+    pem = {name: (certificates / name).read_text() for name in ("ca.pem", "other.pem", "client.pem", "client.key")}
+    ours = {"certificate": pem["client.pem"], "key": SecretStr(pem["client.key"])}
+    url = web.url.replace("http:", "https:") + "/dw"
+    target = stow(web, url=url, tls=Tls(ca=pem["ca.pem"], **ours))
+    steps = await tried(target)
+    assert steps.ok, steps
+    assert "TLS" in [step.name for step in steps.steps]
+    assert (await delivered(place, target, [place.instance(n) for n in range(3)])).state is DeliveryState.SUCCEEDED
+    for ca in (pem["other.pem"], ""):
+        distrusting = target.model_copy(update={"tls": Tls(ca=ca, **ours)})
+        assert "not trusted" in (await tried(distrusting)).steps[-1].detail
+    assert not (await tried(target.model_copy(update={"tls": Tls(ca=pem["ca.pem"])}))).ok
+
+
 # -- DICOM
 
 

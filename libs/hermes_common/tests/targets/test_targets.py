@@ -9,6 +9,7 @@ from pydantic import SecretStr, TypeAdapter, ValidationError
 
 from hermes_common.config import DicomTarget, S3Target, StowTarget, Target, Targets
 from hermes_common.ids import check_uid
+from hermes_common.runtime.errors import UnusableSettingsError
 from hermes_common.runtime.sealing import (
     CannotOpenError,
     KeyMissingError,
@@ -103,7 +104,7 @@ def test_another_key_opens_nothing_and_says_so() -> None:
         opened(first.targets[0], Sealer(SecretStr("x" * 40)))
     with pytest.raises(KeyMissingError, match="HERMES_SECRET_KEY is not set"):
         sealed_targets(one(), NONE, Sealer(SecretStr("")))
-    with pytest.raises(KeyMissingError, match="openssl"):
+    with pytest.raises(UnusableSettingsError, match="openssl"):
         Sealer(SecretStr("short"))
 
 

@@ -1,8 +1,10 @@
 """Sealing of the secrets of targets: AES-256-GCM under a key derived from ``HERMES_SECRET_KEY`` (ADR 0007).
 
     SealingError
-    +-- KeyMissingError      there is no usable HERMES_SECRET_KEY
+    +-- KeyMissingError      there is no HERMES_SECRET_KEY
+    +-- KeyTooShortError     there is one that could be guessed: a service does not start with it
     +-- CannotOpenError      sealed under another key, for another field or destination, or damaged
+    +-- SecretRefusedError   what was given for a secret cannot be used
 
 A box is bound to the target's slug, the field and the destination: copied elsewhere it does not open.
 """
@@ -18,6 +20,7 @@ from cryptography.hazmat.primitives.hashes import SHA256, Hash
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 from pydantic import SecretStr
 
+from hermes_common.runtime.errors import UnusableSettingsError
 from hermes_common.secrets import LONGEST, PREFIX, SEALED, is_sealed, mark_of
 from hermes_common.targets import AnyTarget, Targets, secrets_of, with_secrets
 
@@ -33,6 +36,10 @@ class SealingError(Exception):
 
 class KeyMissingError(SealingError):
     """There is no key."""
+
+
+class KeyTooShortError(SealingError, UnusableSettingsError):
+    """The key could be guessed."""
 
 
 class CannotOpenError(SealingError):
@@ -53,7 +60,7 @@ class Sealer:
     def __init__(self, secret_key: SecretStr) -> None:
         text = secret_key.get_secret_value()
         if text and len(text) < SHORTEST:
-            raise KeyMissingError(
+            raise KeyTooShortError(
                 f"HERMES_SECRET_KEY has fewer than {SHORTEST} characters; make one with: openssl rand -base64 48"
             )
         self._aead: AESGCM | None = None
