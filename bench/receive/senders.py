@@ -141,7 +141,7 @@ def read_status(sock: socket.socket) -> int:
     kind, body = read_pdu(sock)
     if kind != pdus.PduType.P_DATA:
         raise RuntimeError(f"PDU type {kind} instead of an answer")
-    at = body.index(b"\x00\x00\x00\x09\x02\x00\x00\x00") + 8
+    at = body.rindex(b"\x00\x00\x00\x09\x02\x00\x00\x00") + 8
     return int.from_bytes(body[at : at + 2], "little")
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Protocol
 
 from hermes_common.events import Event
+from hermes_receiver.adapters.entry import Entry
 
 
 class Announcer(Protocol):
@@ -28,8 +29,8 @@ class Publisher(Protocol):
 class Uploads(Protocol):
     """Is told of entries that wait in the spool. Callable from any thread, never blocks."""
 
-    def offer(self, entry: str, *, quarantined: bool) -> None:
-        """Take note that ``entry`` is ready."""
+    def offer(self, entry: str, *, quarantined: bool, known: Entry | None = None) -> None:
+        """Take note that ``entry`` is ready; ``known`` is what its file says."""
 
 
 class Objects(Protocol):
