@@ -90,7 +90,9 @@ def _garbage(port: int, stop: threading.Event) -> None:
     """Garbage, four gigabytes announced, connect and reset: two hundred times a second."""
     while not stop.wait(0.005):
         with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), timeout=1) as sock:
-            sock.sendall(random.choice((b"", b"\x04\x00\xff\xff\xff\xff", b"GET / HTTP/1.1\r\n\r\n", random.randbytes(60))))
+            sock.sendall(
+                random.choice((b"", b"\x04\x00\xff\xff\xff\xff", b"GET / HTTP/1.1\r\n\r\n", random.randbytes(60)))
+            )
 
 
 def _drip(port: int, stop: threading.Event) -> None:

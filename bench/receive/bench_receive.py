@@ -56,7 +56,9 @@ class Sample:
         return self.instances / self.seconds
 
 
-def run_once(start: Start, name: str, sender: str, kind: str, files: list[Path], associations: int, work: Path) -> Sample:
+def run_once(
+    start: Start, name: str, sender: str, kind: str, files: list[Path], associations: int, work: Path
+) -> Sample:
     """Start a receiver in an empty folder, send, and stop it."""
     with start(work / "receiver") as running:
         before = running.cpu()
@@ -74,7 +76,12 @@ def run_once(start: Start, name: str, sender: str, kind: str, files: list[Path],
 
 
 def compare(
-    starts: dict[str, Start], senders: list[str], kind: Kind, counts: dict[int, int], rounds: int, work: Path,
+    starts: dict[str, Start],
+    senders: list[str],
+    kind: Kind,
+    counts: dict[int, int],
+    rounds: int,
+    work: Path,
     fewer: dict[str, int],
 ) -> list[Sample]:
     """Run every receiver with every sender and number of associations, ``rounds`` times, taking turns."""

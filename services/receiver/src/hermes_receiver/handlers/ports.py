@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from concurrent.futures import Future
 from datetime import datetime
 from pathlib import Path
 from typing import Protocol
@@ -31,6 +32,12 @@ class Uploads(Protocol):
 
     def offer(self, entry: str, *, quarantined: bool, known: Entry | None = None) -> None:
         """Take note that ``entry`` is ready; ``known`` is what its file says."""
+
+    def expect(self, entry: str) -> Future[bool]:
+        """Return what becomes true when ``entry``, offered after this, is stored and announced, false if it cannot be."""
+
+    def forget(self, entry: str) -> None:
+        """Nobody waits for ``entry`` any more."""
 
 
 class Objects(Protocol):

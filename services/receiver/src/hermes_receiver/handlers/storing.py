@@ -17,7 +17,7 @@ from hermes_receiver.adapters.entry import Entry
 from hermes_receiver.adapters.spool import Folder, Spool, is_no_space
 from hermes_receiver.adapters.spoolfile import SpoolFile
 from hermes_receiver.core.capacity import shortage
-from hermes_receiver.core.limits import Limits
+from hermes_receiver.core.limits import Ack, Limits
 from hermes_receiver.core.reception import Note, Origin, file_meta
 from hermes_receiver.core.verdict import Keep, Quarantine, Verdict, judge
 from hermes_receiver.handlers.ports import Announcer, Uploads
@@ -53,6 +53,7 @@ class Store:
     announcer: Announcer
     limits: Limits
     selection: TagSelection
+    ack: Ack = Ack.SPOOLED
 
 
 class Reception:
@@ -99,7 +100,7 @@ class Reception:
         if self._seen > limits.instance_bytes:
             self._refuse(Answer(dimse_status.TOO_LARGE, f"larger than {limits.instance_bytes} bytes"))
             return
-        if self._store.spool.pending >= limits.spool_bytes:
+        if self._store.spool.all_pending >= limits.spool_bytes:
             self._refuse(Answer(dimse_status.OUT_OF_RESOURCES, "spool full: images wait for the object store"))
             return
         try:
@@ -149,10 +150,32 @@ class Reception:
         self._file = None
         crash_point("store.durable")
         known = Entry(file.entry, file.path, file.size, self._meta, note, verdict)
-        self._store.uploads.offer(file.entry, quarantined=folder is Folder.QUARANTINE, known=known)
-        metrics.INSTANCES.labels("stored" if answer.stored else "quarantined").inc()
+        if answer.stored and self._store.ack is Ack.STORED:
+            answer = self._stored(known, answer)
+        else:
+            self._store.uploads.offer(file.entry, quarantined=folder is Folder.QUARANTINE, known=known)
+        if self._refusal is None:
+            metrics.INSTANCES.labels("stored" if answer.stored else "quarantined").inc()
         metrics.OCTETS.inc(answer.octets)
         return answer
+
+    def _stored(self, known: Entry, answer: Answer) -> Answer:
+        """Wait until the instance is in the store and announced. If it does not get there in time the sender is told so
+        and keeps it; the spool keeps it too, and goes on trying.
+        """
+        uploads = self._store.uploads
+        awaited = uploads.expect(known.id)
+        try:
+            uploads.offer(known.id, quarantined=False, known=known)
+            stored = awaited.result(self._store.limits.storing.total_seconds())
+        except TimeoutError:
+            stored = False
+        finally:
+            uploads.forget(known.id)
+        if stored:
+            return answer
+        self._refusal = Answer(dimse_status.OUT_OF_RESOURCES, "not in the object store within the time limit")
+        return self._refusal
 
     def _give_up(self, exc: OSError) -> None:
         log.error("the spool cannot take an instance: %s", exc)

@@ -15,7 +15,7 @@ import logging
 import random
 import time
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
@@ -41,6 +41,8 @@ T = TypeVar("T")
 
 _ENTRY_RETRY: Final = timedelta(seconds=30)
 _BATCH: Final = 32
+_GATHER: Final = timedelta(milliseconds=50)
+"""How long a worker lets a batch gather while instances come in: bigger batches cost the receiving threads less."""
 _BATCH_TIME: Final = 0.05
 """Seconds after which a batch of puts is cut short, so that what is stored is announced."""
 _KNOWN: Final = 2_000
@@ -90,6 +92,7 @@ class Uploader:
         self._trouble: str | None = None
         self._stuck: dict[str, str] = {}
         self._known: dict[str, Known] = {}
+        self._awaited: dict[str, Future[bool]] = {}
         self.finished: asyncio.Queue[str] = asyncio.Queue()
         """Ids that have reached ``done``, for whoever removes them later."""
 
@@ -105,6 +108,16 @@ class Uploader:
             self._loop.call_soon_threadsafe(self._queue.put_nowait, waiting)
         except RuntimeError:
             log.debug("the event loop has ended; entry %s waits for the next start", entry)
+
+    def expect(self, entry: str) -> Future[bool]:
+        """Return what becomes true when ``entry``, which is to be offered after this, is stored and announced, and
+        false when it cannot be. Whoever awaits it has to :meth:`forget` it. Callable from any thread.
+        """
+        return self._awaited.setdefault(entry, Future())
+
+    def forget(self, entry: str) -> None:
+        """Nobody waits for ``entry`` any more; callable from any thread."""
+        self._awaited.pop(entry, None)
 
     def replay(self) -> int:
         """Queue everything that waits in the spool; return how many. To be called once, before anything is received."""
@@ -152,6 +165,8 @@ class Uploader:
     async def _worker(self) -> None:
         while True:
             batch = Batch([await self._queue.get()])
+            if not self._awaited:
+                await asyncio.sleep(_GATHER.total_seconds())
             share = min(_BATCH, self._queue.qsize() // self._parallel)
             batch.left += [self._queue.get_nowait() for _ in range(share)]
             taken = len(batch.left)
@@ -221,6 +236,7 @@ class Uploader:
             self._stuck.pop(waiting.entry, None)
             metrics.UPLOADED.labels("instance" if isinstance(event, InstanceStored) else "quarantine").inc()
             self.finished.put_nowait(waiting.entry)
+            self._settle(waiting.entry, stored=True)
         metrics.PENDING.set(self._spool.pending)
         for waiting, failure in failures:
             if isinstance(failure, (DamagedEntryError, OSError, ValueError)):
@@ -228,9 +244,7 @@ class Uploader:
             else:
                 raise failure
 
-    async def _publish(
-        self, waiting: Waiting, entry: Entry, event: InstanceStored | InstanceQuarantined
-    ) -> None:
+    async def _publish(self, waiting: Waiting, entry: Entry, event: InstanceStored | InstanceQuarantined) -> None:
         await self._publisher.publish(event, event_id=waiting.entry, time=entry.note.received_at)
         crash_point("upload.announced")
 
@@ -238,10 +252,16 @@ class Uploader:
         for waiting in done:
             self._spool.finish(waiting.folder, waiting.entry)
 
+    def _settle(self, entry: str, *, stored: bool) -> None:
+        awaited = self._awaited.get(entry)
+        if awaited is not None and not awaited.done():
+            awaited.set_result(stored)
+
     def _put_back(self, waiting: Waiting, exc: Exception) -> None:
         """One entry makes trouble that is its own: it is tried again later, behind all others."""
         metrics.UPLOAD_RETRIES.inc()
         self._stuck[waiting.entry] = str(exc)
+        self._settle(waiting.entry, stored=False)
         log.error("spool entry %s cannot be uploaded and stays in the spool: %s", waiting.entry, exc)
         self._loop.call_later(_ENTRY_RETRY.total_seconds(), self._queue.put_nowait, waiting)
 
