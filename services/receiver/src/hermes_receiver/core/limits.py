@@ -43,5 +43,5 @@ class Limits:
     spool_bytes: int = 100 * 1024**3
     free_bytes: int = 512 * 1024**2
     """What is left free on the volume of the spool."""
-    head_bytes: int = 256 * 1024
+    head_bytes: int = 64 * 1024
     """How much of each data set is held in memory for its header."""

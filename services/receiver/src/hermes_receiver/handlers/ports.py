@@ -34,7 +34,7 @@ class Uploads(Protocol):
         """Take note that ``entry`` is ready; ``known`` is what its file says."""
 
     def expect(self, entry: str) -> Future[bool]:
-        """Return what becomes true when ``entry``, offered after this, is stored and announced, false if it cannot be."""
+        """Return what tells whether ``entry``, offered after this, has been stored and announced."""
 
     def forget(self, entry: str) -> None:
         """Nobody waits for ``entry`` any more."""

@@ -14,6 +14,7 @@ import asyncio
 import logging
 import random
 import time
+from collections import deque
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -42,7 +43,7 @@ T = TypeVar("T")
 _ENTRY_RETRY: Final = timedelta(seconds=30)
 _BATCH: Final = 32
 _GATHER: Final = timedelta(milliseconds=50)
-"""How long a worker lets a batch gather while instances come in: bigger batches cost the receiving threads less."""
+"""How often the event loop is woken for instances that come in: each time costs the receiving threads their turn."""
 _BATCH_TIME: Final = 0.05
 """Seconds after which a batch of puts is cut short, so that what is stored is announced."""
 _KNOWN: Final = 2_000
@@ -91,6 +92,8 @@ class Uploader:
         self._threads = ThreadPoolExecutor(parallel, thread_name_prefix="upload")
         self._trouble: str | None = None
         self._stuck: dict[str, str] = {}
+        self._offered: deque[Waiting] = deque()
+        self._nudged = False
         self._known: dict[str, Known] = {}
         self._awaited: dict[str, Future[bool]] = {}
         self.finished: asyncio.Queue[str] = asyncio.Queue()
@@ -103,11 +106,26 @@ class Uploader:
         """
         if known is not None and len(self._known) < _KNOWN:
             self._known[entry] = Known(known, time.monotonic())
-        waiting = Waiting(entry, Folder.QUARANTINE if quarantined else Folder.READY)
+        self._offered.append(Waiting(entry, Folder.QUARANTINE if quarantined else Folder.READY))
+        if self._nudged and entry not in self._awaited:
+            return
+        self._nudged = True
         try:
-            self._loop.call_soon_threadsafe(self._queue.put_nowait, waiting)
+            self._loop.call_soon_threadsafe(self._gather, entry in self._awaited)
         except RuntimeError:
             log.debug("the event loop has ended; entry %s waits for the next start", entry)
+
+    def _gather(self, at_once: bool) -> None:
+        if at_once:
+            self._take_in()
+        else:
+            self._loop.call_later(_GATHER.total_seconds(), self._take_in)
+
+    def _take_in(self) -> None:
+        """Queue what has been offered. An entry that is offered meanwhile is taken now or nudges again."""
+        self._nudged = False
+        while self._offered:
+            self._queue.put_nowait(self._offered.popleft())
 
     def expect(self, entry: str) -> Future[bool]:
         """Return what becomes true when ``entry``, which is to be offered after this, is stored and announced, and
@@ -148,6 +166,7 @@ class Uploader:
 
     async def idle(self) -> None:
         """Wait until the queue has been empty and every entry taken from it is done."""
+        self._take_in()
         await self._queue.join()
 
     async def check_done(self) -> None:
@@ -165,8 +184,6 @@ class Uploader:
     async def _worker(self) -> None:
         while True:
             batch = Batch([await self._queue.get()])
-            if not self._awaited:
-                await asyncio.sleep(_GATHER.total_seconds())
             share = min(_BATCH, self._queue.qsize() // self._parallel)
             batch.left += [self._queue.get_nowait() for _ in range(share)]
             taken = len(batch.left)
