@@ -27,3 +27,11 @@ lock:
 # the wheel of every package
 wheels:
     for package in libs/hermes_common services/*; do uv build --wheel --out-dir dist $package; done
+
+# a million damaged PDUs against the receiver's parsers and its port
+fuzz *args:
+    .venv/bin/python tests/fuzz/fuzz_pdus.py {{args}}
+
+# the receiver beside storescp and Orthanc: throughput, nagle, s3, latency, memory, attacked
+bench-receive *args:
+    .venv/bin/python bench/receive/bench_receive.py {{args}}

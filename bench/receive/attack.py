@@ -43,11 +43,11 @@ def under_attack(running: Running, files: list[Path], rounds: int) -> list[dict[
     echoes: dict[str, list[float]] = {name: [] for name in rates}
     before = running.memory()
     for _ in range(rounds):
-        for name in rates:
+        for name, found in rates.items():
             with _attack(name, running.port) if name != "alone" else contextlib.nullcontext():
                 time.sleep(0.5)
                 echoes[name] += [_echo(running.port) for _ in range(5)]
-                rates[name].append(len(files) / send_fast(running.port, files, 2))
+                found.append(len(files) / send_fast(running.port, files, 2))
             running.settle()
     alone = sorted(rates["alone"])[rounds // 2]
     grown = (running.memory() - before) / 1e6

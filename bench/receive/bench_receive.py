@@ -104,7 +104,7 @@ def throughput(arguments: argparse.Namespace) -> None:
     with workplace(tmpfs=arguments.tmpfs) as work, nats_server(work / "nats") as nats:
         starts: dict[str, Start] = {
             "hermes": HermesReceiver(nats, variables=variables(arguments)).started,
-            "storescp": lambda folder: storescp(folder),
+            "storescp": storescp,
             "storescp 128K": lambda folder: storescp(folder, "--max-pdu", "131072"),
             "orthanc": orthanc,
         }

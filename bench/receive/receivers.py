@@ -1,4 +1,4 @@
-"""Who receives: Hermes as a service, DCMTK's storescp and Orthanc, each a real process on a free port of this machine."""
+"""Who receives: Hermes as a service, DCMTK's storescp and Orthanc, each a real process on a free port."""
 
 from __future__ import annotations
 

@@ -6,6 +6,7 @@ import multiprocessing
 import os
 import socket
 import subprocess
+import threading
 import time
 from collections.abc import Sequence
 from multiprocessing.synchronize import Barrier
@@ -29,7 +30,7 @@ def shares(files: Sequence[Path], associations: int) -> list[list[Path]]:
 
 
 def send_dcmtk(program: str, port: int, files: Sequence[Path], associations: int, *, nagle: bool) -> float:
-    """Send with so many processes of a DCMTK program at once; return the seconds from the first start to the last end."""
+    """Send with so many processes of a DCMTK program at once; return the seconds until the last ended."""
     environment = {**os.environ} if nagle else {**os.environ, "TCP_NODELAY": "1"}
     options = ["-aet", "BENCH", "-aec", "HERMES"]
     if program == "dcmsend":
@@ -93,7 +94,7 @@ def _fast(port: int, files: list[Path], barrier: Barrier, pipe) -> None:
         ended = time.perf_counter()
         release(sock)
         pipe.send((began, ended))
-    except Exception as exc:
+    except (OSError, RuntimeError, ValueError, threading.BrokenBarrierError) as exc:
         barrier.abort()
         pipe.send(f"{type(exc).__name__}: {exc}")
 
