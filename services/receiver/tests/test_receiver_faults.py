@@ -1,9 +1,8 @@
-"""A catalogue of wire faults. After each one an honest C-ECHO is answered in time, and everything held is given back."""
+"""A catalogue of wire faults. After each an honest C-ECHO is answered in time, and everything held is given back."""
 
 from __future__ import annotations
 
 import dataclasses
-import os
 import random
 import socket
 import ssl
@@ -11,6 +10,7 @@ import struct
 import threading
 import time
 from datetime import timedelta
+from pathlib import Path
 
 import pytest
 
@@ -24,7 +24,6 @@ from hermes_receiver import settings as settings_module
 from hermes_receiver.core.limits import Limits
 
 RESET = struct.pack("ii", 1, 0)
-HOSTS = ("127.0.0.1",)
 
 
 @pytest.fixture
@@ -44,7 +43,7 @@ def hasty(make_receiver, monkeypatch):
 
 
 def descriptors() -> int:
-    return len(os.listdir("/proc/self/fd"))
+    return len(list(Path("/proc/self/fd").iterdir()))
 
 
 def threads() -> int:
@@ -122,6 +121,12 @@ def conversation(sample) -> bytes:
     """Return all that a sender says about one instance, from its request on."""
     command = store_request(1, sample.sop_class, sample.sop_instance)
     return request(sample) + p_data(value(1, 3, command)) + p_data(value(1, 2, sample.data)) + pdus.release_request()
+
+
+def drip(sock, raw: bytes) -> None:
+    for byte in raw:
+        sock.sendall(bytes([byte]))
+        time.sleep(0.05)
 
 
 def status(body: bytes) -> int:
@@ -250,9 +255,7 @@ def test_bytes_that_drip_in_do_not_hold_an_association_beyond_the_limit(well, ct
     with associated(well, ct) as sock:
         began = time.monotonic()
         with pytest.raises(OSError, match=r"."):
-            for byte in raw * 100:
-                sock.sendall(bytes([byte]))
-                time.sleep(0.05)
+            drip(sock, raw * 100)
         assert time.monotonic() - began < 8
 
 
@@ -261,12 +264,11 @@ def test_a_peer_that_does_not_read_its_answers_is_let_go(well, ct):
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
         sock.sendall(request(ct))
         assert read(sock)[0] == pdus.PduType.ASSOCIATE_AC
-        burst = p_data(value(3, 3, echo_request(2))) * 500
-        sock.settimeout(5)
+        burst = p_data(value(3, 3, echo_request(2))) * 100
+        sock.settimeout(8)
         with pytest.raises(OSError, match=r"."):
-            for _ in range(400):
-                sock.sendall(burst)
-    assert "answering" in well.events(AssociationAborted)[0].reason or well.bus.of(AssociationAborted)
+            sock.sendall(burst * 3000)
+    assert "answering" in well.events(AssociationAborted)[0].reason
 
 
 def test_a_thousand_connects_of_every_kind(well, ct):

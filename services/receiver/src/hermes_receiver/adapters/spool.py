@@ -64,6 +64,8 @@ class Spool:
         self._lock_fd = -1
         self._folder_fds: dict[Folder, int] = {}
         self.was_unclean = False
+        self.is_pressed = False
+        """An instance found no room on the volume since copies were last removed."""
 
     def open(self) -> None:
         """Lock the folder, remove half-written files, note whether the last user died.

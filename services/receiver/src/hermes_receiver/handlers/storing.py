@@ -179,7 +179,9 @@ class Reception:
 
     def _give_up(self, exc: OSError) -> None:
         log.error("the spool cannot take an instance: %s", exc)
-        comment = "disk full" if is_no_space(exc) else "the spool cannot be written"
+        full = is_no_space(exc)
+        self._store.spool.is_pressed |= full
+        comment = "disk full" if full else "the spool cannot be written"
         self._refuse(Answer(dimse_status.OUT_OF_RESOURCES, comment))
 
     def _refuse(self, answer: Answer) -> None:
