@@ -140,10 +140,10 @@ def nagle(arguments: argparse.Namespace) -> None:
             "hermes": HermesReceiver(nats, variables=variables(arguments)).started,
             "storescp": storescp_as_it_comes,
         }
-        for kind in (KINDS["ct"], KINDS["mr"], KINDS["tiny"]):
-            counts = {1: 100, 4: 200}
+        for kind in (KINDS[name] for name in arguments.kinds):
+            counts = {1: 60, 4: 120}
             results += compare(
-                starts, ["storescu+nagle", "dcmsend+nagle"], kind, counts, arguments.rounds, work, {"storescp": 40}
+                starts, ["storescu+nagle", "dcmsend+nagle"], kind, counts, arguments.rounds, work, {"storescp": 30}
             )
     save("nagle", "senders with Nagle's algorithm on", results, arguments.rounds)
 
@@ -256,7 +256,9 @@ def main() -> None:
     one = commands.add_parser("s3")
     one.add_argument("--kind", choices=KINDS, default="ct")
     one.set_defaults(run=s3)
-    commands.add_parser("nagle").set_defaults(run=nagle)
+    one = commands.add_parser("nagle")
+    one.add_argument("--kinds", nargs="+", choices=("ct", "mr", "tiny"), default=["ct", "mr", "tiny"])
+    one.set_defaults(run=nagle)
     one = commands.add_parser("latency")
     one.add_argument("--seconds", type=int, default=40)
     one.set_defaults(run=latency)
