@@ -1,6 +1,6 @@
 """The receiver as several processes: binds the port, keeps the workers running, and speaks for all of them.
 
-What each process owns and what they share: docs/adr/0007-workers-share-a-socket-and-a-board.md.
+What each process owns and what they share: ADR-0007.
 """
 
 from __future__ import annotations
