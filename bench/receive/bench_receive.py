@@ -151,7 +151,7 @@ def nagle(arguments: argparse.Namespace) -> None:
 def latency(arguments: argparse.Namespace) -> None:
     """How long an answer takes at 50 instances a second."""
     rows = []
-    with workplace(tmpfs=False) as work, nats_server(work / "nats") as nats:
+    with workplace(tmpfs=arguments.tmpfs) as work, nats_server(work / "nats") as nats:
         files = generate(work / "instances", KINDS["ct"], 50)
         starts: dict[str, Start] = {
             "hermes": HermesReceiver(nats, variables=variables(arguments)).started,
@@ -171,7 +171,8 @@ def latency(arguments: argparse.Namespace) -> None:
                     "most ms": times[-1] * 1e3,
                 }
             )
-    report.write("latency", "answer times, CT at 50 instances a second", rows)
+    where = "tmpfs" if arguments.tmpfs else "disk"
+    report.write(f"latency-{where}", f"answer times, CT at 50 instances a second, {where}", rows)
 
 
 def memory(arguments: argparse.Namespace) -> None:
@@ -261,6 +262,7 @@ def main() -> None:
     one.set_defaults(run=nagle)
     one = commands.add_parser("latency")
     one.add_argument("--seconds", type=int, default=40)
+    one.add_argument("--tmpfs", action="store_true")
     one.set_defaults(run=latency)
     one = commands.add_parser("memory")
     one.add_argument("--instances", type=int, default=100_000)
