@@ -36,3 +36,10 @@ bench-rules *args:
 fuzz-rules seconds="600":
     mkdir -p var/fuzz/rules
     cd var/fuzz && uv run --no-project --with-editable '{{justfile_directory()}}/libs/hermes_common[rules]' --with atheris==3.0.0 python {{justfile_directory()}}/tests/fuzz/rules.py rules -max_total_time={{seconds}}
+# a million damaged PDUs against the receiver's parsers and its port
+fuzz *args:
+    .venv/bin/python tests/fuzz/fuzz_pdus.py {{args}}
+
+# the receiver beside storescp and Orthanc: throughput, nagle, s3, latency, memory, attacked
+bench-receive *args:
+    .venv/bin/python bench/receive/bench_receive.py {{args}}

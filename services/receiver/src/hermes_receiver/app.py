@@ -79,7 +79,7 @@ def build(
     spool.open()
     uploader = Uploader(spool, objects, publisher, collected, settings.upload_parallel)
     announcer = QueuedAnnouncer(publisher, asyncio.get_running_loop())
-    store = Store(spool, uploader, announcer, limits, collected)
+    store = Store(spool, uploader, announcer, limits, collected, settings.ack)
     guarded = _requiring(settings.dicom_aet, judge) if settings.dicom_require_called_aet else judge
     listener = Listener(settings.dicom_host, settings.dicom_port, limits, _serving(store, announcer, guarded), tls)
     grace = Grace(spool, uploader.finished, settings.spool_grace, limits)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from datetime import timedelta
 from pathlib import Path
 from typing import Annotated
@@ -11,7 +12,7 @@ from pydantic import Field
 from hermes_common.durations import Duration
 from hermes_common.ids import AeTitle
 from hermes_common.runtime.settings import ObjectStoreSettings, RuntimeSettings
-from hermes_receiver.core.limits import Limits
+from hermes_receiver.core.limits import Ack, Limits
 
 _DEFAULT = Limits()
 
@@ -36,11 +37,17 @@ class Settings(RuntimeSettings, ObjectStoreSettings):
     spool_min_free_bytes: Annotated[int, Field(ge=0)] = _DEFAULT.free_bytes
     spool_grace: Duration = timedelta(minutes=10)
     """How long a spool file stays after it is in the object store."""
+    ack: Ack = Ack.SPOOLED
+    """``spooled``: Success when the instance is fsynced in the spool; ``stored``: when it is in the object store and
+    announced.
+    """
     instance_max_bytes: Annotated[int, Field(gt=0)] = _DEFAULT.instance_bytes
     max_associations: Annotated[int, Field(ge=1, le=2000)] = _DEFAULT.associations
     max_associations_per_address: Annotated[int, Field(ge=1)] = _DEFAULT.associations_per_address
     association_idle: Duration = _DEFAULT.idle
     """Silence after which an association is aborted."""
+    receiver_workers: Annotated[int, Field(ge=1, le=32)] = min(os.cpu_count() or 1, 4)
+    """Processes that receive on the one port."""
     upload_parallel: Annotated[int, Field(ge=1, le=64)] = 4
     extra_tags: tuple[str, ...] = ()
     """More attributes to announce than the default list and the policies name, by this receiver alone: keywords,

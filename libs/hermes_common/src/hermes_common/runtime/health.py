@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
 
-from prometheus_client import REGISTRY, make_wsgi_app
+from prometheus_client import REGISTRY, CollectorRegistry, make_wsgi_app
 
 Check = Callable[[], str | None]
 """Returns what is wrong, in words, or None. Called from the server's thread: it must not block."""
@@ -38,9 +38,9 @@ class Health:
 class HealthServer:
     """Serves a :class:`Health` until :meth:`close`."""
 
-    def __init__(self, health: Health, host: str, port: int) -> None:
+    def __init__(self, health: Health, host: str, port: int, registry: CollectorRegistry = REGISTRY) -> None:
         self._health = health
-        self._metrics = make_wsgi_app(REGISTRY)
+        self._metrics = make_wsgi_app(registry)
         self._server = make_server(host, port, self._answer, _Server, _Handler)
         self.port = self._server.server_port
         self._thread = threading.Thread(target=self._server.serve_forever, name="health", daemon=True)

@@ -2,6 +2,7 @@
 
 import logging
 import sys
+import warnings
 from typing import Literal
 
 import structlog
@@ -33,6 +34,8 @@ def configure(service: str, fmt: Literal["auto", "console", "json"], level: str)
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(level.upper())
+    # pydicom warns about values that peers send: Python would remember every such text for ever
+    warnings.filterwarnings("ignore", category=UserWarning, module=r"pydicom\.")
     for noisy in ("nats", "urllib3", "pynetdicom", "uvicorn.access"):
         logging.getLogger(noisy).setLevel(logging.WARNING)
     structlog.configure(

@@ -14,6 +14,7 @@ from typing import Any, Generic, NoReturn, TypeVar
 
 import nats.errors
 from nats.micro import add_service
+from prometheus_client import REGISTRY, CollectorRegistry
 from pydantic import ValidationError
 
 from hermes_common.events import ServiceStarted, ServiceStopped
@@ -58,17 +59,29 @@ class Context(Generic[Settings]):
         """Run work that is cancelled at the stop. Its failure ends the service, loudly."""
         self._background.append(asyncio.create_task(work, name=name))
 
+    def serve_health(self, registry: CollectorRegistry = REGISTRY) -> None:
+        """Serve /livez, /readyz and /metrics (of ``registry``) from now on until the end."""
+        server = HealthServer(self.health, self.settings.health_host, self.settings.health_port, registry)
+        self.cleanup.push_async_callback(asyncio.to_thread, server.close)
+        log.info("health on http://%s:%d", self.settings.health_host, server.port)
+
 
 Main = Callable[[Context[Settings]], Awaitable[None]]
 
 
 def run_service(
-    name: str, settings_type: Callable[[], Settings], main: Main[Settings], *, health: bool = True
+    name: str,
+    settings_type: Callable[[], Settings],
+    main: Main[Settings],
+    *,
+    health: bool = True,
+    announced: bool = True,
 ) -> NoReturn:
     """Run a service until SIGTERM or SIGINT and exit: 0 as told, 1 after a failure, 2 if the environment is unusable.
 
     ``main`` puts the service together: it starts its work on the context and returns. ``health=False`` leaves
-    /livez, /readyz and /metrics to the service.
+    /livez, /readyz and /metrics to the service (:meth:`Context.serve_health`);
+    ``announced=False`` is for a process that another one speaks for.
     """
     try:
         settings = settings_type()
@@ -76,10 +89,10 @@ def run_service(
         sys.stderr.write(explain(error) + "\n")
         sys.exit(UNUSABLE)
     logs.configure(name, settings.log_format, settings.log_level)
-    sys.exit(asyncio.run(_run(name, settings, main, health)))
+    sys.exit(asyncio.run(_run(name, settings, main, health, announced)))
 
 
-async def _run(name: str, settings: Settings, main: Main[Settings], serve_health: bool) -> int:
+async def _run(name: str, settings: Settings, main: Main[Settings], serve_health: bool, announced: bool) -> int:
     instance = f"{name}@{socket.gethostname()}.{os.getpid()}"
     version = metadata.version(f"hermes-{name}")
     stopping = asyncio.Event()
@@ -98,11 +111,10 @@ async def _run(name: str, settings: Settings, main: Main[Settings], serve_health
         bus.start()
         cleanup.push_async_callback(bus.close)
         if serve_health:
-            server = HealthServer(context.health, settings.health_host, settings.health_port)
-            cleanup.push_async_callback(asyncio.to_thread, server.close)
-            log.info("health on http://%s:%d", settings.health_host, server.port)
+            context.serve_health()
         context.background("bus", bus.watch())
-        context.background("announce", _announce(context))
+        if announced:
+            context.background("announce", _announce(context))
         unusable = False
         try:
             await _until_stopped(main(context), stopping)
@@ -114,7 +126,8 @@ async def _run(name: str, settings: Settings, main: Main[Settings], serve_health
             log.exception("the service cannot start")
             failure = "start"
         failure = await _drain(context) or failure
-        await _say_stopped(context, failure or ", ".join(reasons))
+        if announced:
+            await _say_stopped(context, failure or ", ".join(reasons))
     if unusable:
         return UNUSABLE
     return 1 if failure else 0

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import select
 import socket
 import ssl
 import threading
@@ -15,7 +16,8 @@ from datetime import timedelta
 
 from hermes_common.runtime.clock import new_id
 from hermes_common.runtime.dicom.wire import Wire
-from hermes_receiver.adapters import metrics
+from hermes_receiver.adapters.admissions import Admissions
+from hermes_receiver.adapters.share import listening
 from hermes_receiver.core.limits import Limits
 from hermes_receiver.core.negotiation import Rejection, over_limit
 from hermes_receiver.core.reception import Origin
@@ -32,7 +34,8 @@ class _Connection:
 
     sock: socket.socket
     host: str
-    established: bool = False
+    place: int | None = None
+    """What the association holds of the limits; None while there is none."""
 
     def kill(self) -> None:
         with contextlib.suppress(OSError):
@@ -42,15 +45,26 @@ class _Connection:
 class Listener:
     """Listens from :meth:`start` to :meth:`stop`."""
 
-    def __init__(self, host: str, port: int, limits: Limits, serve: Serve, tls: ssl.SSLContext | None = None) -> None:
+    def __init__(
+        self,
+        host: str,
+        port: int,
+        limits: Limits,
+        serve: Serve,
+        tls: ssl.SSLContext | None = None,
+        admissions: Admissions | None = None,
+    ) -> None:
         self._limits = limits
+        self._admissions = admissions if admissions is not None else Admissions(limits)
         self._serve = serve
         self._tls = tls
         self._guard = threading.Lock()
         self._gone = threading.Condition(self._guard)
         self._connections: list[_Connection] = []
         self._stopping = threading.Event()
-        self._socket = _bound(host, port)
+        self._socket = listening(host, port)
+        self._socket.setblocking(False)
+        self._wake_up, self._wake = socket.socketpair()
         self.port: int = self._socket.getsockname()[1]
         self._thread = threading.Thread(target=self._accept_loop, name="dicom-accept", daemon=True)
 
@@ -70,8 +84,11 @@ class Listener:
         """
         self._stopping.set()
         with contextlib.suppress(OSError):
-            self._socket.shutdown(socket.SHUT_RDWR)
-        self._socket.close()
+            self._wake_up.send(b"x")
+        if self._thread.is_alive():
+            self._thread.join(5)
+        for sock in (self._socket, self._wake_up, self._wake):
+            sock.close()
         deadline = time.monotonic() + drain.total_seconds()
         with self._guard:
             while self._connections and (left := deadline - time.monotonic()) > 0:
@@ -86,12 +103,19 @@ class Listener:
     # -- accepting
 
     def _accept_loop(self) -> None:
+        poll = select.poll()
+        poll.register(self._socket, select.POLLIN)
+        poll.register(self._wake, select.POLLIN)
         while not self._stopping.is_set():
+            poll.poll()
+            if self._stopping.is_set():
+                return
+            time.sleep(self._admissions.courtesy().total_seconds())
             try:
                 sock, address = self._socket.accept()
+            except BlockingIOError:
+                continue  # another worker was faster, or the peer has gone again
             except OSError as exc:
-                if self._stopping.is_set():
-                    return
                 log.warning("a connection could not be accepted: %s", exc)
                 time.sleep(0.2)  # out of descriptors, most likely: they come back as connections end
                 continue
@@ -102,6 +126,7 @@ class Listener:
         with self._guard:
             self._make_room()
             self._connections.append(connection)
+            self._admissions.serving(len(self._connections))
         thread = threading.Thread(target=self._run, args=(connection, port), name=f"dicom-{host}:{port}", daemon=True)
         try:
             thread.start()
@@ -114,7 +139,7 @@ class Listener:
         """Among too many connections that have not asked for anything yet, end the oldest of the address that has
         most of them.
         """
-        waiting = [c for c in self._connections if not c.established]
+        waiting = [c for c in self._connections if c.place is None]
         if len(waiting) < self._limits.waiting_connections:
             return
         busiest = Counter(c.host for c in waiting).most_common(1)[0][0]
@@ -154,30 +179,20 @@ class Listener:
 
     def _admit(self, connection: _Connection) -> Rejection | None:
         with self._guard:
-            established = [c.host for c in self._connections if c.established]
-            if len(established) >= self._limits.associations:
-                return over_limit(f"{len(established)} associations are open, which is the limit")
-            if established.count(connection.host) >= self._limits.associations_per_address:
-                return over_limit(f"{self._limits.associations_per_address} associations from one address are open")
-            connection.established = True
-            metrics.ASSOCIATIONS.set(len(established) + 1)
+            if connection not in self._connections:
+                return over_limit("room was needed for others")
+            found = self._admissions.admit(connection.host)
+            if isinstance(found, Rejection):
+                return found
+            connection.place = found
             return None
 
     def _end(self, connection: _Connection) -> None:
         with self._guard:
             if connection in self._connections:
                 self._connections.remove(connection)
-            metrics.ASSOCIATIONS.set(sum(c.established for c in self._connections))
+            if connection.place is not None:
+                self._admissions.leave(connection.place)
+                connection.place = None
+            self._admissions.serving(len(self._connections))
             self._gone.notify_all()
-
-
-def _bound(host: str, port: int) -> socket.socket:
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    sock = socket.socket(family, socket.SOCK_STREAM)
-    try:
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        sock.bind((host, port))
-    except OSError:
-        sock.close()
-        raise
-    return sock

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Final
 
@@ -56,7 +56,14 @@ class Note:
 
     def encode(self) -> bytes:
         """Return exactly :data:`NOTE_LENGTH` bytes."""
-        fields = asdict(self) | {"reason": self.reason[:_MAX_REASON].encode("ascii", "replace").decode()}
+        fields = {
+            "association": self.association,
+            "received": self.received,
+            "host": self.host,
+            "digest": self.digest,
+            "status": self.status,
+            "reason": self.reason[:_MAX_REASON].encode("ascii", "replace").decode(),
+        }
         raw = json.dumps(fields, separators=(",", ":")).encode()
         if len(raw) > NOTE_LENGTH:
             raw = json.dumps(fields | {"reason": ""}, separators=(",", ":")).encode()

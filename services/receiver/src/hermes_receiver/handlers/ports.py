@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from concurrent.futures import Future
 from datetime import datetime
 from pathlib import Path
 from typing import Protocol
 
 from hermes_common.events import Event
+from hermes_receiver.adapters.entry import Entry
 
 
 class Announcer(Protocol):
@@ -28,8 +30,14 @@ class Publisher(Protocol):
 class Uploads(Protocol):
     """Is told of entries that wait in the spool. Callable from any thread, never blocks."""
 
-    def offer(self, entry: str, *, quarantined: bool) -> None:
-        """Take note that ``entry`` is ready."""
+    def offer(self, entry: str, *, quarantined: bool, known: Entry | None = None) -> None:
+        """Take note that ``entry`` is ready; ``known`` is what its file says."""
+
+    def expect(self, entry: str) -> Future[bool]:
+        """Return what tells whether ``entry``, offered after this, has been stored and announced."""
+
+    def forget(self, entry: str) -> None:
+        """Nobody waits for ``entry`` any more."""
 
 
 class Objects(Protocol):

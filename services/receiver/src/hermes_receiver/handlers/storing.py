@@ -12,13 +12,14 @@ from hermes_common.events import InstanceRefused
 from hermes_common.runtime.clock import now
 from hermes_receiver.adapters import metrics
 from hermes_receiver.adapters.crashpoints import crash_point
+from hermes_receiver.adapters.entry import Entry
 from hermes_receiver.adapters.spool import Folder, Spool, is_no_space
 from hermes_receiver.adapters.spoolfile import SpoolFile
 from hermes_receiver.core.capacity import shortage
 from hermes_receiver.core.collecting import Collected
-from hermes_receiver.core.limits import Limits
+from hermes_receiver.core.limits import Ack, Limits
 from hermes_receiver.core.reception import Note, Origin, file_meta
-from hermes_receiver.core.verdict import Keep, Quarantine, judge
+from hermes_receiver.core.verdict import Keep, Quarantine, Verdict, judge
 from hermes_receiver.handlers.ports import Announcer, Uploads
 
 log = logging.getLogger(__name__)
@@ -52,6 +53,7 @@ class Store:
     announcer: Announcer
     limits: Limits
     collected: Collected
+    ack: Ack = Ack.SPOOLED
 
 
 class Reception:
@@ -70,6 +72,7 @@ class Reception:
         self._sop_instance = command.text(AFFECTED_SOP_INSTANCE)
         self._received = now()
         self._note = Note(origin.association_id, self._received.isoformat(), origin.host)
+        self._meta = file_meta(origin, self._note, self._sop_class, self._sop_instance, transfer_syntax)
         self._refusal: Answer | None = None
         self._seen = 0
         self._file: SpoolFile | None = None
@@ -82,8 +85,7 @@ class Reception:
             return
         try:
             self._file = self._store.spool.create(self._store.limits.head_bytes)
-            meta = file_meta(self._origin, self._note, self._sop_class, self._sop_instance, self._transfer_syntax)
-            self._file.begin(meta)
+            self._file.begin(self._meta)
         except OSError as exc:
             self._give_up(exc)
 
@@ -98,7 +100,7 @@ class Reception:
         if self._seen > limits.instance_bytes:
             self._refuse(Answer(dimse_status.TOO_LARGE, f"larger than {limits.instance_bytes} bytes"))
             return
-        if self._store.spool.pending >= limits.spool_bytes:
+        if self._store.spool.all_pending >= limits.spool_bytes:
             self._refuse(Answer(dimse_status.OUT_OF_RESOURCES, "spool full: images wait for the object store"))
             return
         try:
@@ -129,30 +131,57 @@ class Reception:
         )
         match verdict:
             case Keep():
-                return self._keep(self._file, Folder.READY, Answer(dimse_status.SUCCESS, octets=self._seen), "")
+                return self._keep(self._file, Folder.READY, Answer(dimse_status.SUCCESS, octets=self._seen), verdict)
             case Quarantine():
                 answer = Answer(verdict.status, verdict.reason, verdict.offending)
-                return self._keep(self._file, Folder.QUARANTINE, answer, verdict.reason)
+                return self._keep(self._file, Folder.QUARANTINE, answer, verdict)
             case _:
                 assert_never(verdict)
 
-    def _keep(self, file: SpoolFile, folder: Folder, answer: Answer, reason: str) -> Answer:
+    def _keep(self, file: SpoolFile, folder: Folder, answer: Answer, verdict: Verdict) -> Answer:
+        reason = verdict.reason if isinstance(verdict, Quarantine) else ""
+        note = replace(self._note, digest=file.digest, status=answer.status, reason=reason)
         try:
-            file.seal(replace(self._note, digest=file.digest, status=answer.status, reason=reason))
+            file.seal(note)
             self._store.spool.publish(file, folder)
         except OSError as exc:
             self._give_up(exc)
             return self._refusal if self._refusal is not None else Answer(dimse_status.OUT_OF_RESOURCES)
         self._file = None
         crash_point("store.durable")
-        self._store.uploads.offer(file.entry, quarantined=folder is Folder.QUARANTINE)
-        metrics.INSTANCES.labels("stored" if answer.stored else "quarantined").inc()
+        known = Entry(file.entry, file.path, file.size, self._meta, note, verdict)
+        if answer.stored and self._store.ack is Ack.STORED:
+            answer = self._stored(known, answer)
+        else:
+            self._store.uploads.offer(file.entry, quarantined=folder is Folder.QUARANTINE, known=known)
+        if self._refusal is None:
+            metrics.INSTANCES.labels("stored" if answer.stored else "quarantined").inc()
         metrics.OCTETS.inc(answer.octets)
         return answer
 
+    def _stored(self, known: Entry, answer: Answer) -> Answer:
+        """Wait until the instance is in the store and announced. If it does not get there in time the sender is told so
+        and keeps it; the spool keeps it too, and goes on trying.
+        """
+        uploads = self._store.uploads
+        awaited = uploads.expect(known.id)
+        try:
+            uploads.offer(known.id, quarantined=False, known=known)
+            stored = awaited.result(self._store.limits.storing.total_seconds())
+        except TimeoutError:
+            stored = False
+        finally:
+            uploads.forget(known.id)
+        if stored:
+            return answer
+        self._refusal = Answer(dimse_status.OUT_OF_RESOURCES, "not in the object store within the time limit")
+        return self._refusal
+
     def _give_up(self, exc: OSError) -> None:
         log.error("the spool cannot take an instance: %s", exc)
-        comment = "disk full" if is_no_space(exc) else "the spool cannot be written"
+        full = is_no_space(exc)
+        self._store.spool.is_pressed |= full
+        comment = "disk full" if full else "the spool cannot be written"
         self._refuse(Answer(dimse_status.OUT_OF_RESOURCES, comment))
 
     def _refuse(self, answer: Answer) -> None:

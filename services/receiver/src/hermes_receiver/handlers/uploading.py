@@ -2,8 +2,10 @@
 acknowledged.
 
 Every entry is tried for ever. Trouble of the store or the bus holds the workers, with growing pauses; trouble of one
-entry only
-sends that entry to the back of the queue, so that it cannot stop the others.
+entry only sends that entry to the back of the queue, so that it cannot stop the others.
+
+A worker takes what waits in batches: one visit to a thread puts the objects, their events are published side by side.
+An entry that has just been received is known already and is not read back; one that has waited is read and verified.
 """
 
 from __future__ import annotations
@@ -11,10 +13,13 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
+import time
+from collections import deque
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, field
 from datetime import timedelta
+from pathlib import Path
 from typing import Final, TypeVar
 
 from hermes_common.events import InstanceQuarantined, InstanceStored
@@ -36,6 +41,15 @@ log = logging.getLogger(__name__)
 T = TypeVar("T")
 
 _ENTRY_RETRY: Final = timedelta(seconds=30)
+_BATCH: Final = 32
+_GATHER: Final = timedelta(milliseconds=50)
+"""How often the event loop is woken for instances that come in: each time costs the receiving threads their turn."""
+_BATCH_TIME: Final = 0.05
+"""Seconds after which a batch of puts is cut short, so that what is stored is announced."""
+_KNOWN: Final = 2_000
+"""Entries of which what was received is held in memory."""
+_FRESH: Final = 30.0
+"""Seconds for which what is held in memory is believed; after that the file is read and verified before it goes out."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +58,22 @@ class Waiting:
 
     entry: str
     folder: Folder
+
+
+@dataclass(slots=True)
+class Known:
+    """An entry of which the receiving thread knows everything, and the point on the monotonic clock when it did."""
+
+    entry: Entry
+    since: float
+
+
+@dataclass(slots=True)
+class Batch:
+    """Entries on their way: those still to be put, and those that are put, with their events."""
+
+    left: list[Waiting]
+    put: list[tuple[Waiting, Entry, InstanceStored | InstanceQuarantined]] = field(default_factory=list)
 
 
 class Uploader:
@@ -62,16 +92,50 @@ class Uploader:
         self._threads = ThreadPoolExecutor(parallel, thread_name_prefix="upload")
         self._trouble: str | None = None
         self._stuck: dict[str, str] = {}
+        self._offered: deque[Waiting] = deque()
+        self._nudged = False
+        self._known: dict[str, Known] = {}
+        self._awaited: dict[str, Future[bool]] = {}
         self.finished: asyncio.Queue[str] = asyncio.Queue()
         """Ids that have reached ``done``, for whoever removes them later."""
 
-    def offer(self, entry: str, *, quarantined: bool) -> None:
-        """Take note of an entry; callable from any thread. After the loop has ended the next start finds it."""
-        waiting = Waiting(entry, Folder.QUARANTINE if quarantined else Folder.READY)
+    def offer(self, entry: str, *, quarantined: bool, known: Entry | None = None) -> None:
+        """Take note of an entry; callable from any thread. After the loop has ended the next start finds it.
+
+        ``known`` is what the file says, from whoever has just written it.
+        """
+        if known is not None and len(self._known) < _KNOWN:
+            self._known[entry] = Known(known, time.monotonic())
+        self._offered.append(Waiting(entry, Folder.QUARANTINE if quarantined else Folder.READY))
+        if self._nudged and entry not in self._awaited:
+            return
+        self._nudged = True
         try:
-            self._loop.call_soon_threadsafe(self._queue.put_nowait, waiting)
+            self._loop.call_soon_threadsafe(self._gather, entry in self._awaited)
         except RuntimeError:
             log.debug("the event loop has ended; entry %s waits for the next start", entry)
+
+    def _gather(self, at_once: bool) -> None:
+        if at_once:
+            self._take_in()
+        else:
+            self._loop.call_later(_GATHER.total_seconds(), self._take_in)
+
+    def _take_in(self) -> None:
+        """Queue what has been offered. An entry that is offered meanwhile is taken now or nudges again."""
+        self._nudged = False
+        while self._offered:
+            self._queue.put_nowait(self._offered.popleft())
+
+    def expect(self, entry: str) -> Future[bool]:
+        """Return what becomes true when ``entry``, which is to be offered after this, is stored and announced, and
+        false when it cannot be. Whoever awaits it has to :meth:`forget` it. Callable from any thread.
+        """
+        return self._awaited.setdefault(entry, Future())
+
+    def forget(self, entry: str) -> None:
+        """Nobody waits for ``entry`` any more; callable from any thread."""
+        self._awaited.pop(entry, None)
 
     def replay(self) -> int:
         """Queue everything that waits in the spool; return how many. To be called once, before anything is received."""
@@ -102,6 +166,7 @@ class Uploader:
 
     async def idle(self) -> None:
         """Wait until the queue has been empty and every entry taken from it is done."""
+        self._take_in()
         await self._queue.join()
 
     async def check_done(self) -> None:
@@ -118,44 +183,102 @@ class Uploader:
 
     async def _worker(self) -> None:
         while True:
-            waiting = await self._queue.get()
+            batch = Batch([await self._queue.get()])
+            share = min(_BATCH, self._queue.qsize() // self._parallel)
+            batch.left += [self._queue.get_nowait() for _ in range(share)]
+            taken = len(batch.left)
             attempt = 0
-            while True:
+            while batch.left or batch.put:
                 attempt += 1
                 try:
-                    await self._upload(waiting)
+                    await self._upload(batch)
+                    attempt = 0
                 except (StoreUnavailable, TransientError) as exc:
                     self._note_trouble(str(exc))
                     await asyncio.sleep(delay(attempt, random.random()).total_seconds())  # noqa: S311 - jitter
-                    continue
-                except (StoreError, DamagedEntryError, OSError, ValueError) as exc:
-                    self._put_back(waiting, exc)
-                break
-            self._queue.task_done()
+            for _ in range(taken):
+                self._queue.task_done()
 
-    async def _upload(self, waiting: Waiting) -> None:
-        path = self._spool.path(waiting.folder, waiting.entry)
-        try:
-            entry = await self._in_thread(lambda: read_entry(waiting.entry, path, self._collected()))
-        except FileNotFoundError:
-            log.error("the spool file %s has disappeared", path.name)
-            return
-        event, key = _event(entry)
-        await self._in_thread(lambda: self._objects.put_file(key, path))
-        crash_point("upload.stored")
+    async def _upload(self, batch: Batch) -> None:
+        """Put some of what is left, announce what is put. Raises StoreUnavailable or TransientError; what is done by
+        then has left the batch.
+        """
+        trouble = await self._in_thread(lambda: self._put_some(batch))
+        if batch.put:
+            await self._announce(batch)
+        if trouble is not None:
+            raise trouble
+        self._trouble = None
+
+    def _put_some(self, batch: Batch) -> StoreUnavailable | None:
+        """Put objects for a short while, in a thread; return what keeps the store from taking more."""
+        end = time.monotonic() + _BATCH_TIME
+        while batch.left and (not batch.put or time.monotonic() < end):
+            waiting = batch.left[0]
+            path = self._spool.path(waiting.folder, waiting.entry)
+            try:
+                entry = self._entry(waiting, path)
+                event, key = _event(entry)
+                self._objects.put_file(key, path)
+            except StoreUnavailable as exc:
+                return exc
+            except FileNotFoundError:
+                log.error("the spool file %s has disappeared", path.name)
+            except (StoreError, DamagedEntryError, OSError, ValueError) as exc:
+                self._loop.call_soon_threadsafe(self._put_back, waiting, exc)
+            else:
+                crash_point("upload.stored")
+                batch.put.append((waiting, entry, event))
+            batch.left.pop(0)
+        return None
+
+    def _entry(self, waiting: Waiting, path: Path) -> Entry:
+        known = self._known.pop(waiting.entry, None)
+        if known is not None and time.monotonic() - known.since < _FRESH:
+            return known.entry
+        return read_entry(waiting.entry, path, self._collected())
+
+    async def _announce(self, batch: Batch) -> None:
+        """Publish side by side; what is acknowledged is done, whatever becomes of the others."""
+        results = await asyncio.gather(
+            *(self._publish(waiting, entry, event) for waiting, entry, event in batch.put), return_exceptions=True
+        )
+        done = [item for item, result in zip(batch.put, results, strict=True) if result is None]
+        failures = [(item[0], result) for item, result in zip(batch.put, results, strict=True) if result is not None]
+        batch.put = [
+            item for item, result in zip(batch.put, results, strict=True) if isinstance(result, TransientError)
+        ]
+        await self._in_thread(lambda: self._finish([waiting for waiting, _, _ in done]))
+        for waiting, _, event in done:
+            self._stuck.pop(waiting.entry, None)
+            metrics.UPLOADED.labels("instance" if isinstance(event, InstanceStored) else "quarantine").inc()
+            self.finished.put_nowait(waiting.entry)
+            self._settle(waiting.entry, stored=True)
+        metrics.PENDING.set(self._spool.pending)
+        for waiting, failure in failures:
+            if isinstance(failure, (DamagedEntryError, OSError, ValueError)):
+                self._put_back(waiting, failure)
+            else:
+                raise failure
+
+    async def _publish(self, waiting: Waiting, entry: Entry, event: InstanceStored | InstanceQuarantined) -> None:
         await self._publisher.publish(event, event_id=waiting.entry, time=entry.note.received_at)
         crash_point("upload.announced")
-        await self._in_thread(lambda: self._spool.finish(waiting.folder, waiting.entry))
-        self._trouble = None
-        self._stuck.pop(waiting.entry, None)
-        metrics.UPLOADED.labels("instance" if isinstance(event, InstanceStored) else "quarantine").inc()
-        metrics.PENDING.set(self._spool.pending)
-        self.finished.put_nowait(waiting.entry)
+
+    def _finish(self, done: list[Waiting]) -> None:
+        for waiting in done:
+            self._spool.finish(waiting.folder, waiting.entry)
+
+    def _settle(self, entry: str, *, stored: bool) -> None:
+        awaited = self._awaited.get(entry)
+        if awaited is not None and not awaited.done():
+            awaited.set_result(stored)
 
     def _put_back(self, waiting: Waiting, exc: Exception) -> None:
         """One entry makes trouble that is its own: it is tried again later, behind all others."""
         metrics.UPLOAD_RETRIES.inc()
         self._stuck[waiting.entry] = str(exc)
+        self._settle(waiting.entry, stored=False)
         log.error("spool entry %s cannot be uploaded and stays in the spool: %s", waiting.entry, exc)
         self._loop.call_later(_ENTRY_RETRY.total_seconds(), self._queue.put_nowait, waiting)
 

@@ -1,0 +1,234 @@
+"""The receiver as several processes: one port, one set of limits, one voice; a killed worker costs nothing."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+import urllib.error
+import urllib.request
+from pathlib import Path
+
+import psutil
+import pytest
+
+from hermes_common.dicom.part10 import parse_file_meta
+from hermes_common.dicom.uids import IMPLICIT_LITTLE, VERIFICATION
+from hermes_common.runtime.dicom.errors import AssociationError, AssociationRejected
+from hermes_common.runtime.dicom.requestor import StorageAssociation
+from hermes_receiver.adapters.board import Board, Full
+from hermes_receiver.adapters.share import bound
+from hermes_receiver.adapters.spool import Folder, Spool, worker_folder
+
+pytestmark = pytest.mark.servers
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+def eventually(condition, limit=20.0):
+    end = time.monotonic() + limit
+    while not (value := condition()):
+        assert time.monotonic() < end, "this did not become true in time"
+        time.sleep(0.05)
+    return value
+
+
+class Service:
+    """``hermes-receiver`` as it is run, with a directory as its store."""
+
+    def __init__(self, folder: Path, nats_url: str, workers: int, **variables: str) -> None:
+        self.spool, self.objects = folder / "spool", folder / "objects"
+        self.port, self.health = free_port(), free_port()
+        clean = {name: value for name, value in os.environ.items() if not name.startswith("HERMES_")}
+        self.environment = clean | {
+            "HERMES_NATS_URL": nats_url,
+            "HERMES_SPOOL": str(self.spool),
+            "HERMES_SPOOL_MIN_FREE_BYTES": "0",
+            "HERMES_OBJECT_STORE": f"file://{self.objects}",
+            "HERMES_DICOM_HOST": "127.0.0.1",
+            "HERMES_DICOM_PORT": str(self.port),
+            "HERMES_HEALTH_PORT": str(self.health),
+            "HERMES_RECEIVER_WORKERS": str(workers),
+            **variables,
+        }
+        self.process = subprocess.Popen(
+            [sys.executable, "-m", "hermes_receiver"], env=self.environment, stderr=subprocess.DEVNULL
+        )
+
+    def get(self, path: str) -> str:
+        try:
+            with urllib.request.urlopen(f"http://127.0.0.1:{self.health}{path}", timeout=5) as answer:
+                return answer.read().decode()
+        except urllib.error.HTTPError as exc:
+            with exc:
+                return exc.read().decode()
+
+    def checks(self) -> dict[str, str]:
+        try:
+            return json.loads(self.get("/readyz"))["checks"]
+        except OSError:
+            return {}
+
+    def ready(self) -> Service:
+        eventually(lambda: (found := self.checks()) and all(word == "ok" for word in found.values()), 40)
+        return self
+
+    def workers(self) -> list[psutil.Process]:
+        return psutil.Process(self.process.pid).children()
+
+    def associate(self, sop_class=VERIFICATION, syntax=IMPLICIT_LITTLE):
+        return StorageAssociation.negotiate("SENDER", "HERMES", "127.0.0.1", self.port, [(sop_class, syntax)])
+
+    def stored(self) -> list[Path]:
+        return list(self.objects.rglob("*.dcm"))
+
+    def stop(self) -> int:
+        self.process.send_signal(signal.SIGTERM)
+        return self.process.wait(40)
+
+
+@pytest.fixture
+def service(tmp_path, nats_url):
+    made: list[Service] = []
+
+    def make(workers: int = 2, **variables: str) -> Service:
+        made.append(Service(tmp_path, nats_url, workers, **variables))
+        return made[-1].ready()
+
+    yield make
+    for one in made:
+        if one.process.poll() is None:
+            one.stop()
+
+
+def test_a_killed_worker_is_back_and_what_was_answered_with_success_is_stored(service, ct):
+    running = service()
+    answered = []
+    done = threading.Event()
+
+    def send() -> None:
+        while not done.is_set():
+            with contextlib.suppress(AssociationError), running.associate(ct.sop_class, ct.syntax) as association:
+                while not done.is_set():
+                    result = association.c_store(ct.sop_class, ct.sop_instance, ct.syntax, ct.data)
+                    answered.append(result.status)
+
+    senders = [threading.Thread(target=send) for _ in range(4)]
+    for sender in senders:
+        sender.start()
+    killed = set()
+    for number in range(4):
+        time.sleep(0.4)
+        victim = eventually(lambda: [w for w in running.workers() if w.pid not in killed])[number % 2 - 1]
+        killed.add(victim.pid)
+        victim.kill()
+    time.sleep(0.4)
+    done.set()
+    for sender in senders:
+        sender.join(30)
+    running.ready()
+    assert len(running.workers()) == 2
+    assert not killed & {worker.pid for worker in running.workers()}
+    assert len(answered) > 20
+    assert set(answered) == {0}
+    folders = [running.spool / "ready", running.spool / "workers" / "1" / "ready"]
+    eventually(lambda: not any(list(folder.iterdir()) for folder in folders))
+    stored = running.stored()
+    assert len(stored) >= len(answered)
+    raw = stored[0].read_bytes()
+    assert raw[parse_file_meta(raw).offset :] == ct.data
+    assert running.stop() == 0
+
+
+def test_limits_hold_over_all_workers_and_places_of_a_dead_worker_are_free_again(service):
+    running = service(HERMES_MAX_ASSOCIATIONS="3")
+    with contextlib.ExitStack() as stack:
+        for _ in range(3):
+            stack.enter_context(running.associate())
+        for _ in range(4):
+            with pytest.raises(AssociationRejected) as caught:
+                running.associate()
+            assert caught.value.is_transient
+        before = {worker.pid for worker in running.workers()}
+        for worker in running.workers():
+            worker.kill()
+        eventually(lambda: running.workers() and not before & {w.pid for w in running.workers()})
+        running.ready()
+        with running.associate() as association:
+            assert association.c_echo().code == 0
+        with contextlib.suppress(AssociationError):
+            stack.close()
+
+
+def test_one_health_port_speaks_for_all_workers(service, ct):
+    running = service()
+    for _ in range(6):
+        with running.associate(ct.sop_class, ct.syntax) as association:
+            assert association.c_store(ct.sop_class, ct.sop_instance, ct.syntax, ct.data).status == 0
+    assert re.search(r'hermes_receiver_instances_total\{outcome="stored"\} 6\.0', running.get("/metrics"))
+    assert {"worker 0", "worker 1", "workers", "bus"} <= set(running.checks())
+    first = running.workers()[0]
+    first.suspend()
+    try:
+        words = eventually(lambda: [w for n, w in running.checks().items() if n.startswith("worker ") and w != "ok"])
+        assert "silent" in words[0]
+        assert running.checks()["workers"] == "ok"
+    finally:
+        first.resume()
+    running.ready()
+
+
+def test_workers_end_with_their_supervisor_and_leave_port_and_spool_to_the_next_one(service):
+    running = service()
+    workers = running.workers()
+    running.process.kill()
+    running.process.wait(5)
+    _, alive = psutil.wait_procs(workers, timeout=10)
+    assert not alive
+    bound("127.0.0.1", running.port).close()
+    for worker in (0, 1):
+        spool = Spool(worker_folder(running.spool, worker))
+        spool.open()
+        spool.close(clean=False)
+
+
+def test_what_a_worker_left_is_taken_over_when_there_are_fewer_of_them(tmp_path):
+    for worker, entry in ((1, "a" * 32), (2, "b" * 32)):
+        folder = worker_folder(tmp_path, worker)
+        spool = Spool(folder)
+        spool.open()
+        (folder / "ready" / f"{entry}.dcm").write_bytes(b"123")
+        spool.close(clean=worker == 1)
+    spool = Spool(tmp_path)
+    spool.open()
+    assert spool.entries(Folder.READY) == ["a" * 32, "b" * 32]
+    assert spool.pending == 6
+    assert spool.was_unclean
+    spool.close(clean=True)
+
+
+def test_the_board_counts_over_workers_and_forgets_the_dead():
+    board = Board(-1, 2, 4)
+    first = board.claim(0, "a", in_all=3, of_host=2)
+    assert board.claim(1, "a", in_all=3, of_host=2) == 0
+    assert board.claim(1, "a", in_all=3, of_host=2) == Full(2, 2)
+    assert isinstance(board.claim(1, "b", in_all=3, of_host=2), int)
+    assert board.claim(0, "c", in_all=3, of_host=2) == Full(3, 0)
+    board.leave(0, first)
+    assert board.claim(0, "c", in_all=3, of_host=2) == 0
+    board.clear(1)
+    assert (board.open(0), board.open(1)) == (1, 0)
+    board.set_pending(0, 5)
+    board.set_pending(1, 7)
+    assert board.pending() == 12
