@@ -14,11 +14,13 @@ from pathlib import Path
 import pytest
 from pydicom.data import get_testdata_file
 
+from hermes_common.config import Sources
 from hermes_common.dicom.part10 import Part10, parse_file_meta
 from hermes_common.events import Event
 from hermes_common.runtime.errors import BusUnavailableError
 from hermes_common.runtime.objectstore import StoreUnavailable
 from hermes_common.runtime.objectstore.directory import DirectoryStore
+from hermes_common.sources import Caller, Judgement, Refusal, judge_caller
 from hermes_receiver.app import Receiver, build, tls
 from hermes_receiver.settings import Settings
 
@@ -70,6 +72,7 @@ class Running:
             **{"spool": self.spool, "dicom_host": "127.0.0.1", "dicom_port": 0, "spool_min_free_bytes": 0} | settings  # type: ignore[arg-type]
         )
         self.judge: Callable[[str, str, str], str | None] = lambda *_: None
+        self.sources = Sources()
         self.receiver: Receiver
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
@@ -79,7 +82,7 @@ class Running:
         self._thread.start()
         self.receiver = self.call(self._build())
         self._tasks = asyncio.run_coroutine_threadsafe(self._work(), self._loop)
-        self.receiver.listener.start()
+        self.receiver.start()
         self.port = self.receiver.listener.port
         return self
 
@@ -87,10 +90,12 @@ class Running:
         return asyncio.run_coroutine_threadsafe(coroutine, self._loop).result(10)
 
     async def _build(self) -> Receiver:
-        return build(self.settings, self.store, self.bus, self._judge, tls(self.settings))
+        self.certificates = tls(self.settings)
+        return build(self.settings, self.store, self.bus, self._judge, self.certificates)
 
-    def _judge(self, calling: str, called: str, address: str) -> str | None:
-        return self.judge(calling, called, address)
+    def _judge(self, caller: Caller) -> Judgement:
+        words = self.judge(caller.calling_aet, caller.called_aet, caller.address)
+        return judge_caller(self.sources, caller) if words is None else Refusal(words)
 
     async def _work(self) -> None:
         await asyncio.gather(self.receiver.uploader.run(), self.receiver.announcer.run(), self.receiver.keep_copies())

@@ -4,20 +4,20 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import ssl
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from hermes_common.config import Kind
+from hermes_common.config import Kind, Sources
 from hermes_common.dicom.tags import DEFAULT_TAGS, TagSelection
 from hermes_common.runtime.configview import ConfigView
 from hermes_common.runtime.dicom.wire import Wire
 from hermes_common.runtime.service import Context
 from hermes_common.runtime.store import store_of
+from hermes_common.sources import Caller, Judgement, Refusal, Why, is_open, judge_caller, policy_words
 from hermes_receiver.adapters.announcer import QueuedAnnouncer
-from hermes_receiver.adapters.listener import Listener
+from hermes_receiver.adapters.listener import Listener, Serve
 from hermes_receiver.adapters.spool import Spool
-from hermes_receiver.adapters.tls import server_context
+from hermes_receiver.adapters.tls import Certificates, Clients
 from hermes_receiver.core.limits import Limits
 from hermes_receiver.core.negotiation import Judge, Rejection
 from hermes_receiver.core.reception import Origin
@@ -38,9 +38,31 @@ class Receiver:
     spool: Spool
     uploader: Uploader
     announcer: QueuedAnnouncer
-    listener: Listener
+    listeners: tuple[Listener, ...]
+    """The plain port if it is open, then the TLS port if it is."""
     grace: Grace
     limits: Limits
+
+    @property
+    def listener(self) -> Listener:
+        """The first port."""
+        return self.listeners[0]
+
+    def start(self) -> None:
+        """Begin to accept, on every port."""
+        for listener in self.listeners:
+            listener.start()
+
+    def problem(self) -> str | None:
+        """Say which port does not accept, or None."""
+        closed = [str(listener.port) for listener in self.listeners if not listener.is_alive]
+        return f"the DICOM port {' and '.join(closed)} is closed" if closed else None
+
+    async def stop_listening(self) -> bool:
+        """End the associations: take nothing new, finish what is under way. True if none was broken."""
+        drain = self.limits.drain
+        ends = await asyncio.gather(*(asyncio.to_thread(listener.stop, drain) for listener in self.listeners))
+        return all(ends)
 
     async def keep_copies(self) -> None:
         """Check the copies after an unclean stop, then remove them as they become due; runs until cancelled."""
@@ -53,12 +75,11 @@ class Receiver:
 
     async def stop(self) -> None:
         """Take nothing new, finish what is under way, leave the spool in order."""
-        clean = await asyncio.to_thread(self.listener.stop, self.limits.drain)
-        self.spool.close(clean=clean)
+        self.spool.close(clean=await self.stop_listening())
 
 
 def build(
-    settings: Settings, objects: Objects, publisher: Publisher, judge: Judge, tls: ssl.SSLContext | None = None
+    settings: Settings, objects: Objects, publisher: Publisher, judge: Judge, tls: Certificates | None = None
 ) -> Receiver:
     """Put the receiver together on the running event loop and open its spool and port; nothing is served before
     ``listener.start``.
@@ -73,12 +94,12 @@ def build(
     announcer = QueuedAnnouncer(publisher, asyncio.get_running_loop())
     store = Store(spool, uploader, announcer, limits, selection)
     guarded = _requiring(settings.dicom_aet, judge) if settings.dicom_require_called_aet else judge
-    listener = Listener(settings.dicom_host, settings.dicom_port, limits, _serving(store, announcer, guarded), tls)
+    listeners = _listeners(settings, limits, _serving(store, announcer, guarded), tls)
     grace = Grace(spool, uploader.finished, settings.spool_grace, limits)
     waiting = uploader.replay()
     if waiting:
         log.info("%d entries of the spool wait to be uploaded", waiting)
-    return Receiver(spool, uploader, announcer, listener, grace, limits)
+    return Receiver(spool, uploader, announcer, listeners, grace, limits)
 
 
 async def main(context: Context[Settings]) -> None:
@@ -87,7 +108,8 @@ async def main(context: Context[Settings]) -> None:
     objects = store_of(settings, settings.upload_parallel)
     context.cleanup.callback(objects.close)
     config = ConfigView(context.bus, settings.spool / "configuration.json")
-    receiver = build(settings, objects, context.bus, _by_sources(config), tls(settings))
+    certificates = tls(settings)
+    receiver = build(settings, objects, context.bus, _by_sources(config), certificates)
     context.cleanup.push_async_callback(receiver.stop)
     context.background("configuration", config.run())
     context.health.inform("configuration", config.problem)
@@ -95,24 +117,50 @@ async def main(context: Context[Settings]) -> None:
     context.background("uploads", receiver.uploader.run())
     context.background("copies", receiver.keep_copies())
     context.work("stop", _stop_listening(context, receiver))
-    context.health.require("port", lambda: None if receiver.listener.is_alive else "the DICOM port is closed")
+    context.health.require("port", receiver.problem)
+    if certificates is not None:
+        context.background("certificates", certificates.run())
+        context.health.inform("certificates", certificates.problem)
     context.health.inform("bus", context.bus.problem)
     context.health.inform("uploads", receiver.uploader.problem)
-    receiver.listener.start()
-    log.info("DICOM on %s:%d as %s", settings.dicom_host, receiver.listener.port, settings.dicom_aet)
+    receiver.start()
+    for listener in receiver.listeners:
+        kind = "DICOM TLS" if listener.is_secure else "DICOM"
+        log.info("%s on %s:%d as %s", kind, settings.dicom_host, listener.port, settings.dicom_aet)
+    _tell_policy(config.sources)
+    config.on_change(lambda revision: _tell_policy(config.sources) if revision.kind is Kind.SOURCES else None)
 
 
 async def _stop_listening(context: Context[Settings], receiver: Receiver) -> None:
     """At the stop, end the associations first, while the bus still takes what they have to say."""
     await context.stopping.wait()
-    await asyncio.to_thread(receiver.listener.stop, receiver.limits.drain)
+    await receiver.stop_listening()
 
 
-def tls(settings: Settings) -> ssl.SSLContext | None:
-    """Return the TLS context that the settings ask for, or None."""
+def tls(settings: Settings) -> Certificates | None:
+    """Return the certificates of the TLS port that the settings ask for, or None; raises CertificateError."""
     if settings.dicom_tls_cert is None:
         return None
-    return server_context(settings.dicom_tls_cert, settings.dicom_tls_key, settings.dicom_tls_ca)
+    clients = settings.dicom_tls_clients
+    if clients is None:
+        clients = Clients.NONE if settings.dicom_tls_ca is None else Clients.REQUIRED
+    return Certificates(settings.dicom_tls_cert, settings.dicom_tls_key, settings.dicom_tls_ca, clients)
+
+
+def _listeners(
+    settings: Settings, limits: Limits, serve: Serve, certificates: Certificates | None
+) -> tuple[Listener, ...]:
+    listeners = []
+    if settings.dicom_plain:
+        listeners.append(Listener(settings.dicom_host, settings.dicom_port, limits, serve))
+    if certificates is not None:
+        listeners.append(Listener(settings.dicom_host, settings.dicom_tls_port, limits, serve, certificates))
+    return tuple(listeners)
+
+
+def _tell_policy(sources: Sources) -> None:
+    """Say in words who may send, at the start and at every change."""
+    log.log(logging.WARNING if is_open(sources) else logging.INFO, "sources: %s", policy_words(sources))
 
 
 def _serving(
@@ -125,18 +173,18 @@ def _serving(
 
 
 def _by_sources(config: ConfigView) -> Judge:
-    def judge(calling_aet: str, called_aet: str, address: str) -> str | None:
+    def judge(caller: Caller) -> Judgement:
         if config.is_unknown(Kind.SOURCES):
-            return "the configuration of sources cannot be read, so nobody is let in"
-        return config.sources.judge(calling_aet, called_aet, address)  # the present revision, each time
+            return Refusal("the configuration of sources cannot be read, so nobody is let in")
+        return judge_caller(config.sources, caller)  # the present revision, each time
 
     return judge
 
 
 def _requiring(aet: str, judge: Judge) -> Judge:
-    def both(calling_aet: str, called_aet: str, address: str) -> str | None:
-        if called_aet != aet:
-            return f"called AE title {called_aet!r} is not ours"
-        return judge(calling_aet, called_aet, address)
+    def both(caller: Caller) -> Judgement:
+        if caller.called_aet != aet.strip():
+            return Refusal(f"called AE title {caller.called_aet!r} is not ours", Why.CALLED)
+        return judge(caller)
 
     return both

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import logging
 import socket
-import ssl
 import threading
 import time
 from collections import Counter
@@ -16,6 +15,7 @@ from datetime import timedelta
 from hermes_common.runtime.clock import new_id
 from hermes_common.runtime.dicom.wire import Wire
 from hermes_receiver.adapters import metrics
+from hermes_receiver.adapters.tls import Certificates, peer_subject, protocol_of
 from hermes_receiver.core.limits import Limits
 from hermes_receiver.core.negotiation import Rejection, over_limit
 from hermes_receiver.core.reception import Origin
@@ -42,7 +42,7 @@ class _Connection:
 class Listener:
     """Listens from :meth:`start` to :meth:`stop`."""
 
-    def __init__(self, host: str, port: int, limits: Limits, serve: Serve, tls: ssl.SSLContext | None = None) -> None:
+    def __init__(self, host: str, port: int, limits: Limits, serve: Serve, tls: Certificates | None = None) -> None:
         self._limits = limits
         self._serve = serve
         self._tls = tls
@@ -58,6 +58,11 @@ class Listener:
         """Begin to accept."""
         self._socket.listen(256)
         self._thread.start()
+
+    @property
+    def is_secure(self) -> bool:
+        """Whether it speaks TLS."""
+        return self._tls is not None
 
     @property
     def is_alive(self) -> bool:
@@ -126,7 +131,17 @@ class Listener:
         try:
             sock = self._secured(connection)
             local = sock.getsockname()
-            origin = Origin(new_id().replace("-", ""), "", "", connection.host, port, local[0], local[1])
+            origin = Origin(
+                new_id().replace("-", ""),
+                "",
+                "",
+                connection.host,
+                port,
+                local[0],
+                local[1],
+                tls=protocol_of(sock),
+                certificate=peer_subject(sock),
+            )
             wire = Wire(sock, max_length=self._limits.pdu_length, should_stop=self._stopping.is_set)
             self._serve(wire, origin, lambda: self._admit(connection))
         except OSError as exc:
@@ -142,7 +157,7 @@ class Listener:
         """
         connection.sock.settimeout(self._limits.request.total_seconds())
         if self._tls is not None:
-            secured = self._tls.wrap_socket(connection.sock, server_side=True, do_handshake_on_connect=False)
+            secured = self._tls.wrap_socket(connection.sock)
             with self._guard:
                 connection.sock = secured
                 if connection not in self._connections:

@@ -6,15 +6,17 @@ import logging
 import time
 from collections.abc import Callable
 from contextlib import suppress
+from dataclasses import replace
 from datetime import timedelta
+from typing import Any
 
 from hermes_common.dicom import command as dimse
 from hermes_common.dicom import pdu as pdus
 from hermes_common.dicom import status as dimse_status
-from hermes_common.dicom.associate import NegotiatedContext, decode_request, encode_accept
+from hermes_common.dicom.associate import AssociateRequest, NegotiatedContext, decode_request, encode_accept
 from hermes_common.dicom.command import CommandField, CommandSet
 from hermes_common.dicom.errors import DicomError, MalformedPdu
-from hermes_common.dicom.pdu import AbortReason, AbortSource, PduType, Pdv
+from hermes_common.dicom.pdu import AbortReason, AbortSource, PduType, Pdv, RejectResult
 from hermes_common.dicom.uids import VERIFICATION
 from hermes_common.events import AssociationAborted, AssociationClosed, AssociationOpened, AssociationRejected
 from hermes_common.runtime.dicom.wire import Wire, WireClosed, WireError, WireStopping, WireTimeout
@@ -52,6 +54,7 @@ class AssociationHandler:
         self._limits: Limits = store.limits
         self._contexts: dict[int, NegotiatedContext] = {}
         self._peer_max = 0
+        self._said = ""
         self._command = bytearray()
         self._command_context = 0
         self._current: Current | None = None
@@ -84,7 +87,7 @@ class AssociationHandler:
             log.warning("connection from %s: %s", self._origin.host, exc.reason)
             self._send_abort(AbortReason.INVALID_PARAMETER)
             return False
-        self._origin = _named(self._origin, request.calling_aet, request.called_aet)
+        self._origin = replace(self._origin, calling_aet=request.calling_aet, called_aet=request.called_aet)
         outcome = answer(request, self._origin.host, self._judge)
         if isinstance(outcome, Acceptance):
             full = self._admit()
@@ -92,16 +95,23 @@ class AssociationHandler:
         if isinstance(outcome, Rejection):
             self._reject(outcome)
             return False
-        return self._accept(
-            encode_accept(request, outcome.contexts, self._limits.pdu_length), outcome, request.max_length
-        )
+        self._origin = replace(self._origin, user=outcome.user)
+        self._said = _negotiated(request)
+        pdu = encode_accept(request, outcome.contexts, self._limits.pdu_length, outcome.reply)
+        return self._accept(pdu, outcome, request.max_length)
 
     def _accept(self, pdu: bytes, outcome: Acceptance, peer_max: int) -> bool:
         self._contexts = outcome.accepted
         self._peer_max = peer_max
         self._announcer.say(
             AssociationOpened(
-                association_id=self._origin.association_id, sender=self._origin.sender(), contexts=len(self._contexts)
+                association_id=self._origin.association_id,
+                sender=self._origin.sender(),
+                contexts=len(self._contexts),
+                tls=self._origin.tls,
+                certificate=self._origin.certificate,
+                user=self._origin.user,
+                implementation=self._said,
             )
         )
         try:
@@ -116,7 +126,12 @@ class AssociationHandler:
         log.warning("association of %s rejected: %s", self._origin.host, rejection.words)
         self._announcer.say(
             AssociationRejected(
-                association_id=self._origin.association_id, sender=self._origin.sender(), reason=rejection.words
+                association_id=self._origin.association_id,
+                sender=self._origin.sender(),
+                reason=rejection.words,
+                transient=rejection.result is RejectResult.TRANSIENT,
+                tls=self._origin.tls,
+                certificate=self._origin.certificate,
             )
         )
         with suppress(WireError):
@@ -241,7 +256,7 @@ class AssociationHandler:
                 instances=self._stored,
                 refused=self._refused,
                 octets=self._octets,
-                duration=self._duration(),
+                **self._pace(),
             )
         )
 
@@ -255,7 +270,7 @@ class AssociationHandler:
                 instances=self._stored,
                 refused=self._refused,
                 octets=self._octets,
-                duration=self._duration(),
+                **self._pace(),
                 reason=reason,
             )
         )
@@ -264,11 +279,16 @@ class AssociationHandler:
         with suppress(WireError):
             self._wire.send([pdus.abort(AbortSource.SERVICE_PROVIDER, reason)], timedelta(seconds=1), "aborting")
 
-    def _duration(self) -> timedelta:
-        return timedelta(seconds=time.monotonic() - self._started)
+    def _pace(self) -> dict[str, Any]:
+        """Return the duration, and what it makes per second."""
+        seconds = time.monotonic() - self._started
+        return {
+            "duration": timedelta(seconds=seconds),
+            "instances_per_second": round(self._stored / max(seconds, 0.001), 3),
+            "octets_per_second": round(self._octets / max(seconds, 0.001)),
+        }
 
 
-def _named(origin: Origin, calling: str, called: str) -> Origin:
-    return Origin(
-        origin.association_id, calling, called, origin.host, origin.port, origin.local_host, origin.local_port
-    )
+def _negotiated(request: AssociateRequest) -> str:
+    """Name the implementation of the peer, as far as it says."""
+    return " ".join(filter(None, (request.implementation_version, request.implementation_class_uid)))[:120]
