@@ -9,6 +9,7 @@ from hermes_common.config import CalledTitle, Source, SourceMode, Sources, Sourc
 from hermes_common.passcodes import hash_passcode, passcode_fits
 from hermes_common.sources import Admission, Caller, Refusal, Why, is_open, judge_caller, policy_words
 
+ANYBODY = "open: anybody who reaches the port may send"
 OPEN, LIST = SourceMode.OPEN, SourceMode.ALLOW_LIST
 
 
@@ -58,7 +59,7 @@ def test_a_called_ae_title_has_a_policy_of_its_own():
         ),
         (
             Sources(called=(CalledTitle(aet="A", mode=LIST),), only_called=True),
-            "open: anybody who reaches the port may send; only these called AE titles are served: A; A is an allow-list",
+            f"{ANYBODY}; only these called AE titles are served: A; A is an allow-list",
             False,
         ),
         (

@@ -30,6 +30,9 @@ CHILD = textwrap.dedent(
         async def publish(self, event, event_id=None, time=None):
             return 1
 
+        async def send(self, subject, body, headers=None):
+            return 1
+
     async def main(root):
         settings = Settings(spool=root / "spool", dicom_host="127.0.0.1", dicom_port=0, spool_min_free_bytes=0)
         receiver = build(settings, DirectoryStore(root / "objects"), Bus(), lambda _: Admission())

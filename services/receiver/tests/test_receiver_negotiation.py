@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import struct
 
+import pydicom
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -263,20 +264,25 @@ def test_ae_titles_with_spaces_dots_and_sixteen_characters_are_kept(receiver, ct
     assert (sender.calling_aet, sender.called_aet) == (aet, aet)
 
 
-def test_uids_with_leading_zeros_pass_from_the_context_to_the_key(receiver, ct):
-    series = b"1.3.6.1.4.1.5962.1.3.1.1.20040119072730.12322"
+def test_uids_with_leading_zeros_become_keys_as_they_are(receiver, ct):
+    series = str(pydicom.dcmread(ct.path).SeriesInstanceUID).encode()
     zeros = series.replace(b".5962.", b".0962.")
     data = ct.data.replace(series, zeros)
     assert data != ct.data
-    sop_class = "1.2.826.0.1.3680043.09.01"
-    with StorageAssociation.negotiate(
-        "S", "H", "127.0.0.1", receiver.port, [(sop_class, ct.syntax), (ct.sop_class, ct.syntax)]
-    ) as association:
-        assert association.accepts(sop_class, ct.syntax)
+    with StorageAssociation.negotiate("S", "H", "127.0.0.1", receiver.port, [(ct.sop_class, ct.syntax)]) as association:
         assert association.c_store(ct.sop_class, ct.sop_instance, ct.syntax, [data]).status == 0
     stored = receiver.events(InstanceStored)[0]
     assert stored.series_uid == zeros.decode()
     assert stored.key.startswith(zeros.decode() + "/")
+
+
+@pytest.mark.filterwarnings("ignore:Invalid value for VR UI")
+def test_a_context_whose_uid_has_leading_zeros_is_taken():
+    pdu = encode_request("S", "H", [ProposedContext(1, "1.2.826.0.1.3680043.9.1", (EXPLICIT_LITTLE,))])
+    request = decode_request(pdu.replace(b"3680043.9.1", b"3680043.009"))
+    outcome = answer(request, "127.0.0.1", admit)
+    assert isinstance(outcome, Acceptance)
+    assert outcome.accepted[1].abstract_syntax == "1.2.826.0.1.3680043.009"
 
 
 @pytest.mark.parametrize("length", [0, 4096, 16384, 131072])

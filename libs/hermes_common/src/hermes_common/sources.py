@@ -78,20 +78,29 @@ def judge_caller(sources: Sources, caller: Caller) -> Judgement:
 
 
 def _identified(users: tuple[SourceUser, ...], where: str, identity: Identity | None, sources: Sources) -> Judgement:
+    """Judge the identity that was given against the users of the entry ``where``, if it has any."""
     if not users:
-        if identity is not None and sources.refuse_unverified:
-            return Refusal(f"its user identity ({identity.words}) cannot be verified", Why.IDENTITY)
-        return Admission()
+        refused = identity is not None and sources.refuse_unverified
+        words = f"its user identity ({identity.words if identity is not None else ''}) cannot be verified"
+        return Refusal(words, Why.IDENTITY) if refused else Admission()
+    mismatch = _mismatch(users, identity)
+    if mismatch is not None:
+        return Refusal(f"{where} {mismatch}", Why.IDENTITY)
+    return Admission(identity.username if identity is not None and identity.username is not None else "")
+
+
+def _mismatch(users: tuple[SourceUser, ...], identity: Identity | None) -> str | None:
+    """Say why the identity is not that of one of ``users``, or None."""
     if identity is None:
-        return Refusal(f"{where} needs a user identity, and none was given", Why.IDENTITY)
+        return "needs a user identity, and none was given"
     if identity.username is None:
-        return Refusal(f"{where} needs a user name, not an identity by {identity.words}", Why.IDENTITY)
+        return f"needs a user name, not an identity by {identity.words}"
     user = next((user for user in users if user.name == identity.username), None)
     if user is None:
-        return Refusal(f"{where} has no such user", Why.IDENTITY)
+        return "has no such user"
     if user.passcode is not None and not passcode_fits(identity.passcode or b"", user.passcode):
-        return Refusal(f"{where}: wrong or missing passcode of user {user.name!r}", Why.IDENTITY)
-    return Admission(user.name)
+        return f"was given a wrong or missing passcode of user {user.name!r}"
+    return None
 
 
 def policy_words(sources: Sources) -> str:

@@ -14,6 +14,7 @@ PARKED = "HERMES_PARKED"
 # Key-value buckets
 STATE = "hermes_state"
 CONFIG = "hermes_config"
+HELD = "hermes_held"
 
 # Subjects of the streams
 EVENTS_ALL = "hermes.v1.>"
@@ -71,6 +72,11 @@ def delivery_due(delivery_id: str) -> str:
 def delivery_work(target: str) -> str:
     """Return the subject of the work queue of one target."""
     return f"hermes.work.delivery.{check_slug(target)}"
+
+
+def held_instance(sop_instance_uid: str) -> str:
+    """Return the key of the record that says where the newest reception of an instance is stored."""
+    return uid_token(sop_instance_uid)
 
 
 def series_state(series_uid: str) -> str:

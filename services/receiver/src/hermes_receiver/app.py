@@ -6,22 +6,28 @@ import asyncio
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Protocol
 
-from hermes_common.config import Kind, Sources
+from hermes_common.config import CommitmentAddress, Kind, Sources
 from hermes_common.dicom.tags import DEFAULT_TAGS, TagSelection
+from hermes_common.events import Sender
 from hermes_common.runtime.configview import ConfigView
 from hermes_common.runtime.dicom.wire import Wire
 from hermes_common.runtime.service import Context
 from hermes_common.runtime.store import store_of
 from hermes_common.sources import Caller, Judgement, Refusal, Why, is_open, judge_caller, policy_words
 from hermes_receiver.adapters.announcer import QueuedAnnouncer
+from hermes_receiver.adapters.commitments import RequestFolder
+from hermes_receiver.adapters.holdings import Holdings, IndexingPublisher, Records
 from hermes_receiver.adapters.listener import Listener, Serve
+from hermes_receiver.adapters.reporter import report
 from hermes_receiver.adapters.spool import Spool
 from hermes_receiver.adapters.tls import Certificates, Clients
 from hermes_receiver.core.limits import Limits
 from hermes_receiver.core.negotiation import Judge, Rejection
 from hermes_receiver.core.reception import Origin
 from hermes_receiver.handlers.association import AssociationHandler
+from hermes_receiver.handlers.committing import Commitments, Find
 from hermes_receiver.handlers.grace import Grace
 from hermes_receiver.handlers.ports import Announcer, Objects, Publisher
 from hermes_receiver.handlers.storing import Store
@@ -29,6 +35,10 @@ from hermes_receiver.handlers.uploading import Uploader
 from hermes_receiver.settings import Settings
 
 log = logging.getLogger(__name__)
+
+
+class BusPort(Publisher, Records, Protocol):
+    """What the receiver uses of the bus: events, and records of what is held."""
 
 
 @dataclass(slots=True)
@@ -42,6 +52,7 @@ class Receiver:
     """The plain port if it is open, then the TLS port if it is."""
     grace: Grace
     limits: Limits
+    commitments: Commitments
 
     @property
     def listener(self) -> Listener:
@@ -79,7 +90,12 @@ class Receiver:
 
 
 def build(
-    settings: Settings, objects: Objects, publisher: Publisher, judge: Judge, tls: Certificates | None = None
+    settings: Settings,
+    objects: Objects,
+    bus: BusPort,
+    judge: Judge,
+    tls: Certificates | None = None,
+    find: Find = lambda _: None,
 ) -> Receiver:
     """Put the receiver together on the running event loop and open its spool and port; nothing is served before
     ``listener.start``.
@@ -90,16 +106,21 @@ def build(
     selection = TagSelection.of((*DEFAULT_TAGS, *settings.extra_tags))
     spool = Spool(settings.spool)
     spool.open()
-    uploader = Uploader(spool, objects, publisher, selection, settings.upload_parallel)
-    announcer = QueuedAnnouncer(publisher, asyncio.get_running_loop())
+    uploader = Uploader(spool, objects, IndexingPublisher(bus, bus), selection, settings.upload_parallel)
+    announcer = QueuedAnnouncer(bus, asyncio.get_running_loop())
     store = Store(spool, uploader, announcer, limits, selection)
     guarded = _requiring(settings.dicom_aet, judge) if settings.dicom_require_called_aet else judge
-    listeners = _listeners(settings, limits, _serving(store, announcer, guarded), tls)
+    folder = RequestFolder(settings.spool)
+    commitments = Commitments(folder, Holdings(bus, objects, spool), report, find, announcer)
+    listeners = _listeners(settings, limits, _serving(store, announcer, guarded, commitments), tls)
     grace = Grace(spool, uploader.finished, settings.spool_grace, limits)
     waiting = uploader.replay()
     if waiting:
         log.info("%d entries of the spool wait to be uploaded", waiting)
-    return Receiver(spool, uploader, announcer, listeners, grace, limits)
+    asked = commitments.replay()
+    if asked:
+        log.info("%d storage commitment requests wait to be answered", asked)
+    return Receiver(spool, uploader, announcer, listeners, grace, limits, commitments)
 
 
 async def main(context: Context[Settings]) -> None:
@@ -109,13 +130,14 @@ async def main(context: Context[Settings]) -> None:
     context.cleanup.callback(objects.close)
     config = ConfigView(context.bus, settings.spool / "configuration.json")
     certificates = tls(settings)
-    receiver = build(settings, objects, context.bus, _by_sources(config), certificates)
+    receiver = build(settings, objects, context.bus, _by_sources(config), certificates, _commitment_address(config))
     context.cleanup.push_async_callback(receiver.stop)
     context.background("configuration", config.run())
     context.health.inform("configuration", config.problem)
     context.background("announcements", receiver.announcer.run())
     context.background("uploads", receiver.uploader.run())
     context.background("copies", receiver.keep_copies())
+    context.background("storage commitment", receiver.commitments.run())
     context.work("stop", _stop_listening(context, receiver))
     context.health.require("port", receiver.problem)
     if certificates is not None:
@@ -164,10 +186,10 @@ def _tell_policy(sources: Sources) -> None:
 
 
 def _serving(
-    store: Store, announcer: Announcer, judge: Judge
+    store: Store, announcer: Announcer, judge: Judge, commitments: Commitments
 ) -> Callable[[Wire, Origin, Callable[[], Rejection | None]], None]:
     def serve(wire: Wire, origin: Origin, admit: Callable[[], Rejection | None]) -> None:
-        AssociationHandler(wire, origin, store, announcer, judge, admit).run()
+        AssociationHandler(wire, origin, store, announcer, judge, admit, commitments).run()
 
     return serve
 
@@ -179,6 +201,14 @@ def _by_sources(config: ConfigView) -> Judge:
         return judge_caller(config.sources, caller)  # the present revision, each time
 
     return judge
+
+
+def _commitment_address(config: ConfigView) -> Find:
+    def find(sender: Sender) -> CommitmentAddress | None:
+        source = config.sources.find(sender.calling_aet, sender.called_aet, sender.address)
+        return source.commitment if source is not None else None
+
+    return find
 
 
 def _requiring(aet: str, judge: Judge) -> Judge:

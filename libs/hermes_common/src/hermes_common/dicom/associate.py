@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import IntEnum
 from typing import Any, Final
 
@@ -78,7 +78,7 @@ class AssociateRequest:
     protocol_version: int = 1
     implementation_class_uid: str = ""
     implementation_version: str = ""
-    proposal: Proposal = Proposal()
+    proposal: Proposal = field(default_factory=Proposal)
     """Roles, operations window, extended negotiation, user identity."""
 
 

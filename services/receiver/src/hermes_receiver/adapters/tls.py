@@ -11,7 +11,7 @@ import ssl
 from datetime import timedelta
 from enum import StrEnum
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 log = logging.getLogger(__name__)
 
@@ -147,8 +147,9 @@ def peer_subject(sock: socket.socket) -> str:
     if not certificate:
         return ""
     names = {"commonName": "CN", "organizationName": "O", "organizationalUnitName": "OU", "countryName": "C"}
-    parts = [pair for group in certificate.get("subject", ()) for pair in group]  # type: ignore[union-attr]
-    return ",".join(f"{names.get(str(name), name)}={value}" for name, value in parts)[:400]
+    groups: Any = certificate.get("subject", ())
+    parts = [(str(name), str(value)) for group in groups for name, value in group]
+    return ",".join(f"{names.get(name, name)}={value}" for name, value in parts)[:400]
 
 
 def protocol_of(sock: socket.socket) -> str:

@@ -6,12 +6,14 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Final, TypeAlias, assert_never
 
-from hermes_common.dicom.associate import AssociateRequest, ContextResult, NegotiatedContext
+from hermes_common.dicom.associate import AssociateRequest, ContextResult, NegotiatedContext, ProposedContext
 from hermes_common.dicom.extended import IdentityKind, Reply, Roles, ServiceInformation, UserIdentity
 from hermes_common.dicom.pdu import RejectResult, RejectSource
 from hermes_common.dicom.uids import (
     APPLICATION_CONTEXT,
     COMMITMENT,
+    EXPLICIT_LITTLE,
+    IMPLICIT_LITTLE,
     STORAGE_SERVICE,
     VERIFICATION,
     is_storage_class,
@@ -33,7 +35,7 @@ class Acceptance:
     """The association stands; every proposed context has an answer, in the order of the request."""
 
     contexts: tuple[NegotiatedContext, ...]
-    reply: Reply = Reply()
+    reply: Reply
     user: str = ""
     """Name of the user whose identity was verified."""
 
@@ -103,7 +105,8 @@ def _contexts(request: AssociateRequest) -> tuple[NegotiatedContext, ...]:
         entry.sop_class for entry in request.proposal.common if entry.service_class not in ("", STORAGE_SERVICE)
     }
     backwards = {role.sop_class for role in request.proposal.roles if role.scp and not role.scu}
-    syntaxes = choose_syntaxes(request.contexts)
+    syntaxes = choose_syntaxes(c for c in request.contexts if c.abstract_syntax != COMMITMENT)
+    syntaxes |= {c.id: _plain(c) for c in request.contexts if c.abstract_syntax == COMMITMENT and _plain(c)}
     answers = []
     for context in request.contexts:
         number, abstract = context.id, context.abstract_syntax
@@ -118,6 +121,11 @@ def _contexts(request: AssociateRequest) -> tuple[NegotiatedContext, ...]:
             continue
         answers.append(NegotiatedContext(number, abstract, "", result))
     return tuple(answers)
+
+
+def _plain(context: ProposedContext) -> str:
+    """Return a syntax for messages that we read and write ourselves; empty if none is offered."""
+    return next((s for s in (EXPLICIT_LITTLE, IMPLICIT_LITTLE) if s in context.transfer_syntaxes), "")
 
 
 def _is_served(abstract: str, elsewhere: Iterable[str]) -> bool:

@@ -17,13 +17,15 @@ from hermes_common.dicom.associate import AssociateRequest, NegotiatedContext, d
 from hermes_common.dicom.command import CommandField, CommandSet
 from hermes_common.dicom.errors import DicomError, MalformedPdu
 from hermes_common.dicom.pdu import AbortReason, AbortSource, PduType, Pdv, RejectResult
-from hermes_common.dicom.uids import VERIFICATION
+from hermes_common.dicom.uids import COMMITMENT, VERIFICATION
 from hermes_common.events import AssociationAborted, AssociationClosed, AssociationOpened, AssociationRejected
 from hermes_common.runtime.dicom.wire import Wire, WireClosed, WireError, WireStopping, WireTimeout
 from hermes_receiver.adapters import metrics
 from hermes_receiver.core.limits import Limits
 from hermes_receiver.core.negotiation import Acceptance, Judge, Rejection, answer
 from hermes_receiver.core.reception import Origin
+from hermes_receiver.handlers.commitment_messages import CommitmentInbox, ResultSender, refusal_of
+from hermes_receiver.handlers.committing import Commitments
 from hermes_receiver.handlers.messages import Current, Drain, PeerAbortedError, ViolationError
 from hermes_receiver.handlers.ports import Announcer
 from hermes_receiver.handlers.storing import Answer, EndlessDataSetError, Reception, Store
@@ -43,7 +45,14 @@ class AssociationHandler:
     """
 
     def __init__(
-        self, wire: Wire, origin: Origin, store: Store, announcer: Announcer, judge: Judge, admit: Admit
+        self,
+        wire: Wire,
+        origin: Origin,
+        store: Store,
+        announcer: Announcer,
+        judge: Judge,
+        admit: Admit,
+        commitments: Commitments | None = None,
     ) -> None:
         self._wire = wire
         self._origin = origin
@@ -52,6 +61,8 @@ class AssociationHandler:
         self._judge = judge
         self._admit = admit
         self._limits: Limits = store.limits
+        self._commitments = commitments
+        self._results = ResultSender(wire, store.limits)
         self._contexts: dict[int, NegotiatedContext] = {}
         self._peer_max = 0
         self._said = ""
@@ -69,6 +80,7 @@ class AssociationHandler:
         finally:
             if self._current is not None:
                 self._current.sink.abandon()
+            self._results.close()
             self._wire.close(self._limits.farewell)
 
     # -- opening
@@ -97,8 +109,8 @@ class AssociationHandler:
             return False
         self._origin = replace(self._origin, user=outcome.user)
         self._said = _negotiated(request)
-        pdu = encode_accept(request, outcome.contexts, self._limits.pdu_length, outcome.reply)
-        return self._accept(pdu, outcome, request.max_length)
+        accept = encode_accept(request, outcome.contexts, self._limits.pdu_length, outcome.reply)
+        return self._accept(accept, outcome, request.max_length)
 
     def _accept(self, pdu: bytes, outcome: Acceptance, peer_max: int) -> bool:
         self._contexts = outcome.accepted
@@ -165,6 +177,8 @@ class AssociationHandler:
     def _step(self) -> bool:
         """Read and handle one PDU; false after a release."""
         idle = self._current is None and not self._command
+        if idle and self._results.mailbox.is_expecting:
+            self._results.tell(self._commitment_context(), self._peer_max)
         pdu = self._wire.read_pdu(
             self._limits.idle, self._limits.transfer, "waiting for data", allowed=_ESTABLISHED, idle=idle
         )
@@ -196,6 +210,8 @@ class AssociationHandler:
         if pdv.is_last:
             outcome = current.sink.finish()
             self._current = None
+            if current.command.is_response:
+                return
             self._respond(pdv.context_id, current.command, outcome, counts=isinstance(current.sink, Reception))
 
     def _take_command(self, pdv: Pdv) -> None:
@@ -214,7 +230,7 @@ class AssociationHandler:
         match command.field:
             case CommandField.C_ECHO_RQ:
                 self._begin(context_id, command, Drain(Answer(dimse_status.SUCCESS), self._limits.pdu_length))
-            case CommandField.C_STORE_RQ if context.abstract_syntax == VERIFICATION:
+            case CommandField.C_STORE_RQ if context.abstract_syntax in (VERIFICATION, COMMITMENT):
                 refusal = Answer(dimse_status.SOP_CLASS_NOT_SUPPORTED, "no storage on this context")
                 self._begin(context_id, command, Drain(refusal, self._limits.instance_bytes))
             case CommandField.C_STORE_RQ if not command.has_data_set:
@@ -224,13 +240,21 @@ class AssociationHandler:
                 self._begin(context_id, command, sink)
             case CommandField.C_CANCEL_RQ:
                 return
+            case CommandField.N_ACTION_RQ if context.abstract_syntax == COMMITMENT:
+                self._begin(context_id, command, self._commitment_sink(context, command))
+            case CommandField.N_EVENT_REPORT_RSP if self._results.answered(command):
+                if command.has_data_set:
+                    drain = Drain(Answer(dimse_status.SUCCESS), self._limits.pdu_length)
+                    self._current = Current(context_id, command, drain)
             case _ if command.is_response:
                 raise ViolationError("a response without a request")
             case _:
-                refusal = Answer(dimse_status.UNRECOGNISED_OPERATION, "only C-STORE and C-ECHO are served")
+                refusal = Answer(
+                    dimse_status.UNRECOGNISED_OPERATION, "C-STORE, C-ECHO and storage commitment are served"
+                )
                 self._begin(context_id, command, Drain(refusal, self._limits.pdu_length))
 
-    def _begin(self, context_id: int, command: CommandSet, sink: Reception | Drain) -> None:
+    def _begin(self, context_id: int, command: CommandSet, sink: Reception | Drain | CommitmentInbox) -> None:
         if command.has_data_set:
             self._current = Current(context_id, command, sink)
         else:
@@ -243,6 +267,17 @@ class AssociationHandler:
             self._octets += outcome.octets
         response = dimse.response_to(command, outcome.status, comment=outcome.comment, offending=outcome.offending)
         self._wire.send([pdus.command_pdus(context_id, response, self._peer_max)], self._limits.transfer, "answering")
+
+    def _commitment_sink(self, context: NegotiatedContext, command: CommandSet) -> CommitmentInbox | Drain:
+        refusal = refusal_of(command)
+        if self._commitments is None:
+            refusal = Answer(dimse_status.SOP_CLASS_NOT_SUPPORTED, "storage commitment is not served here")
+        if refusal is not None or self._commitments is None:
+            return Drain(refusal or Answer(dimse_status.PROCESSING_FAILURE), self._limits.instance_bytes)
+        return CommitmentInbox(self._commitments, self._origin, self._results.mailbox, context.transfer_syntax)
+
+    def _commitment_context(self) -> NegotiatedContext | None:
+        return next((c for c in self._contexts.values() if c.abstract_syntax == COMMITMENT), None)
 
     # -- ending
 
