@@ -120,6 +120,7 @@ class Running:
             self.receiver.announcer.run(),
             self.receiver.keep_copies(),
             self.receiver.commitments.run(),
+            self.receiver.tokens.run(),
         )
 
     def stop(self) -> None:

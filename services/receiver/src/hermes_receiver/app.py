@@ -18,11 +18,13 @@ from hermes_common.runtime.store import store_of
 from hermes_common.sources import Caller, Judgement, Refusal, Why, is_open, judge_caller, policy_words
 from hermes_receiver.adapters.announcer import QueuedAnnouncer
 from hermes_receiver.adapters.commitments import RequestFolder
+from hermes_receiver.adapters.dicomweb import DicomWebServer, Service
 from hermes_receiver.adapters.holdings import Holdings, IndexingPublisher, Records
 from hermes_receiver.adapters.listener import Listener, Serve
 from hermes_receiver.adapters.reporter import report
 from hermes_receiver.adapters.spool import Spool
 from hermes_receiver.adapters.tls import Certificates, Clients
+from hermes_receiver.adapters.tokens import Tokens
 from hermes_receiver.core.limits import Limits
 from hermes_receiver.core.negotiation import Judge, Rejection
 from hermes_receiver.core.reception import Origin
@@ -53,6 +55,9 @@ class Receiver:
     grace: Grace
     limits: Limits
     commitments: Commitments
+    tokens: Tokens
+    web: DicomWebServer | None = None
+    """The port of STOW-RS, if it is to be open."""
 
     @property
     def listener(self) -> Listener:
@@ -63,16 +68,19 @@ class Receiver:
         """Begin to accept, on every port."""
         for listener in self.listeners:
             listener.start()
+        if self.web is not None:
+            self.web.start()
 
     def problem(self) -> str | None:
         """Say which port does not accept, or None."""
-        closed = [str(listener.port) for listener in self.listeners if not listener.is_alive]
-        return f"the DICOM port {' and '.join(closed)} is closed" if closed else None
+        closed = [str(port.port) for port in (*self.listeners, self.web) if port is not None and not port.is_alive]
+        return f"the port {' and '.join(closed)} is closed" if closed else None
 
     async def stop_listening(self) -> bool:
         """End the associations: take nothing new, finish what is under way. True if none was broken."""
         drain = self.limits.drain
-        ends = await asyncio.gather(*(asyncio.to_thread(listener.stop, drain) for listener in self.listeners))
+        ports = [port for port in (*self.listeners, self.web) if port is not None]
+        ends = await asyncio.gather(*(asyncio.to_thread(port.stop, drain) for port in ports))
         return all(ends)
 
     async def keep_copies(self) -> None:
@@ -117,10 +125,14 @@ def build(
     waiting = uploader.replay()
     if waiting:
         log.info("%d entries of the spool wait to be uploaded", waiting)
+    tokens = Tokens(bus, settings.spool / "tokens.json")
+    service = Service(store, judge, tokens.authorise, settings.dicom_aet, settings.dicomweb_connections)
     asked = commitments.replay()
     if asked:
         log.info("%d storage commitment requests wait to be answered", asked)
-    return Receiver(spool, uploader, announcer, listeners, grace, limits, commitments)
+    return Receiver(
+        spool, uploader, announcer, listeners, grace, limits, commitments, tokens, _web(settings, service, tls)
+    )
 
 
 async def main(context: Context[Settings]) -> None:
@@ -137,6 +149,8 @@ async def main(context: Context[Settings]) -> None:
     context.background("announcements", receiver.announcer.run())
     context.background("uploads", receiver.uploader.run())
     context.background("copies", receiver.keep_copies())
+    if receiver.web is not None:
+        context.background("tokens", receiver.tokens.run())
     context.background("storage commitment", receiver.commitments.run())
     context.work("stop", _stop_listening(context, receiver))
     context.health.require("port", receiver.problem)
@@ -149,6 +163,8 @@ async def main(context: Context[Settings]) -> None:
     for listener in receiver.listeners:
         kind = "DICOM TLS" if listener.is_secure else "DICOM"
         log.info("%s on %s:%d as %s", kind, settings.dicom_host, listener.port, settings.dicom_aet)
+    if receiver.web is not None:
+        log.info("STOW-RS on %s:%d%s", settings.dicomweb_host, receiver.web.port, "/dicom-web/studies")
     _tell_policy(config.sources)
     config.on_change(lambda revision: _tell_policy(config.sources) if revision.kind is Kind.SOURCES else None)
 
@@ -178,6 +194,13 @@ def _listeners(
     if certificates is not None:
         listeners.append(Listener(settings.dicom_host, settings.dicom_tls_port, limits, serve, certificates))
     return tuple(listeners)
+
+
+def _web(settings: Settings, service: Service, certificates: Certificates | None) -> DicomWebServer | None:
+    if settings.dicomweb_port is None:
+        return None
+    tls_files = certificates if settings.dicomweb_tls else None
+    return DicomWebServer(settings.dicomweb_host, settings.dicomweb_port, service, tls_files)
 
 
 def _tell_policy(sources: Sources) -> None:

@@ -36,6 +36,12 @@ class Settings(RuntimeSettings, ObjectStoreSettings):
     """PEM certificates of the authorities of the client certificates."""
     dicom_tls_clients: Clients | None = None
     """Whether clients need a certificate: none, optional, required. Unset: required if there are authorities."""
+    dicomweb_host: str = "127.0.0.1"
+    dicomweb_port: Annotated[int, Field(ge=0, le=65535)] | None = None
+    """Port of STOW-RS; unset: none. 0 takes any free port and logs it."""
+    dicomweb_tls: bool = False
+    """Whether that port is HTTPS, with the certificate of DICOM TLS."""
+    dicomweb_connections: Annotated[int, Field(ge=1, le=2000)] = 64
     dicom_require_called_aet: bool = False
     """Refuse associations that call another AE title than ours."""
     spool: Path
@@ -59,6 +65,8 @@ class Settings(RuntimeSettings, ObjectStoreSettings):
             raise ValueError("HERMES_DICOM_PLAIN is false and HERMES_DICOM_TLS_CERT is not set: no DICOM port is left")
         if self.dicom_tls_cert is None and (self.dicom_tls_key or self.dicom_tls_ca or self.dicom_tls_clients):
             raise ValueError("HERMES_DICOM_TLS_KEY, _CA and _CLIENTS need HERMES_DICOM_TLS_CERT")
+        if self.dicomweb_tls and self.dicom_tls_cert is None:
+            raise ValueError("HERMES_DICOMWEB_TLS needs HERMES_DICOM_TLS_CERT")
         return self
 
     def limits(self) -> Limits:

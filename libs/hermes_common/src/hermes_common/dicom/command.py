@@ -1,4 +1,4 @@
-"""DIMSE command sets in implicit VR little endian: C-ECHO, C-STORE, N-ACTION, N-EVENT-REPORT (PS3.7 6.3, 9, 10, E.1)."""
+"""DIMSE command sets (C-ECHO, C-STORE, N-ACTION, N-EVENT-REPORT), implicit VR little endian (PS3.7 6.3, 9, 10, E.1)."""
 
 from __future__ import annotations
 

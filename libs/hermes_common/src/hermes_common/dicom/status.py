@@ -27,6 +27,8 @@ MISSING_UID: Final = 0xC001
 """An identifying UID is absent."""
 INVALID_UID: Final = 0xC002
 """An identifying UID is malformed."""
+TRANSFER_SYNTAX_NOT_SUPPORTED: Final = 0xC122
+"""STOW-RS only: over an association it would not have been negotiated (PS3.18 I.2.2)."""
 TOO_LARGE: Final = 0xC003
 """The data set is larger than this receiver takes."""
 
