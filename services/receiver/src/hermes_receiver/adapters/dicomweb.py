@@ -66,7 +66,7 @@ class DicomWebServer:
     def __init__(self, host: str, port: int, service: Service, tls: Certificates | None = None) -> None:
         self._server = _Server((host, port), service, tls)
         self.port: int = self._server.server_address[1]
-        self._thread = threading.Thread(target=self._server.serve_forever, name="dicom-web", daemon=True)
+        self._thread = threading.Thread(target=self._server.serve_forever, args=(0.1,), name="dicom-web", daemon=True)
 
     def start(self) -> None:
         """Begin to accept."""
