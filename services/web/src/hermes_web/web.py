@@ -6,6 +6,7 @@ from typing import Any, cast
 from hermes_common.config import Kind, Revision, RuleSet, Targets
 from hermes_common.runtime.bus import Bus
 from hermes_common.runtime.health import Health
+from hermes_web.adapters.access_mirror import AccessMirror
 from hermes_web.adapters.commands import Commands
 from hermes_web.adapters.configstore import ConfigStore
 from hermes_web.adapters.database import Database
@@ -35,6 +36,7 @@ class Web:
     commands: Commands
     fleet: Fleet
     renderer: Renderer
+    access: AccessMirror
 
     async def rules(self) -> tuple[Revision, RuleSet]:
         """Return the present rules, from the bucket itself."""
