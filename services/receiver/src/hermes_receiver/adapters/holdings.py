@@ -1,5 +1,5 @@
 """What is durably held, by SOP instance UID: in the object store, as the bucket ``hermes_held`` says and the store
-confirms, or in the spool (ADR-0011).
+confirms, or in the spool (ADR-0007).
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The API tokens, mirrored as hashes into the bucket, so that the receiver knows them without a database (ADR-0013)."""
+"""The API tokens, mirrored as hashes into the bucket, so that the receiver knows them without a database (ADR-0009)."""
 
 import asyncio
 import logging

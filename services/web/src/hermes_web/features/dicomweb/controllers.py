@@ -1,4 +1,4 @@
-"""``POST /dicom-web/studies``: STOW-RS, passed on to the receiver as it comes; nothing of it stays here (ADR-0013)."""
+"""``POST /dicom-web/studies``: STOW-RS, passed on to the receiver as it comes; nothing of it stays here (ADR-0009)."""
 
 from typing import Any
 
