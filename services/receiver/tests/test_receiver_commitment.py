@@ -21,8 +21,13 @@ from hermes_common.dicom.commitment import (
     parse_request,
 )
 from hermes_common.dicom.uids import COMMITMENT_INSTANCE, EXPLICIT_LITTLE, IMPLICIT_LITTLE
-from hermes_common.events import CommitmentFailed, CommitmentReported, CommitmentRequested, InstanceStored
+from hermes_common.events import CommitmentFailed, CommitmentReported, CommitmentRequested, InstanceStored, Sender
+from hermes_common.runtime.clock import now
 from hermes_common.runtime.dicom.requestor import StorageAssociation
+from hermes_common.runtime.objectstore import StoreUnavailable
+from hermes_common.runtime.objectstore.directory import DirectoryStore
+from hermes_receiver.adapters.holdings import Holdings, IndexingPublisher
+from hermes_receiver.adapters.spool import Spool
 from hermes_receiver.core import commitment as core
 from hermes_receiver.handlers import committing
 
@@ -135,14 +140,16 @@ def test_five_hundred_instances_are_committed_with_one_request(receiver, ct, ask
     assert len(asker.committed()) == 500
 
 
-def test_an_instance_in_the_spool_is_held_while_the_object_store_is_away(receiver, ct, asker):
-    receiver.store.away = True
+def test_an_instance_that_is_only_in_the_spool_is_held(receiver, ct, asker, monkeypatch):
+    def away(key, path):
+        raise StoreUnavailable("away")
+
+    monkeypatch.setattr(receiver.store, "put_file", away)  # it answers, and takes nothing
     references = send(receiver, ct)
     assert receiver.files("ready")
-    receiver.store.away = False
-    receiver.store.stat_away = False
     assert asker.ask(receiver, references) == 0
     assert asker.types == [1]
+    assert not receiver.bus.of(InstanceStored)
 
 
 def test_while_the_bus_is_away_a_request_waits_and_nothing_is_claimed(receiver, ct, asker):
@@ -271,3 +278,35 @@ def test_results_are_written_as_they_are_read(syntax):
 def test_bytes_that_are_no_request_are_a_clear_refusal(raw):
     with pytest.raises(InvalidCommitmentRequest):
         parse_request(raw, EXPLICIT_LITTLE)
+
+
+@pytest.mark.servers
+async def test_what_is_announced_on_a_real_bus_is_found_there_by_its_sop_instance(bus, tmp_path):
+    store = DirectoryStore(tmp_path / "objects")
+    spool = Spool(tmp_path / "spool")
+    spool.open()
+    sample = tmp_path / "one.dcm"
+    sample.write_bytes(b"an object")
+    publisher, holdings = IndexingPublisher(bus, bus), Holdings(bus, store, spool)
+    for number in (3, 4):
+        stored = InstanceStored(
+            reception_id=f"{number:032x}",
+            association_id="a",
+            series_uid="1.2",
+            study_uid="1.1",
+            sop_instance_uid=f"1.2.{number}",
+            sop_class_uid=CT,
+            transfer_syntax_uid=EXPLICIT_LITTLE,
+            key=f"1.2/1.2.{number}-0123456789abcdef-{number:032x}.dcm",
+            digest="0" * 64,
+            octets=9,
+            received_at=now(),
+            sender=Sender(calling_aet="A", called_aet="B", address="10.0.0.1"),
+            tags={},
+        )
+        await publisher.publish(stored, stored.reception_id)
+        if number == 3:
+            store.put_file(stored.key, sample)
+    assert await holdings.held(["1.2.3", "1.2.4", "1.2.5"]) == {"1.2.3": CT}
+    spool.close(clean=True)
+    store.close()

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import logging
+import os
+import shutil
 import struct
+import subprocess
 
 import pydicom
 import pytest
@@ -321,3 +324,24 @@ def test_a_forbidden_sender_is_rejected_with_the_reason_that_fits_and_never_acce
     reasons = [event.reason for event in receiver.events(AssociationRejected, 7)]
     assert len(reasons) == 7
     assert reasons[5] == "called AE title 'ELSEWHERE' is not served here"
+
+
+# -- DCMTK sends what it has
+
+
+def test_dcmsend_sends_compressed_and_native_files_in_one_association_as_they_are(receiver, sample):
+    found = shutil.which("dcmsend")
+    if found is None:
+        if os.environ.get("CI") == "true":
+            pytest.fail("DCMTK's dcmsend is not installed")
+        pytest.skip("DCMTK's dcmsend is not installed")
+    names = ["CT_small.dcm", "JPEG2000.dcm", "MR_small_RLE.dcm", "JPGExtended.dcm"]
+    samples = [sample(name) for name in names]
+    command = [found, "127.0.0.1", str(receiver.port), *(str(one.path) for one in samples)]
+    subprocess.run(command, check=True, timeout=60, env=os.environ | {"TCP_NODELAY": "1"})
+    stored = {event.sop_instance_uid: event for event in receiver.events(InstanceStored, len(samples))}
+    for one in samples:
+        event = stored[one.sop_instance]
+        assert event.transfer_syntax_uid == one.syntax
+        kept = pydicom.dcmread(receiver.store.root / event.key)
+        assert kept.PixelData == pydicom.dcmread(one.path).PixelData
