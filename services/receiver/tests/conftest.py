@@ -68,6 +68,11 @@ class FlakyStore:
             raise StoreUnavailable("away")
         self.inner.put_file(key, path)
 
+    def open(self, key: str):
+        if self.away:
+            raise StoreUnavailable("away")
+        return self.inner.open(key)
+
     def stat(self, key: str) -> object | None:
         if self.away:
             raise StoreUnavailable("away")

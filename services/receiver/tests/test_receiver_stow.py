@@ -46,8 +46,11 @@ VIEWER = "hermes_a-secret-of-somebody-who-looks"
 KIND = 'multipart/related; type="application/dicom"; boundary=xyz'
 
 
+ADMIN = "hermes_a-secret-of-an-administrator"
+
+
 def tokens() -> bytes:
-    made = [("gateway-1", "sender", SECRET), ("looker", "viewer", VIEWER)]
+    made = [("admin", "admin", ADMIN), ("gateway-1", "sender", SECRET), ("looker", "viewer", VIEWER)]
     listed = tuple(
         AccessToken(name=name, role=role, digest=hashlib.sha256(secret.encode()).hexdigest())
         for name, role, secret in made
@@ -339,6 +342,46 @@ def test_orthanc_sends_a_study(web, ct, orthanc):
     )
     assert sent.status_code == 200, sent.text
     assert web.events(InstanceStored)[0].sop_instance_uid == ct.sop_instance
+
+
+def quarantined(running, reception: str, path: str = "", secret: str = ADMIN, method: str = "GET"):
+    base = running.url.removesuffix("/dicom-web")
+    headers = {"Authorization": f"Bearer {secret}"}
+    return httpx.request(method, f"{base}/quarantine/{reception}{path}", headers=headers, timeout=20, trust_env=False)
+
+
+def test_what_is_in_quarantine_can_be_read_and_received_again_by_an_administrator(web, ct):
+    assert post(web, multipart(ct.file), "/studies/1.2.3").status_code == 409
+    kept = web.events(InstanceQuarantined)[0].reception_id
+    web.eventually(lambda: web.files("done"))
+    found = quarantined(web, kept)
+    assert found.status_code == 200
+    assert found.content[parse_file_meta(found.content).offset :] == ct.data
+    assert quarantined(web, kept, secret=SECRET).status_code == 403
+    assert quarantined(web, kept, secret="nobody").status_code == 401
+    assert quarantined(web, "0" * 32).status_code == 404
+    again = quarantined(web, kept, "/resubmit", method="POST")
+    assert (again.status_code, again.json()) == (200, {"stored": True, "status": 0, "reason": ""})
+    stored = web.events(InstanceStored)[0]
+    assert (stored.sop_instance_uid, stored.sender.calling_aet) == (ct.sop_instance, "gateway-1")
+    assert stored.digest == hashlib.sha256(ct.data).hexdigest()
+
+
+def test_what_still_makes_no_instance_or_has_changed_stays_in_quarantine(web, ct):
+    post(web, multipart(b"this is no DICOM file"))
+    post(web, multipart(ct.file), "/studies/1.2.3")
+    garbage, changed = (event.reception_id for event in web.events(InstanceQuarantined, 2))
+    answer = quarantined(web, garbage, "/resubmit", method="POST")
+    assert (answer.status_code, "still makes no instance" in answer.text) == (409, True)
+    path = web.store.root / "quarantine" / f"{changed}.bin"
+    whole = bytearray(path.read_bytes())
+    whole[-1] ^= 1
+    path.unlink()
+    path.write_bytes(whole)
+    answer = quarantined(web, changed, "/resubmit", method="POST")
+    assert (answer.status_code, "not those that were received" in answer.text) == (409, True)
+    assert not web.bus.of(InstanceStored)
+    assert not web.files("incoming")
 
 
 # -- the reader

@@ -32,6 +32,7 @@ from hermes_receiver.handlers.association import AssociationHandler
 from hermes_receiver.handlers.committing import Commitments, Find
 from hermes_receiver.handlers.grace import Grace
 from hermes_receiver.handlers.ports import Announcer, Objects, Publisher
+from hermes_receiver.handlers.resubmitting import Quarantine
 from hermes_receiver.handlers.storing import Store
 from hermes_receiver.handlers.uploading import Uploader
 from hermes_receiver.settings import Settings
@@ -126,7 +127,8 @@ def build(
     if waiting:
         log.info("%d entries of the spool wait to be uploaded", waiting)
     tokens = Tokens(bus, settings.spool / "tokens.json")
-    service = Service(store, judge, tokens.authorise, settings.dicom_aet, settings.dicomweb_connections)
+    quarantine = Quarantine(store, objects)
+    service = Service(store, judge, tokens.authorise, settings.dicom_aet, settings.dicomweb_connections, quarantine)
     asked = commitments.replay()
     if asked:
         log.info("%d storage commitment requests wait to be answered", asked)

@@ -18,6 +18,7 @@ from typing import Any, Final
 
 from hermes_common.access import AccessToken
 from hermes_common.runtime.clock import new_id
+from hermes_common.runtime.objectstore import ObjectMissing, StoreError
 from hermes_common.sources import Caller, Refusal
 from hermes_receiver.adapters.tls import Certificates, peer_subject, protocol_of
 from hermes_receiver.core.capacity import shortage
@@ -25,12 +26,15 @@ from hermes_receiver.core.multipart import MalformedMultipart, MultipartReader, 
 from hermes_receiver.core.negotiation import Judge
 from hermes_receiver.core.reception import Origin
 from hermes_receiver.core.stow import RETRY_AFTER, body, http_status, wanted_media
+from hermes_receiver.handlers.resubmitting import NotAnInstanceError, Quarantine
 from hermes_receiver.handlers.storing import EndlessDataSetError, Store
 from hermes_receiver.handlers.stow import StowRequest, TooManyPartsError
 
 log = logging.getLogger(__name__)
 
 _PATH: Final = re.compile(r"/dicom-web/studies(?:/([0-9.]{1,64}))?/?")
+_QUARANTINE: Final = re.compile(r"/quarantine/([0-9a-f]{32})")
+_RESUBMIT: Final = re.compile(r"/quarantine/([0-9a-f]{32})/resubmit")
 _CHUNK: Final = 128 * 1024
 _MAX_CHUNK_LINE: Final = 1024
 _SILENCE: Final = timedelta(seconds=30)
@@ -58,6 +62,7 @@ class Service:
     authorise: Authorise
     called_aet: str
     max_connections: int
+    quarantine: Quarantine
 
 
 class DicomWebServer:
@@ -189,9 +194,68 @@ class _Handler(BaseHTTPRequestHandler):
         """Say 100 only when the request is going to be read (RFC 9110 10.1.1)."""
         return True
 
+    def do_GET(self) -> None:
+        """What lies in quarantine, for an administrator."""
+        found = _QUARANTINE.fullmatch(self.path)
+        if found is None:
+            self._refuse_method()
+            return
+        self.server.serving(self._plain, is_serving=True)
+        token = self._token()
+        if token is not None and self._is_admin(token):
+            self._quarantined(lambda: self._send_object(found[1]))
+
+    def _resubmit(self, reception_id: str) -> None:
+        token = self._token()
+        if token is None or not self._is_admin(token):
+            return
+        log.info("quarantine %s is received again, as %s asked", reception_id, token.name)
+
+        def again() -> None:
+            answer = self.server.service.quarantine.resubmit(reception_id, token.name)
+            document = {"stored": answer.stored, "status": answer.status, "reason": answer.comment}
+            code = HTTPStatus.OK if answer.stored else HTTPStatus.CONFLICT
+            self._send(code, json.dumps(document).encode(), "application/json", {})
+
+        self._quarantined(again)
+
+    def _quarantined(self, act: Callable[[], None]) -> None:
+        try:
+            act()
+        except ObjectMissing:
+            self._answer(HTTPStatus.NOT_FOUND, "there is nothing of that id in quarantine")
+        except NotAnInstanceError as exc:
+            self._answer(HTTPStatus.CONFLICT, f"it still makes no instance: {exc}")
+        except StoreError as exc:
+            self._answer(HTTPStatus.SERVICE_UNAVAILABLE, str(exc), **{"Retry-After": str(RETRY_AFTER)})
+
+    def _send_object(self, reception_id: str) -> None:
+        with self.server.service.quarantine.open(reception_id) as stream:
+            self.send_response(HTTPStatus.OK)
+            self.send_header("Content-Type", "application/octet-stream")
+            self.send_header("Content-Length", str(stream.size))
+            self.send_header("Content-Disposition", f'attachment; filename="{reception_id}.bin"')
+            self.end_headers()
+            try:
+                while data := stream.read(_CHUNK):
+                    self.wfile.write(data)
+            except (OSError, StoreError) as exc:
+                log.info("quarantine %s was not read to its end: %s", reception_id, exc)
+                self.close_connection = True
+
+    def _is_admin(self, token: AccessToken) -> bool:
+        if token.role != "admin":
+            self._answer(HTTPStatus.FORBIDDEN, "quarantine is for administrators")
+        return token.role == "admin"
+
     def do_POST(self) -> None:
         """STOW-RS."""
         self.server.serving(self._plain, is_serving=True)
+        again = _RESUBMIT.fullmatch(self.path)
+        if again is not None:
+            self.close_connection = bool(int(self.headers.get("Content-Length", "0") or 0))
+            self._resubmit(again[1])
+            return
         request = self._admitted()
         if request is None:
             self.close_connection = True  # the body is not read
@@ -205,7 +269,7 @@ class _Handler(BaseHTTPRequestHandler):
         self._answer(HTTPStatus.METHOD_NOT_ALLOWED, "only POST is served: STOW-RS", Allow="POST")
         self.close_connection = True
 
-    do_GET = do_PUT = do_DELETE = do_HEAD = do_OPTIONS = do_PATCH = _refuse_method  # noqa: N815 - the base class's names
+    do_PUT = do_DELETE = do_HEAD = do_OPTIONS = do_PATCH = _refuse_method  # noqa: N815 - the base class's names
 
     # -- before the body
 
@@ -230,7 +294,8 @@ class _Handler(BaseHTTPRequestHandler):
             return None
         return StowRequest(store, store.announcer, origin, reader, path[1] or ""), media
 
-    def _known_sender(self) -> Origin | None:
+    def _token(self) -> AccessToken | None:
+        """Return whose token came with the request, or None after it was refused."""
         scheme, _, secret = self.headers.get("Authorization", "").partition(" ")
         service = self.server.service
         try:
@@ -241,6 +306,11 @@ class _Handler(BaseHTTPRequestHandler):
         if token is None:
             words = "an API token is needed: Authorization: Bearer <token>"
             self._answer(HTTPStatus.UNAUTHORIZED, words, **{"WWW-Authenticate": 'Bearer realm="Hermes"'})
+        return token
+
+    def _known_sender(self) -> Origin | None:
+        service, token = self.server.service, self._token()
+        if token is None:
             return None
         if not token.may_send:
             self._answer(HTTPStatus.FORBIDDEN, f"a token with the role {token.role} may not send: make one of sender")
