@@ -116,8 +116,8 @@ def _api() -> Router:
 
 
 def _pages() -> list[ControllerRouterHandler]:
-    lists: list[ControllerRouterHandler] = [overview, alerts_page, clear_alert, audit_page, quarantine_page]
-    lists.append(associations_page)
+    lists: list[ControllerRouterHandler] = [overview, alerts_page, clear_alert, audit_page]
+    lists += [quarantine_page, associations_page]
     areas: list[ControllerRouterHandler] = [
         SeriesPages,
         DeliveryPages,
