@@ -20,7 +20,7 @@ from hermes_receiver.adapters.announcer import QueuedAnnouncer
 from hermes_receiver.adapters.commitments import RequestFolder
 from hermes_receiver.adapters.dicomweb import DicomWebServer, Service
 from hermes_receiver.adapters.holdings import Holdings, IndexingPublisher, Records
-from hermes_receiver.adapters.listener import Listener, Serve
+from hermes_receiver.adapters.listener import Listener, Serve, bound
 from hermes_receiver.adapters.reporter import report
 from hermes_receiver.adapters.spool import Spool
 from hermes_receiver.adapters.tls import Certificates, Clients
@@ -202,7 +202,7 @@ def _web(settings: Settings, service: Service, certificates: Certificates | None
     if settings.dicomweb_port is None:
         return None
     tls_files = certificates if settings.dicomweb_tls else None
-    return DicomWebServer(settings.dicomweb_host, settings.dicomweb_port, service, tls_files)
+    return DicomWebServer(bound(settings.dicomweb_host, settings.dicomweb_port), service, tls_files)
 
 
 def _tell_policy(sources: Sources) -> None:

@@ -66,15 +66,16 @@ class Service:
 
 
 class DicomWebServer:
-    """Serves from :meth:`start` to :meth:`stop`. Several processes may share the port (SO_REUSEPORT)."""
+    """Serves on a bound socket from :meth:`start` to :meth:`stop`."""
 
-    def __init__(self, host: str, port: int, service: Service, tls: Certificates | None = None) -> None:
-        self._server = _Server((host, port), service, tls)
+    def __init__(self, sock: socket.socket, service: Service, tls: Certificates | None = None) -> None:
+        self._server = _Server(sock, service, tls)
         self.port: int = self._server.server_address[1]
         self._thread = threading.Thread(target=self._server.serve_forever, args=(0.1,), name="dicom-web", daemon=True)
 
     def start(self) -> None:
         """Begin to accept."""
+        self._server.server_activate()
         self._thread.start()
 
     @property
@@ -97,11 +98,8 @@ class _Server(ThreadingHTTPServer):
     daemon_threads = True
     block_on_close = False
     request_queue_size = 128
-    allow_reuse_address = True
-    allow_reuse_port = True
 
-    def __init__(self, address: tuple[str, int], service: Service, tls: Certificates | None) -> None:
-        self.address_family = socket.AF_INET6 if ":" in address[0] else socket.AF_INET
+    def __init__(self, sock: socket.socket, service: Service, tls: Certificates | None) -> None:
         self.service = service
         self.tls = tls
         self._guard = threading.Lock()
@@ -109,7 +107,10 @@ class _Server(ThreadingHTTPServer):
         self._waiting: dict[socket.socket, float] = {}
         """Connections, and until when their headers have to be there; infinity while a request is being served."""
         self.stopping = threading.Event()
-        super().__init__(address, _Handler)
+        super().__init__(sock.getsockname(), _Handler, bind_and_activate=False)
+        self.socket.close()  # the base class's own, which is bound to nothing
+        self.socket = sock
+        self.server_name, self.server_port = sock.getsockname()[:2]
 
     def process_request(self, request: Any, client_address: Any) -> None:
         """Take a connection if there is room: one that has not asked for anything yet makes way for it."""

@@ -50,7 +50,7 @@ class Listener:
         self._gone = threading.Condition(self._guard)
         self._connections: list[_Connection] = []
         self._stopping = threading.Event()
-        self._socket = _bound(host, port)
+        self._socket = bound(host, port)
         self.port: int = self._socket.getsockname()[1]
         self._thread = threading.Thread(target=self._accept_loop, name="dicom-accept", daemon=True)
 
@@ -186,7 +186,8 @@ class Listener:
             self._gone.notify_all()
 
 
-def _bound(host: str, port: int) -> socket.socket:
+def bound(host: str, port: int) -> socket.socket:
+    """Return a new socket bound to ``port``; raises OSError."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     sock = socket.socket(family, socket.SOCK_STREAM)
     try:
