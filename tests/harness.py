@@ -140,7 +140,8 @@ class Hermes:
     def start(self, *arguments: str, within: float = 90.0) -> None:
         """Start it, and wait until it says that everything is ready."""
         clean = {name: value for name, value in os.environ.items() if not name.startswith("HERMES_")}
-        environment = {**clean, "HERMES_DICOM_PORT": "0", "HERMES_HTTP_PORT": "0", **self.environment}
+        environment = {**clean, "HERMES_DICOM_PORT": "0", "HERMES_HTTP_PORT": "0", "HERMES_DICOMWEB_PORT": "0"}
+        environment |= self.environment
         with self.output.open("w") as output:
             self.process = subprocess.Popen(
                 [sys.executable, "-m", "hermes_cli", "up", "--home", str(self.home), *arguments],

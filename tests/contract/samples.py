@@ -12,6 +12,12 @@ SENDER = events.Sender(calling_aet="CT01", called_aet="HERMES", address="10.0.0.
 ASSOCIATION = {"association_id": "0195d3a0-0000-7000-8000-000000000001", "sender": SENDER}
 DELIVERY = {**SERIES, "delivery_id": "5b1f0f3e-0000-5000-8000-000000000001", "batch_id": "b-1", "target": "pacs"}
 RECEPTION = "0195d3a0000070008000000000000001"
+COMMITMENT = {
+    **ASSOCIATION,
+    "request_id": "0195d3a0000070008000000000000002",
+    "transaction_uid": "1.2.826.0.1.3680043.10.99",
+    "instances": 300,
+}
 USER = {"user": "anna", "actor": "admin", "address": "10.0.0.9", "detail": "role viewer"}
 SERVICE = {"service": "router", "instance": "router@host.17", "version": "0.1.0"}
 
@@ -50,6 +56,9 @@ SAMPLES: list[Event] = [
     events.AssociationOpened(**ASSOCIATION, contexts=2),
     events.AssociationClosed(**ASSOCIATION, **CLOSED),
     events.AssociationAborted(**ASSOCIATION, **CLOSED, reason="the connection was lost"),
+    events.CommitmentRequested(**COMMITMENT),
+    events.CommitmentReported(**COMMITMENT, committed=299, failed=1, where="same association"),
+    events.CommitmentFailed(**COMMITMENT, reason="the peer rejected the association", attempts=12),
     events.AssociationRejected(**ASSOCIATION, reason="no source allows calling AE title 'CT01' from 10.0.0.7"),
     events.InstanceStored(
         reception_id=RECEPTION,

@@ -17,6 +17,7 @@ SECRETS = {
     "HERMES_SPOOL": {"receiver"},
     "HERMES_DICOM_TLS_KEY": {"receiver"},
     "HERMES_HTTP_PORT": {"web"},
+    "HERMES_DICOMWEB_URL": {"receiver", "web"},
 }
 
 
@@ -31,6 +32,7 @@ def make_site(**changes):
         "http_host": "0.0.0.0",
         "http_port": 8080,
         "spool": Path("/home/spool"),
+        "dicomweb_port": 8088,
         "admin_user": "admin",
         "admin_password": "p",
         "admin_token": "t",

@@ -14,11 +14,13 @@ from pathlib import Path
 import pytest
 from pydicom.data import get_testdata_file
 
+from hermes_common.config import CommitmentAddress, Sources
 from hermes_common.dicom.part10 import Part10, parse_file_meta
-from hermes_common.events import Event
+from hermes_common.events import Event, Sender
 from hermes_common.runtime.errors import BusUnavailableError
 from hermes_common.runtime.objectstore import StoreUnavailable
 from hermes_common.runtime.objectstore.directory import DirectoryStore
+from hermes_common.sources import Caller, Judgement, Refusal, judge_caller
 from hermes_receiver.app import Receiver, build, tls
 from hermes_receiver.settings import Settings
 
@@ -29,12 +31,25 @@ class MemoryBus:
     def __init__(self) -> None:
         self.events: list[tuple[str | None, Event]] = []
         self.away = False
+        self.records: dict[str, bytes] = {}
 
     async def publish(self, event: Event, event_id: str | None = None, time: object = None) -> int:
         if self.away:
             raise BusUnavailableError("away")
         self.events.append((event_id, event))
         return len(self.events)
+
+    async def send(self, subject: str, body: bytes, headers: None = None) -> int:
+        if self.away:
+            raise BusUnavailableError("away")
+        self.records[subject] = body
+        return len(self.records)
+
+    async def load(self, bucket: str, key: str, model):
+        if self.away:
+            raise BusUnavailableError("away")
+        body = self.records.get(f"$KV.{bucket}.{key}")
+        return None if body is None else (model.model_validate_json(body), 1)
 
     def of(self, kind: type[Event]) -> list[Event]:
         return [event for _, event in self.events if type(event) is kind]
@@ -52,6 +67,11 @@ class FlakyStore:
         if self.away:
             raise StoreUnavailable("away")
         self.inner.put_file(key, path)
+
+    def open(self, key: str):
+        if self.away:
+            raise StoreUnavailable("away")
+        return self.inner.open(key)
 
     def stat(self, key: str) -> object | None:
         if self.away:
@@ -71,6 +91,7 @@ class Running:
         )
         self.judge: Callable[[str, str, str], str | None] = lambda *_: None
         self.extra_tags: tuple[str, ...] = ()
+        self.sources = Sources()
         self.receiver: Receiver
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
@@ -80,7 +101,7 @@ class Running:
         self._thread.start()
         self.receiver = self.call(self._build())
         self._tasks = asyncio.run_coroutine_threadsafe(self._work(), self._loop)
-        self.receiver.listener.start()
+        self.receiver.start()
         self.port = self.receiver.listener.port
         return self
 
@@ -88,13 +109,33 @@ class Running:
         return asyncio.run_coroutine_threadsafe(coroutine, self._loop).result(10)
 
     async def _build(self) -> Receiver:
-        return build(self.settings, self.store, self.bus, self._judge, tls(self.settings), lambda: self.extra_tags)
+        self.certificates = tls(self.settings)
+        return build(
+            self.settings,
+            self.store,
+            self.bus,
+            self._judge,
+            self.certificates,
+            self._find,
+            lambda: self.extra_tags,
+        )
 
-    def _judge(self, calling: str, called: str, address: str) -> str | None:
-        return self.judge(calling, called, address)
+    def _judge(self, caller: Caller) -> Judgement:
+        words = self.judge(caller.calling_aet, caller.called_aet, caller.address)
+        return judge_caller(self.sources, caller) if words is None else Refusal(words)
+
+    def _find(self, sender: Sender) -> CommitmentAddress | None:
+        source = self.sources.find(sender.calling_aet, sender.called_aet, sender.address)
+        return None if source is None else source.commitment
 
     async def _work(self) -> None:
-        await asyncio.gather(self.receiver.uploader.run(), self.receiver.announcer.run(), self.receiver.keep_copies())
+        await asyncio.gather(
+            self.receiver.uploader.run(),
+            self.receiver.announcer.run(),
+            self.receiver.keep_copies(),
+            self.receiver.commitments.run(),
+            self.receiver.tokens.run(),
+        )
 
     def stop(self) -> None:
         self.call(self.receiver.stop())

@@ -22,6 +22,7 @@ CHILD = textwrap.dedent(
     import asyncio, sys
     from pathlib import Path
     from hermes_common.runtime.objectstore.directory import DirectoryStore
+    from hermes_common.sources import Admission
     from hermes_receiver.app import build
     from hermes_receiver.settings import Settings
 
@@ -29,9 +30,12 @@ CHILD = textwrap.dedent(
         async def publish(self, event, event_id=None, time=None):
             return 1
 
+        async def send(self, subject, body, headers=None):
+            return 1
+
     async def main(root):
         settings = Settings(spool=root / "spool", dicom_host="127.0.0.1", dicom_port=0, spool_min_free_bytes=0)
-        receiver = build(settings, DirectoryStore(root / "objects"), Bus(), lambda *who: None)
+        receiver = build(settings, DirectoryStore(root / "objects"), Bus(), lambda _: Admission())
         receiver.listener.start()
         print(receiver.listener.port, flush=True)
         await asyncio.gather(receiver.uploader.run(), receiver.announcer.run(), receiver.keep_copies())

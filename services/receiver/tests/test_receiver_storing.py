@@ -124,7 +124,6 @@ def test_unknown_private_and_retired_storage_classes_are_accepted(receiver, abst
     [
         ("1.2.840.10008.5.1.4.1.2.2.1", EXPLICIT_LITTLE),
         ("1.2.840.10008.5.1.4.31", EXPLICIT_LITTLE),
-        ("1.2.840.10008.1.20.1", EXPLICIT_LITTLE),
         ("1.2.840.10008.5.1.4.1.1.2", "1.2.3.4.5"),
     ],
 )

@@ -18,6 +18,7 @@ from hermes_local.services import HEALTH_PORTS, SERVICES, Need, Service, Site, p
 from hermes_local.supervisor import Unit
 
 DICOM_PORT = 11112
+DICOMWEB_PORT = 8088
 HTTP_PORT = 8080
 S3_VARIABLES = tuple(
     f"HERMES_S3_{name}" for name in ("ENDPOINT", "ACCESS_KEY", "SECRET_KEY", "BUCKET", "REGION", "SECURE")
@@ -47,6 +48,7 @@ class Listening:
     health: dict[str, int] = field(default_factory=dict)
     dicom: int = 0
     http: int = 0
+    dicomweb: int = 0
 
     def take(self) -> None:
         """Takes every port that is not taken yet."""
@@ -54,6 +56,8 @@ class Listening:
             self.dicom = self._named("dicom", "DICOM", DICOM_PORT, default_host="0.0.0.0")
         if not self.http:
             self.http = self._named("web", "HTTP", HTTP_PORT, default_host="127.0.0.1")
+        if not self.dicomweb:
+            self.dicomweb = self._named("dicomweb", "DICOMWEB", DICOMWEB_PORT, default_host="127.0.0.1")
         for number, service in enumerate(SERVICES):
             if Need.HTTP not in service.needs and service.name not in self.health:
                 self.health[service.name] = self.ports.take(f"{service.name}-health", HEALTH_PORTS + number)
@@ -62,7 +66,8 @@ class Listening:
         """Other ports for one service; a port that a person asked for stays, and taking it again says who has it."""
         if Need.DICOM in service.needs:
             self.ports.renew("dicom", self.dicom)
-            self.dicom = 0
+            self.ports.renew("dicomweb", self.dicomweb)
+            self.dicom = self.dicomweb = 0
         if Need.HTTP in service.needs:
             self.ports.renew("web", self.http)
             self.http = 0
@@ -123,6 +128,8 @@ def build_site(home: Home, secrets: Secrets, servers: Servers, listening: Listen
         http_host=given.get("HERMES_HTTP_HOST") or "127.0.0.1",
         http_port=listening.http,
         spool=home.spool,
+        dicomweb_host=given.get("HERMES_DICOMWEB_HOST") or "127.0.0.1",
+        dicomweb_port=listening.dicomweb,
         admin_user=given.get("HERMES_ADMIN_USER") or "admin",
         admin_password=given.get("HERMES_ADMIN_PASSWORD") or secrets.admin_password,
         admin_token=given.get("HERMES_ADMIN_TOKEN") or secrets.admin_token,

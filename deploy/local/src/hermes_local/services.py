@@ -21,6 +21,7 @@ class Need(Enum):
     DICOM = auto()
     DICOM_ADDRESS = auto()
     SPOOL = auto()
+    DICOMWEB = auto()
     HTTP = auto()
     ADMIN = auto()
     SEALING = auto()
@@ -36,7 +37,11 @@ class Service:
 
 
 SERVICES = (
-    Service("receiver", "hermes_receiver", frozenset({Need.STORE, Need.DICOM, Need.DICOM_ADDRESS, Need.SPOOL})),
+    Service(
+        "receiver",
+        "hermes_receiver",
+        frozenset({Need.STORE, Need.DICOM, Need.DICOM_ADDRESS, Need.SPOOL, Need.DICOMWEB}),
+    ),
     Service("router", "hermes_router", frozenset({Need.STORE})),
     Service("dispatcher", "hermes_dispatcher", frozenset({Need.STORE, Need.SEALING})),
     Service("cleaner", "hermes_cleaner", frozenset({Need.STORE})),
@@ -44,11 +49,18 @@ SERVICES = (
     Service(
         "web",
         "hermes_web",
-        frozenset({Need.DATABASE, Need.HTTP, Need.ADMIN, Need.SEALING}),
+        frozenset({Need.DATABASE, Need.HTTP, Need.ADMIN, Need.SEALING, Need.DICOMWEB}),
     ),
 )
 HEALTH_PORTS = 8081  # receiver, router, ... from here on; the web service answers on its own port
-TLS = ("HERMES_DICOM_TLS_CERT", "HERMES_DICOM_TLS_KEY", "HERMES_DICOM_TLS_CA")
+TLS = (
+    "HERMES_DICOM_PLAIN",
+    "HERMES_DICOM_TLS_PORT",
+    "HERMES_DICOM_TLS_CERT",
+    "HERMES_DICOM_TLS_KEY",
+    "HERMES_DICOM_TLS_CA",
+    "HERMES_DICOM_TLS_CLIENTS",
+)
 MANAGED = (
     *(
         "HERMES_HOME",
@@ -73,6 +85,9 @@ MANAGED = (
         "HERMES_DICOM_AET",
         *TLS,
         "HERMES_SPOOL",
+        "HERMES_DICOMWEB_HOST",
+        "HERMES_DICOMWEB_PORT",
+        "HERMES_DICOMWEB_URL",
         "HERMES_HTTP_HOST",
         "HERMES_HTTP_PORT",
     ),
@@ -98,6 +113,9 @@ class Site:
     admin_password: str
     admin_token: str
     secret_key: str
+    dicomweb_host: str = HOST
+    dicomweb_port: int = 0
+    """Port of the receiver for STOW-RS; 0 is none."""
     log_format: str = "json"
     given: Mapping[str, str] = field(default_factory=dict)
 
@@ -156,6 +174,8 @@ def _part(need: Need, site: Site) -> Mapping[str, str]:
             part = {"HERMES_DICOM_HOST": site.dicom_host, "HERMES_DICOM_PORT": port, "HERMES_DICOM_AET": site.dicom_aet}
         case Need.SPOOL:
             part = {"HERMES_SPOOL": str(site.spool)}
+        case Need.DICOMWEB:
+            part = _dicomweb(site) if site.dicomweb_port else {}
         case Need.HTTP:
             part = {"HERMES_HTTP_HOST": site.http_host, "HERMES_HTTP_PORT": str(site.http_port)}
         case Need.SEALING:
@@ -167,6 +187,16 @@ def _part(need: Need, site: Site) -> Mapping[str, str]:
                 "HERMES_ADMIN_TOKEN": site.admin_token,
             }
     return part
+
+
+def _dicomweb(site: Site) -> dict[str, str]:
+    """Where the receiver takes STOW-RS, and where the web service passes it on to."""
+    host = reachable(site.dicomweb_host)
+    return {
+        "HERMES_DICOMWEB_HOST": site.dicomweb_host,
+        "HERMES_DICOMWEB_PORT": str(site.dicomweb_port),
+        "HERMES_DICOMWEB_URL": f"http://{f'[{host}]' if ':' in host else host}:{site.dicomweb_port}",
+    }
 
 
 def program_of(service: Service, site: Site, health_port: int, log: Path) -> Program:

@@ -16,6 +16,7 @@ from hermes_common.dicom.tags import MAX_EXTRA
 from hermes_common.documents import Document, refuse_repeats
 from hermes_common.durations import Duration
 from hermes_common.ids import AeTitle, Slug
+from hermes_common.passcodes import is_passcode_hash
 from hermes_common.targets import (
     AnyTarget,
     DicomTarget,
@@ -183,6 +184,30 @@ class SourceMode(StrEnum):
     ALLOW_LIST = "allow_list"
 
 
+class SourceUser(Document):
+    """A user whose identity an association may give (PS3.7 D.3.3.7): by name alone, or by name and passcode."""
+
+    name: Annotated[str, Field(min_length=1, max_length=120)]
+    passcode: Annotated[str, Field(max_length=200)] | None = None
+    """What is kept of the passcode (``hermes_common.passcodes``); None where the name suffices."""
+
+    @field_validator("passcode")
+    @classmethod
+    def _is_a_hash(cls, value: str | None) -> str | None:
+        if value is not None and not is_passcode_hash(value):
+            raise ValueError("passcode must be the hash that the page of sources makes, never the passcode itself")
+        return value
+
+
+class CommitmentAddress(Document):
+    """Where a sender wants the results of its storage commitment requests (PS3.4 J.3.3)."""
+
+    host: Annotated[str, Field(min_length=1, max_length=253, pattern=r"^[A-Za-z0-9._:-]+$")]
+    port: Annotated[int, Field(ge=1, le=65535)]
+    aet: AeTitle | None = None
+    """AE title to call; None is the one that the request came from."""
+
+
 class Source(Document):
     """A sender, recognised by what is filled in: calling AE title, called AE title, address or network."""
 
@@ -192,6 +217,9 @@ class Source(Document):
     calling_aet: AeTitle | None = None
     called_aet: AeTitle | None = None
     network: str | None = None
+    users: Annotated[tuple[SourceUser, ...], Field(max_length=200)] = ()
+    """With any, an association has to give the identity of one of them."""
+    commitment: CommitmentAddress | None = None
     comment: Annotated[str, Field(max_length=2000)] = ""
 
     @field_validator("network")
@@ -214,11 +242,35 @@ class Source(Document):
         return self.network is None or _contains(ip_network(self.network), address)
 
 
+class CalledTitle(Document):
+    """An AE title under which senders call this router, and who may call it where no entry decides."""
+
+    aet: AeTitle
+    mode: SourceMode | None = None
+    """None is the mode of the document."""
+    comment: Annotated[str, Field(max_length=2000)] = ""
+
+
 class Sources(Document):
-    """Who may send. The first entry that matches decides; ``mode`` decides about everybody else."""
+    """Who may send (``hermes_common.sources`` judges). The first entry that matches decides; ``mode`` decides about
+    everybody else.
+    """
 
     mode: SourceMode = SourceMode.OPEN
     sources: Annotated[tuple[Source, ...], Field(max_length=2000)] = ()
+    called: Annotated[tuple[CalledTitle, ...], Field(max_length=100)] = ()
+    only_called: bool = False
+    """Whether associations that call an AE title not in ``called`` are refused."""
+    refuse_unverified: bool = False
+    """Whether associations that give a user identity which nobody here can verify are refused, not just unanswered."""
+
+    @field_validator("called")
+    @classmethod
+    def _titles_are_unique(cls, called: tuple[CalledTitle, ...]) -> tuple[CalledTitle, ...]:
+        titles = [title.aet.strip() for title in called]
+        if len(set(titles)) != len(titles):
+            raise ValueError("a called AE title is there more than once")
+        return called
 
     @field_validator("sources")
     @classmethod
@@ -226,18 +278,9 @@ class Sources(Document):
         refuse_repeats("source", [source.slug for source in sources])
         return sources
 
-    def of(self, calling_aet: str, called_aet: str, address: str) -> Source | None:
-        """Return the first entry that an association with these properties comes from, or None."""
-        return next((each for each in self.sources if each.matches(calling_aet, called_aet, address)), None)
-
-    def judge(self, calling_aet: str, called_aet: str, address: str) -> str | None:
-        """Return why this sender is refused, or None if it is accepted."""
-        source = self.of(calling_aet, called_aet, address)
-        if source is not None:
-            return None if source.allow else f"the source {source.slug} is denied"
-        if self.mode is SourceMode.ALLOW_LIST:
-            return f"no source allows calling AE title {calling_aet.strip()!r} from {address}"
-        return None
+    def find(self, calling_aet: str, called_aet: str, address: str) -> Source | None:
+        """Return the entry that decides about a sender, or None where the mode does."""
+        return next((source for source in self.sources if source.matches(calling_aet, called_aet, address)), None)
 
 
 SHORTEST_QUIET = timedelta(seconds=1)

@@ -118,6 +118,16 @@ class Places(_Record):
     holders: dict[str, Time] = {}
 
 
+class HeldRecord(_Record):
+    """Where the newest reception of an instance is stored. Written by the receiver that stored it, beside the event
+    that says so; whether the object is still there, the store says.
+    """
+
+    sop_class_uid: str
+    series_uid: Uid
+    key: str
+
+
 class SeriesState(StrEnum):
     """Whether a series may still be worked on."""
 

@@ -14,6 +14,7 @@ PARKED = "HERMES_PARKED"
 # Key-value buckets
 STATE = "hermes_state"
 CONFIG = "hermes_config"
+HELD = "hermes_held"
 
 # Subjects of the streams
 EVENTS_ALL = "hermes.v1.>"
@@ -109,6 +110,11 @@ def target_pause(target: str) -> str:
 def target_places(target: str) -> str:
     """Return the key of the record of who sends to a target at the moment."""
     return f"places.{check_slug(target)}"
+
+
+def held_instance(sop_instance_uid: str) -> str:
+    """Return the key of the record that says where the newest reception of an instance is stored."""
+    return uid_token(sop_instance_uid)
 
 
 def series_state(series_uid: str) -> str:

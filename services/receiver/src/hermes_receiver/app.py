@@ -4,31 +4,47 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import ssl
-from collections.abc import Callable
+import socket
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import Protocol
 
-from hermes_common.config import Kind
+from hermes_common.config import CommitmentAddress, Kind, Sources
+from hermes_common.events import Sender
 from hermes_common.runtime.configview import ConfigView
 from hermes_common.runtime.dicom.wire import Wire
 from hermes_common.runtime.service import Context
 from hermes_common.runtime.store import store_of
+from hermes_common.sources import Caller, Judgement, Refusal, Why, is_open, judge_caller, policy_words
+from hermes_receiver.adapters.admissions import Admissions
 from hermes_receiver.adapters.announcer import QueuedAnnouncer
-from hermes_receiver.adapters.listener import Listener
+from hermes_receiver.adapters.commitments import RequestFolder
+from hermes_receiver.adapters.dicomweb import DicomWebServer, Service
+from hermes_receiver.adapters.holdings import Holdings, IndexingPublisher, Records
+from hermes_receiver.adapters.listener import Listener, Serve
+from hermes_receiver.adapters.reporter import report
+from hermes_receiver.adapters.share import Port, listening
 from hermes_receiver.adapters.spool import Spool
-from hermes_receiver.adapters.tls import server_context
+from hermes_receiver.adapters.tls import Certificates, Clients
+from hermes_receiver.adapters.tokens import Tokens
 from hermes_receiver.core.collecting import Collected, Collecting
 from hermes_receiver.core.limits import Limits
 from hermes_receiver.core.negotiation import Judge, Rejection
 from hermes_receiver.core.reception import Origin
 from hermes_receiver.handlers.association import AssociationHandler
+from hermes_receiver.handlers.committing import Commitments, Find
 from hermes_receiver.handlers.grace import Grace
 from hermes_receiver.handlers.ports import Announcer, Objects, Publisher
+from hermes_receiver.handlers.resubmitting import Quarantine
 from hermes_receiver.handlers.storing import Store
 from hermes_receiver.handlers.uploading import Uploader
 from hermes_receiver.settings import Settings
 
 log = logging.getLogger(__name__)
+
+
+class BusPort(Publisher, Records, Protocol):
+    """What the receiver uses of the bus: events, and records of what is held."""
 
 
 @dataclass(slots=True)
@@ -38,9 +54,38 @@ class Receiver:
     spool: Spool
     uploader: Uploader
     announcer: QueuedAnnouncer
-    listener: Listener
+    listeners: tuple[Listener, ...]
+    """The plain port if it is open, then the TLS port if it is."""
     grace: Grace
     limits: Limits
+    commitments: Commitments
+    tokens: Tokens
+    web: DicomWebServer | None = None
+    """The port of STOW-RS, if it is to be open."""
+
+    @property
+    def listener(self) -> Listener:
+        """The first port."""
+        return self.listeners[0]
+
+    def start(self) -> None:
+        """Begin to accept, on every port."""
+        for listener in self.listeners:
+            listener.start()
+        if self.web is not None:
+            self.web.start()
+
+    def problem(self) -> str | None:
+        """Say which port does not accept, or None."""
+        closed = [str(port.port) for port in (*self.listeners, self.web) if port is not None and not port.is_alive]
+        return f"the port {' and '.join(closed)} is closed" if closed else None
+
+    async def stop_listening(self) -> bool:
+        """End the associations: take nothing new, finish what is under way. True if none was broken."""
+        drain = self.limits.drain
+        ports = [port for port in (*self.listeners, self.web) if port is not None]
+        ends = await asyncio.gather(*(asyncio.to_thread(port.stop, drain) for port in ports))
+        return all(ends)
 
     async def keep_copies(self) -> None:
         """Check the copies after an unclean stop, then remove them as they become due; runs until cancelled."""
@@ -53,16 +98,16 @@ class Receiver:
 
     async def stop(self) -> None:
         """Take nothing new, finish what is under way, leave the spool in order."""
-        clean = await asyncio.to_thread(self.listener.stop, self.limits.drain)
-        self.spool.close(clean=clean)
+        self.spool.close(clean=await self.stop_listening())
 
 
 def build(
     settings: Settings,
     objects: Objects,
-    publisher: Publisher,
+    bus: BusPort,
     judge: Judge,
-    tls: ssl.SSLContext | None = None,
+    tls: Certificates | None = None,
+    find: Find = lambda _: None,
     extra_tags: Callable[[], tuple[str, ...]] = tuple,
 ) -> Receiver:
     """Put the receiver together on the running event loop and open its spool and port; nothing is served before
@@ -77,16 +122,27 @@ def build(
     collected: Collected = Collecting(settings.extra_tags, extra_tags)
     spool = Spool(settings.spool)
     spool.open()
-    uploader = Uploader(spool, objects, publisher, collected, settings.upload_parallel)
-    announcer = QueuedAnnouncer(publisher, asyncio.get_running_loop())
+    uploader = Uploader(spool, objects, IndexingPublisher(bus, bus), collected, settings.upload_parallel)
+    announcer = QueuedAnnouncer(bus, asyncio.get_running_loop())
     store = Store(spool, uploader, announcer, limits, collected, settings.ack)
     guarded = _requiring(settings.dicom_aet, judge) if settings.dicom_require_called_aet else judge
-    listener = Listener(settings.dicom_host, settings.dicom_port, limits, _serving(store, announcer, guarded), tls)
+    folder = RequestFolder(settings.spool)
+    commitments = Commitments(folder, Holdings(bus, objects, spool), report, find, announcer)
+    sockets = listening(settings)
+    listeners = _listeners(sockets, limits, _serving(store, announcer, guarded, commitments), tls)
     grace = Grace(spool, uploader.finished, settings.spool_grace, limits)
     waiting = uploader.replay()
     if waiting:
         log.info("%d entries of the spool wait to be uploaded", waiting)
-    return Receiver(spool, uploader, announcer, listener, grace, limits)
+    tokens = Tokens(bus, settings.spool / "tokens.json")
+    quarantine = Quarantine(store, objects)
+    service = Service(store, judge, tokens.authorise, settings.dicom_aet, settings.dicomweb_connections, quarantine)
+    asked = commitments.replay()
+    if asked:
+        log.info("%d storage commitment requests wait to be answered", asked)
+    return Receiver(
+        spool, uploader, announcer, listeners, grace, limits, commitments, tokens, _web(sockets, settings, service, tls)
+    )
 
 
 async def main(context: Context[Settings]) -> None:
@@ -95,8 +151,15 @@ async def main(context: Context[Settings]) -> None:
     objects = store_of(settings, settings.upload_parallel)
     context.cleanup.callback(objects.close)
     config = ConfigView(context.bus, settings.spool / "configuration.json")
+    certificates = tls(settings)
     receiver = build(
-        settings, objects, context.bus, _by_sources(config), tls(settings), lambda: config.policies.extra_tags
+        settings,
+        objects,
+        context.bus,
+        _by_sources(config),
+        certificates,
+        _commitment_address(config),
+        lambda: config.policies.extra_tags,
     )
     context.cleanup.push_async_callback(receiver.stop)
     context.background("configuration", config.run())
@@ -104,49 +167,98 @@ async def main(context: Context[Settings]) -> None:
     context.background("announcements", receiver.announcer.run())
     context.background("uploads", receiver.uploader.run())
     context.background("copies", receiver.keep_copies())
+    if receiver.web is not None:
+        context.background("tokens", receiver.tokens.run())
+    context.background("storage commitment", receiver.commitments.run())
     context.work("stop", _stop_listening(context, receiver))
-    context.health.require("port", lambda: None if receiver.listener.is_alive else "the DICOM port is closed")
+    context.health.require("port", receiver.problem)
+    if certificates is not None:
+        context.background("certificates", certificates.run())
+        context.health.inform("certificates", certificates.problem)
     context.health.inform("bus", context.bus.problem)
     context.health.inform("uploads", receiver.uploader.problem)
-    receiver.listener.start()
-    log.info("DICOM on %s:%d as %s", settings.dicom_host, receiver.listener.port, settings.dicom_aet)
+    receiver.start()
+    for listener in receiver.listeners:
+        kind = "DICOM TLS" if listener.is_secure else "DICOM"
+        log.info("%s on %s:%d as %s", kind, settings.dicom_host, listener.port, settings.dicom_aet)
+    if receiver.web is not None:
+        log.info("STOW-RS on %s:%d%s", settings.dicomweb_host, receiver.web.port, "/dicom-web/studies")
+    _tell_policy(config.sources)
+    config.on_change(lambda revision: _tell_policy(config.sources) if revision.kind is Kind.SOURCES else None)
 
 
 async def _stop_listening(context: Context[Settings], receiver: Receiver) -> None:
     """At the stop, end the associations first, while the bus still takes what they have to say."""
     await context.stopping.wait()
-    await asyncio.to_thread(receiver.listener.stop, receiver.limits.drain)
+    await receiver.stop_listening()
 
 
-def tls(settings: Settings) -> ssl.SSLContext | None:
-    """Return the TLS context that the settings ask for, or None."""
+def tls(settings: Settings) -> Certificates | None:
+    """Return the certificates of the TLS port that the settings ask for, or None; raises CertificateError."""
     if settings.dicom_tls_cert is None:
         return None
-    return server_context(settings.dicom_tls_cert, settings.dicom_tls_key, settings.dicom_tls_ca)
+    clients = settings.dicom_tls_clients
+    if clients is None:
+        clients = Clients.NONE if settings.dicom_tls_ca is None else Clients.REQUIRED
+    return Certificates(settings.dicom_tls_cert, settings.dicom_tls_key, settings.dicom_tls_ca, clients)
+
+
+def _listeners(
+    sockets: Mapping[Port, socket.socket], limits: Limits, serve: Serve, certificates: Certificates | None
+) -> tuple[Listener, ...]:
+    admissions = Admissions(limits)  # the limits hold over both ports
+    listeners = []
+    if (plain := sockets.get(Port.DICOM)) is not None:
+        listeners.append(Listener(plain, limits, serve, admissions=admissions))
+    if certificates is not None:
+        listeners.append(Listener(sockets[Port.DICOM_TLS], limits, serve, certificates, admissions))
+    return tuple(listeners)
+
+
+def _web(
+    sockets: Mapping[Port, socket.socket], settings: Settings, service: Service, certificates: Certificates | None
+) -> DicomWebServer | None:
+    sock = sockets.get(Port.DICOMWEB)
+    if sock is None:
+        return None
+    return DicomWebServer(sock, service, certificates if settings.dicomweb_tls else None)
+
+
+def _tell_policy(sources: Sources) -> None:
+    """Say in words who may send, at the start and at every change."""
+    log.log(logging.WARNING if is_open(sources) else logging.INFO, "sources: %s", policy_words(sources))
 
 
 def _serving(
-    store: Store, announcer: Announcer, judge: Judge
+    store: Store, announcer: Announcer, judge: Judge, commitments: Commitments
 ) -> Callable[[Wire, Origin, Callable[[], Rejection | None]], None]:
     def serve(wire: Wire, origin: Origin, admit: Callable[[], Rejection | None]) -> None:
-        AssociationHandler(wire, origin, store, announcer, judge, admit).run()
+        AssociationHandler(wire, origin, store, announcer, judge, admit, commitments).run()
 
     return serve
 
 
 def _by_sources(config: ConfigView) -> Judge:
-    def judge(calling_aet: str, called_aet: str, address: str) -> str | None:
+    def judge(caller: Caller) -> Judgement:
         if config.is_unknown(Kind.SOURCES):
-            return "the configuration of sources cannot be read, so nobody is let in"
-        return config.sources.judge(calling_aet, called_aet, address)  # the present revision, each time
+            return Refusal("the configuration of sources cannot be read, so nobody is let in")
+        return judge_caller(config.sources, caller)  # the present revision, each time
 
     return judge
 
 
+def _commitment_address(config: ConfigView) -> Find:
+    def find(sender: Sender) -> CommitmentAddress | None:
+        source = config.sources.find(sender.calling_aet, sender.called_aet, sender.address)
+        return source.commitment if source is not None else None
+
+    return find
+
+
 def _requiring(aet: str, judge: Judge) -> Judge:
-    def both(calling_aet: str, called_aet: str, address: str) -> str | None:
-        if called_aet != aet:
-            return f"called AE title {called_aet!r} is not ours"
-        return judge(calling_aet, called_aet, address)
+    def both(caller: Caller) -> Judgement:
+        if caller.called_aet != aet.strip():
+            return Refusal(f"called AE title {caller.called_aet!r} is not ours", Why.CALLED)
+        return judge(caller)
 
     return both

@@ -5,13 +5,14 @@ from __future__ import annotations
 import os
 from datetime import timedelta
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from hermes_common.durations import Duration
 from hermes_common.ids import AeTitle
 from hermes_common.runtime.settings import ObjectStoreSettings, RuntimeSettings
+from hermes_receiver.adapters.tls import Clients
 from hermes_receiver.core.limits import Ack, Limits
 
 _DEFAULT = Limits()
@@ -23,12 +24,25 @@ class Settings(RuntimeSettings, ObjectStoreSettings):
     dicom_host: str = "0.0.0.0"
     dicom_port: Annotated[int, Field(ge=0, le=65535)] = 11112
     """0 takes any free port and logs it."""
+    dicom_plain: bool = True
+    """Whether the plain port is open."""
     dicom_aet: AeTitle = "HERMES"
+    dicom_tls_port: Annotated[int, Field(ge=0, le=65535)] = 2762
+    """Port of DICOM TLS, beside the plain one; open when there is a certificate. 0 takes any free port and logs it."""
     dicom_tls_cert: Path | None = None
-    """PEM certificate chain; with it, every connection is TLS."""
+    """PEM certificate chain."""
     dicom_tls_key: Path | None = None
+    """PEM private key without a password; None if it is in the file of the certificate."""
     dicom_tls_ca: Path | None = None
-    """PEM certificates of the authorities whose clients are let in; without it, clients need no certificate."""
+    """PEM certificates of the authorities of the client certificates."""
+    dicom_tls_clients: Clients | None = None
+    """Whether clients need a certificate: none, optional, required. Unset: required if there are authorities."""
+    dicomweb_host: str = "127.0.0.1"
+    dicomweb_port: Annotated[int, Field(ge=0, le=65535)] | None = None
+    """Port of STOW-RS; unset: none. 0 takes any free port and logs it."""
+    dicomweb_tls: bool = False
+    """Whether that port is HTTPS, with the certificate of DICOM TLS."""
+    dicomweb_connections: Annotated[int, Field(ge=1, le=2000)] = 64
     dicom_require_called_aet: bool = False
     """Refuse associations that call another AE title than ours."""
     spool: Path
@@ -52,6 +66,16 @@ class Settings(RuntimeSettings, ObjectStoreSettings):
     extra_tags: tuple[str, ...] = ()
     """More attributes to announce than the default list and the policies name, by this receiver alone: keywords,
     ``(gggg,eeee)``, ``A.B`` paths, as a JSON list."""
+
+    @model_validator(mode="after")
+    def _some_port_is_open(self) -> Self:
+        if not self.dicom_plain and self.dicom_tls_cert is None:
+            raise ValueError("HERMES_DICOM_PLAIN is false and HERMES_DICOM_TLS_CERT is not set: no DICOM port is left")
+        if self.dicom_tls_cert is None and (self.dicom_tls_key or self.dicom_tls_ca or self.dicom_tls_clients):
+            raise ValueError("HERMES_DICOM_TLS_KEY, _CA and _CLIENTS need HERMES_DICOM_TLS_CERT")
+        if self.dicomweb_tls and self.dicom_tls_cert is None:
+            raise ValueError("HERMES_DICOMWEB_TLS needs HERMES_DICOM_TLS_CERT")
+        return self
 
     def limits(self) -> Limits:
         """Return the limits that these settings make."""

@@ -10,6 +10,7 @@ import os
 import shutil
 import socket
 import tempfile
+from collections.abc import Mapping
 from pathlib import Path
 
 from prometheus_client import CollectorRegistry
@@ -17,7 +18,7 @@ from prometheus_client.multiprocess import MultiProcessCollector, mark_process_d
 
 from hermes_common.runtime.service import Context
 from hermes_receiver.adapters.board import Board
-from hermes_receiver.adapters.share import Share, bound, socket_name
+from hermes_receiver.adapters.share import Port, Share, listening
 from hermes_receiver.adapters.spool import worker_folder
 from hermes_receiver.adapters.workers import Worker
 from hermes_receiver.settings import Settings
@@ -26,13 +27,14 @@ log = logging.getLogger(__name__)
 
 
 async def main(context: Context[Settings]) -> None:
-    """Start the workers on ``context``. Raises OSError when the port cannot be bound."""
+    """Start the workers on ``context``. Raises OSError when a port cannot be bound."""
     settings = context.settings
     count, places = settings.receiver_workers, settings.max_associations
     metrics = Path(tempfile.mkdtemp(prefix="hermes-receiver-"))
     context.cleanup.callback(shutil.rmtree, metrics, ignore_errors=True)
-    listening = bound(settings.dicom_host, settings.dicom_port)
-    context.cleanup.callback(listening.close)
+    sockets = listening(settings)
+    for sock in sockets.values():
+        context.cleanup.callback(sock.close)
     with tempfile.TemporaryFile() as file:
         file.truncate(Board.size(count, places))
         board_fd = os.dup(file.fileno())
@@ -45,7 +47,7 @@ async def main(context: Context[Settings]) -> None:
 
     workers = [
         Worker(
-            _share(settings, number, board_fd, listening),
+            _share(settings, number, board_fd, sockets),
             _environment(settings, number, metrics),
             buried,
         )
@@ -59,10 +61,11 @@ async def main(context: Context[Settings]) -> None:
     for number, worker in enumerate(workers):
         context.health.inform(f"worker {number}", worker.problem)
         context.work(f"worker {number}", worker.run(context.stopping))
-    log.info("DICOM on %s:%d, %d workers", settings.dicom_host, listening.getsockname()[1], count)
+    for name, sock in sockets.items():
+        log.info("%s on %s:%d, %d workers", name.value, *sock.getsockname()[:2], count)
 
 
-def _share(settings: Settings, number: int, board_fd: int, listening: socket.socket) -> Share:
+def _share(settings: Settings, number: int, board_fd: int, sockets: Mapping[Port, socket.socket]) -> Share:
     return Share(
         number=number,
         workers=settings.receiver_workers,
@@ -70,7 +73,7 @@ def _share(settings: Settings, number: int, board_fd: int, listening: socket.soc
         board_fd=board_fd,
         status_fd=-1,
         lifeline_fd=-1,
-        sockets={socket_name(settings.dicom_host, settings.dicom_port): listening.fileno()},
+        sockets={name.value: sock.fileno() for name, sock in sockets.items()},
     )
 
 

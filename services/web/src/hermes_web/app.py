@@ -18,6 +18,7 @@ from hermes_common.runtime.errors import UnusableSettingsError
 from hermes_common.runtime.health import Health
 from hermes_common.runtime.sealing import Sealer
 from hermes_common.runtime.service import Context
+from hermes_web.adapters.access_mirror import AccessMirror
 from hermes_web.adapters.accounts import any_account, seed
 from hermes_web.adapters.commands import Commands
 from hermes_web.adapters.configstore import ConfigStore
@@ -32,11 +33,13 @@ from hermes_web.core.passwords import fold_name, name_problem, password_problem
 from hermes_web.core.roles import PUBLIC
 from hermes_web.errors import UnavailableError
 from hermes_web.features.alerts.controllers import AlertsController, alerts_page, clear_alert
+from hermes_web.features.associations.controllers import AssociationsController, associations_page
 from hermes_web.features.audit.controllers import AuditController, audit_page
 from hermes_web.features.configuration.api import document_controller
 from hermes_web.features.configuration.pages import HistoryPages
 from hermes_web.features.deliveries.api import DeliveriesController
 from hermes_web.features.deliveries.pages import DeliveryPages
+from hermes_web.features.dicomweb.controllers import store_instances
 from hermes_web.features.operations.controllers import livez, metrics, openapi, readyz
 from hermes_web.features.policies.pages import PolicyPages
 from hermes_web.features.quarantine.controllers import QuarantineController, quarantine_page
@@ -46,6 +49,7 @@ from hermes_web.features.rules.tools import RuleToolPages
 from hermes_web.features.series.api import SeriesController
 from hermes_web.features.series.pages import SeriesPages
 from hermes_web.features.signin.pages import sign_in_form, sign_in_page, sign_out_form
+from hermes_web.features.sources.api import SeenController
 from hermes_web.features.sources.pages import SourcePages
 from hermes_web.features.status.controllers import overview, status
 from hermes_web.features.studies.api import StudiesController
@@ -93,13 +97,14 @@ def make_web(settings: Settings, version: str, bus: Bus, health: Health) -> Web:
         fleet=Fleet(bus),
         renderer=Renderer(version),
         replays=Replays(url),
+        access=AccessMirror(database, bus),
     )
 
 
 def build(web: Web) -> Litestar:
     """Return the application; raise :class:`UndeclaredRouteError` if a route does not declare its role."""
     app = Litestar(
-        route_handlers=[*_pages(), _api(), livez, readyz, metrics, _static()],
+        route_handlers=[*_pages(), _api(), store_instances, livez, readyz, metrics, _static()],
         guards=[authorise],
         exception_handlers={Exception: problem},
         state=State({"web": web}),
@@ -115,13 +120,14 @@ def _api() -> Router:
     documents = [document_controller(kind) for kind in Kind]
     areas = [TokensController, UsersController, RuleToolsController, TargetsController, SeriesController]
     lists = [StudiesController, DeliveriesController, AuditController, QuarantineController, AlertsController]
-    return Router(
-        "/api/v1", route_handlers=[*documents, *areas, *lists, target_states, status, openapi], opt={"api": True}
-    )
+    senders = [AssociationsController, SeenController]
+    handlers = [*documents, *areas, *lists, *senders, target_states, status, openapi]
+    return Router("/api/v1", route_handlers=handlers, opt={"api": True})
 
 
 def _pages() -> list[ControllerRouterHandler]:
-    lists: list[ControllerRouterHandler] = [overview, alerts_page, clear_alert, audit_page, quarantine_page]
+    lists: list[ControllerRouterHandler] = [overview, alerts_page, clear_alert, audit_page]
+    lists += [quarantine_page, associations_page]
     areas: list[ControllerRouterHandler] = [
         SeriesPages,
         StudyPages,
@@ -171,6 +177,7 @@ async def main(context: Context[Settings]) -> None:
     context.work("http", serve(app, context.settings, context.stopping))
     context.background("accounts", _accounts(web, seeded))
     context.background("outbox", web.outbox.run())
+    context.background("access", web.access.run())
     context.background("configuration", web.config.run())
 
 

@@ -20,6 +20,8 @@ class Settings(RuntimeSettings, DatabaseSettings, SealingSettings):
     """
     http_trusted_proxies: str = ""
     """Addresses, separated by commas, whose ``X-Forwarded-For`` and ``X-Forwarded-Proto`` are believed."""
+    dicomweb_url: str | None = None
+    """Address of a receiver's STOW-RS port, such as http://127.0.0.1:8042; ``/dicom-web`` is passed on to it."""
     admin_user: str = "admin"
     admin_password: SecretStr | None = None
     """Makes the first administrator, only while there is no user at all."""

@@ -8,6 +8,7 @@ from hermes_common.config import Kind, Revision, RuleSet, Targets
 from hermes_common.runtime.bus import Bus
 from hermes_common.runtime.health import Health
 from hermes_common.runtime.sealing import KeyMissingError, Sealer, SecretRefusedError, sealed_targets
+from hermes_web.adapters.access_mirror import AccessMirror
 from hermes_web.adapters.commands import Commands
 from hermes_web.adapters.configstore import ConfigStore
 from hermes_web.adapters.database import Database
@@ -42,6 +43,7 @@ class Web:
     fleet: Fleet
     renderer: Renderer
     replays: Replays
+    access: AccessMirror
 
     async def rules(self) -> tuple[Revision, RuleSet]:
         """Return the present rules, from the bucket itself."""

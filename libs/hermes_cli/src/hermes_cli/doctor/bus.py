@@ -17,7 +17,7 @@ from hermes_common import subjects
 
 OLDEST = (2, 12)
 STREAMS = (subjects.EVENTS, subjects.WORK, subjects.TIMERS, subjects.PARKED)
-BUCKETS = (subjects.STATE, subjects.CONFIG)
+BUCKETS = (subjects.STATE, subjects.CONFIG, subjects.HELD)
 
 
 def check_bus(site: Site) -> list[Finding]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import IntEnum
 from typing import Any, Final
 
@@ -17,6 +17,7 @@ from pynetdicom.pdu_primitives import (
 from pynetdicom.presentation import PresentationContext
 
 from hermes_common.dicom.errors import MalformedPdu
+from hermes_common.dicom.extended import Proposal, Reply, split_request, with_reply
 from hermes_common.dicom.pdu import DEFAULT_MAX_LENGTH
 from hermes_common.dicom.uids import (
     APPLICATION_CONTEXT,
@@ -77,6 +78,8 @@ class AssociateRequest:
     protocol_version: int = 1
     implementation_class_uid: str = ""
     implementation_version: str = ""
+    proposal: Proposal = field(default_factory=Proposal)
+    """Roles, operations window, extended negotiation, user identity."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,7 +98,8 @@ def decode_request(pdu: bytes) -> AssociateRequest:
     """Decode a whole A-ASSOCIATE-RQ, header included; raises :class:`MalformedPdu` for whatever is wrong with it."""
     titles = pdu[_AE_TITLES]
     item: Any = A_ASSOCIATE_RQ()
-    _decode(item, pdu[:10] + b"HERMES".ljust(16) * 2 + pdu[42:], "A-ASSOCIATE-RQ", len(titles))
+    proposal, plain = split_request(pdu)
+    _decode(item, plain[:10] + b"HERMES".ljust(16) * 2 + plain[42:], "A-ASSOCIATE-RQ", len(titles))
     try:
         contexts = tuple(
             ProposedContext(
@@ -118,6 +122,7 @@ def decode_request(pdu: bytes) -> AssociateRequest:
             protocol_version=int(item.protocol_version),
             implementation_class_uid=_implementation_uid(user),
             implementation_version=_implementation_version(user),
+            proposal=proposal,
         )
     except (AttributeError, TypeError, ValueError) as exc:
         raise MalformedPdu(f"the A-ASSOCIATE-RQ lacks an item ({exc})") from exc
@@ -153,9 +158,11 @@ def encode_request(
     return bytes(A_ASSOCIATE_RQ(primitive).encode())
 
 
-def encode_accept(request: AssociateRequest, contexts: Iterable[NegotiatedContext], max_length: int) -> bytes:
+def encode_accept(
+    request: AssociateRequest, contexts: Iterable[NegotiatedContext], max_length: int, reply: Reply | None = None
+) -> bytes:
     """Encode the A-ASSOCIATE-AC that answers ``request``; its AE titles are the request's, byte for byte as far as
-    Latin-1 goes.
+    Latin-1 goes. ``reply`` answers what was proposed besides contexts.
     """
     primitive = _primitive("HERMES", "HERMES", max_length)
     primitive.result = 0
@@ -167,7 +174,7 @@ def encode_accept(request: AssociateRequest, contexts: Iterable[NegotiatedContex
     ]
     pdu = bytes(A_ASSOCIATE_AC(primitive).encode())
     titles = "".join(title[:16].ljust(16) for title in (request.called_aet, request.calling_aet)).encode("latin-1")
-    return pdu[:10] + titles + pdu[42:]
+    return with_reply(pdu[:10] + titles + pdu[42:], reply if reply is not None else Reply())
 
 
 def _aet(raw: bytes) -> str:

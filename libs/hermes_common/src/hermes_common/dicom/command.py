@@ -1,4 +1,4 @@
-"""DIMSE command sets: C-ECHO and C-STORE, implicit VR little endian (PS3.7 6.3, 9.3.1, 9.3.5, E.1)."""
+"""DIMSE command sets (C-ECHO, C-STORE, N-ACTION, N-EVENT-REPORT), implicit VR little endian (PS3.7 6.3, 9, 10, E.1)."""
 
 from __future__ import annotations
 
@@ -29,6 +29,9 @@ STATUS: Final = 0x0900
 OFFENDING_ELEMENT: Final = 0x0901
 ERROR_COMMENT: Final = 0x0902
 AFFECTED_SOP_INSTANCE: Final = 0x1000
+REQUESTED_SOP_INSTANCE: Final = 0x1001
+EVENT_TYPE: Final = 0x1002
+ACTION_TYPE: Final = 0x1008
 MOVE_ORIGINATOR_AET: Final = 0x1030
 MOVE_ORIGINATOR_ID: Final = 0x1031
 
@@ -40,6 +43,10 @@ class CommandField(IntEnum):
     C_STORE_RSP = 0x8001
     C_ECHO_RQ = 0x0030
     C_ECHO_RSP = 0x8030
+    N_EVENT_REPORT_RQ = 0x0100
+    N_EVENT_REPORT_RSP = 0x8100
+    N_ACTION_RQ = 0x0130
+    N_ACTION_RSP = 0x8130
     C_CANCEL_RQ = 0x0FFF
 
 
@@ -157,6 +164,20 @@ def store_request(
     return encode_command(elements)
 
 
+def event_report_request(message_id: int, sop_class: str, sop_instance: str, event_type: int) -> bytes:
+    """Encode an N-EVENT-REPORT-RQ with a data set (PS3.7 10.3.1.1)."""
+    return encode_command(
+        {
+            AFFECTED_SOP_CLASS: sop_class,
+            COMMAND_FIELD: CommandField.N_EVENT_REPORT_RQ,
+            MESSAGE_ID: message_id,
+            DATA_SET_TYPE: HAS_DATA_SET,
+            AFFECTED_SOP_INSTANCE: sop_instance,
+            EVENT_TYPE: event_type,
+        }
+    )
+
+
 def response_to(request: CommandSet, status: int, *, comment: str = "", offending: tuple[int, ...] = ()) -> bytes:
     """Encode the response to any request, with the affected SOP class and instance taken from it (PS3.7 9.3, C).
 
@@ -168,9 +189,14 @@ def response_to(request: CommandSet, status: int, *, comment: str = "", offendin
         DATA_SET_TYPE: NO_DATA_SET,
         STATUS: status,
     }
-    for element in (AFFECTED_SOP_CLASS, AFFECTED_SOP_INSTANCE):
-        if text := request.text(element):
-            elements[element] = text[:64]
+    for affected, requested in (
+        (AFFECTED_SOP_CLASS, REQUESTED_SOP_CLASS),
+        (AFFECTED_SOP_INSTANCE, REQUESTED_SOP_INSTANCE),
+    ):
+        if text := request.text(affected) or request.text(requested):
+            elements[affected] = text[:64]
+    if (action := request.number(ACTION_TYPE)) is not None:
+        elements[ACTION_TYPE] = action
     if comment:
         elements[ERROR_COMMENT] = comment[:MAX_COMMENT]
     if offending:

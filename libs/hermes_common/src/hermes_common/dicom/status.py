@@ -9,6 +9,13 @@ from enum import StrEnum
 from typing import Final
 
 SUCCESS: Final = 0x0000
+PROCESSING_FAILURE: Final = 0x0110
+NO_SUCH_INSTANCE: Final = 0x0112
+INVALID_ARGUMENT: Final = 0x0115
+CLASS_INSTANCE_CONFLICT: Final = 0x0119
+NO_SUCH_ACTION: Final = 0x0123
+DUPLICATE_TRANSACTION: Final = 0x0131
+RESOURCE_LIMITATION: Final = 0x0213
 SOP_CLASS_NOT_SUPPORTED: Final = 0x0122
 NOT_AUTHORIZED: Final = 0x0124
 UNRECOGNISED_OPERATION: Final = 0x0211
@@ -20,6 +27,8 @@ MISSING_UID: Final = 0xC001
 """An identifying UID is absent."""
 INVALID_UID: Final = 0xC002
 """An identifying UID is malformed."""
+TRANSFER_SYNTAX_NOT_SUPPORTED: Final = 0xC122
+"""STOW-RS only: over an association it would not have been negotiated (PS3.18 I.2.2)."""
 TOO_LARGE: Final = 0xC003
 """The data set is larger than this receiver takes."""
 

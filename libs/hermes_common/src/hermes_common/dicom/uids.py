@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from enum import StrEnum
 from functools import lru_cache
 from typing import Final
 
@@ -16,6 +17,11 @@ IMPLICIT_LITTLE: Final = "1.2.840.10008.1.2"
 EXPLICIT_LITTLE: Final = "1.2.840.10008.1.2.1"
 DEFLATED_LITTLE: Final = "1.2.840.10008.1.2.1.99"
 EXPLICIT_BIG: Final = "1.2.840.10008.1.2.2"
+STORAGE_SERVICE: Final = "1.2.840.10008.4.2"
+COMMITMENT: Final = "1.2.840.10008.1.20.1"
+"""Storage Commitment Push Model SOP class (PS3.4 J.3)."""
+COMMITMENT_INSTANCE: Final = "1.2.840.10008.1.20.1.1"
+"""Its well-known instance."""
 
 IMPLEMENTATION_CLASS_UID: Final = "2.25.129782588092694493159499723291737932872"
 IMPLEMENTATION_VERSION: Final = "HERMES_0_1"
@@ -68,6 +74,52 @@ def encoding_of(transfer_syntax: str) -> Encoding:
             return Encoding(explicit=True, little=True, deflated=True)
         case _:
             return Encoding(explicit=True, little=True)
+
+
+_NATIVE: Final = frozenset({IMPLICIT_LITTLE, EXPLICIT_LITTLE, DEFLATED_LITTLE, EXPLICIT_BIG, "1.2.840.10008.1.20"})
+_LOSSLESS: Final = frozenset(
+    {
+        "1.2.840.10008.1.2.5",  # RLE
+        "1.2.840.10008.1.2.8.1",  # deflated frames
+        "1.2.840.10008.1.2.4.57",
+        "1.2.840.10008.1.2.4.70",
+        "1.2.840.10008.1.2.4.80",
+        "1.2.840.10008.1.2.4.90",
+        "1.2.840.10008.1.2.4.92",
+        "1.2.840.10008.1.2.4.110",
+        "1.2.840.10008.1.2.4.201",
+        "1.2.840.10008.1.2.4.202",
+    }
+)
+_REFERENCED: Final = frozenset(
+    {
+        "1.2.840.10008.1.2.4.94",
+        "1.2.840.10008.1.2.4.95",
+        "1.2.840.10008.1.2.4.204",
+        "1.2.840.10008.1.2.4.205",
+    }
+)
+
+
+class SyntaxKind(StrEnum):
+    """What a transfer syntax does to the pixels."""
+
+    NATIVE = "native"
+    LOSSLESS = "lossless"
+    """Compressed, and every pixel comes back."""
+    LOSSY = "lossy"
+    """Compressed, and pixels may be lost if it is done anew."""
+    REFERENCED = "referenced"
+    """The pixels are elsewhere (JPIP)."""
+
+
+def syntax_kind(uid: str) -> SyntaxKind:
+    """Say what a standard transfer syntax does to the pixels; one that is not known may lose some."""
+    if uid in _NATIVE:
+        return SyntaxKind.NATIVE
+    if uid in _REFERENCED:
+        return SyntaxKind.REFERENCED
+    return SyntaxKind.LOSSLESS if uid in _LOSSLESS else SyntaxKind.LOSSY
 
 
 @lru_cache(1024)

@@ -4,8 +4,9 @@
 to and from the wire (CloudEvents 1.0, NATS binary mode: attributes in headers, data in the body).
 """
 
-from hermes_common.events import delivery, operations, reception, series, study, target
+from hermes_common.events import commitment, delivery, operations, reception, series, study, target
 from hermes_common.events.base import Envelope, Event, Sender, SeriesRef, Tags, Time, Value
+from hermes_common.events.commitment import CommitmentFailed, CommitmentReported, CommitmentRequested
 from hermes_common.events.delivery import (
     DeliveryCancelled,
     DeliveryDismissed,
@@ -62,7 +63,7 @@ from hermes_common.events.wire import MalformedEventError, UnknownEventError, de
 
 EVENT_TYPES: dict[str, type[Event]] = {
     model.type(): model
-    for module in (reception, series, study, delivery, target, operations)
+    for module in (reception, commitment, series, study, delivery, target, operations)
     for model in vars(module).values()
     if isinstance(model, type) and issubclass(model, Event) and "verb" in vars(model)
 }
@@ -76,6 +77,9 @@ __all__ = [
     "AssociationOpened",
     "AssociationRejected",
     "Clause",
+    "CommitmentFailed",
+    "CommitmentReported",
+    "CommitmentRequested",
     "ConfigChanged",
     "Decision",
     "DeliveryCancelled",

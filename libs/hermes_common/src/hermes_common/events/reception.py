@@ -1,6 +1,6 @@
 """Events of the receiver: associations and instances."""
 
-from typing import Annotated, ClassVar
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
 
@@ -23,6 +23,16 @@ class AssociationOpened(_Association):
 
     contexts: int = 0
     """Presentation contexts accepted."""
+    protocol: Literal["dimse", "stow"] = "dimse"
+    """By which service: C-STORE and its like, or STOW-RS, where one request counts as an association."""
+    tls: str = ""
+    """TLS version and cipher suite; empty for a plain connection."""
+    certificate: str = ""
+    """Subject of the verified client certificate."""
+    user: str = ""
+    """Name of the user whose identity was verified (PS3.7 D.3.3.7), or of the API token."""
+    implementation: str = ""
+    """Implementation version name and class UID of the peer, as it says."""
 
 
 class AssociationClosed(_Association):
@@ -36,6 +46,8 @@ class AssociationClosed(_Association):
     """Instances answered with a failure status."""
     octets: int = 0
     duration: Duration
+    instances_per_second: float = 0.0
+    octets_per_second: float = 0.0
 
 
 class AssociationAborted(AssociationClosed):
@@ -52,6 +64,11 @@ class AssociationRejected(_Association):
     verb: ClassVar[str] = "rejected"
 
     reason: str
+    transient: bool = False
+    """Whether the sender was told that it may try again."""
+    protocol: Literal["dimse", "stow"] = "dimse"
+    tls: str = ""
+    certificate: str = ""
 
 
 class InstanceStored(Event):

@@ -168,7 +168,7 @@ class Bus:
                 await self.js.add_stream(stream)
             except nats.js.errors.BadRequestError:
                 await self.js.update_stream(stream)
-        for bucket in topology.buckets(settings.nats_replicas):
+        for bucket in topology.buckets(settings.nats_replicas, settings.nats_events_max_days):
             with contextlib.suppress(nats.js.errors.BadRequestError):
                 await self.js.create_key_value(bucket)
 

@@ -64,9 +64,16 @@ def streams(replicas: int, events_max_bytes: int, events_max_days: int) -> list[
     ]
 
 
-def buckets(replicas: int) -> list[KeyValueConfig]:
-    """Return the key-value buckets: live records, and configuration with its history."""
+def buckets(replicas: int, held_max_days: int) -> list[KeyValueConfig]:
+    """Return the key-value buckets: live records, configuration with its history, where instances are held."""
     return [
         KeyValueConfig(bucket=subjects.STATE, description="Live records", history=1, replicas=replicas),
+        KeyValueConfig(
+            bucket=subjects.HELD,
+            description="Where each instance is stored, by SOP instance UID, for storage commitment",
+            history=1,
+            ttl=held_max_days * _DAY,
+            replicas=replicas,
+        ),
         KeyValueConfig(bucket=subjects.CONFIG, description="Configuration documents", history=64, replicas=replicas),
     ]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from datetime import timedelta
 from typing import Final
 
@@ -22,6 +23,8 @@ class Admissions:
         self._limits = limits
         self._worker = 0 if share is None else share.number
         self._board = shared_board() or Board(-1, 1, limits.associations)
+        self._guard = threading.Lock()
+        self._serving = 0
 
     def admit(self, host: str) -> int | Rejection:
         """Count one in and return what :meth:`leave` wants, or say why there is no room."""
@@ -36,9 +39,18 @@ class Admissions:
             return over_limit(f"{found.of_host} associations from one address are open")
         return over_limit(f"{found.in_all} associations are open, which is the limit")
 
-    def serving(self, connections: int) -> None:
-        """Say how many connections this process serves, with or without an association."""
-        self._board.set_serving(self._worker, connections)
+    def came(self) -> None:
+        """Say that this process serves one connection more, with or without an association."""
+        self._serve(1)
+
+    def went(self) -> None:
+        """Say that this process serves one connection less."""
+        self._serve(-1)
+
+    def _serve(self, change: int) -> None:
+        with self._guard:
+            self._serving += change
+            self._board.set_serving(self._worker, self._serving)
 
     def courtesy(self) -> timedelta:
         """Return how long to wait before taking a connection, so that a worker with less to do may take it."""

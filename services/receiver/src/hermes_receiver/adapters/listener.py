@@ -6,7 +6,6 @@ import contextlib
 import logging
 import select
 import socket
-import ssl
 import threading
 import time
 from collections import Counter
@@ -17,7 +16,7 @@ from datetime import timedelta
 from hermes_common.runtime.clock import new_id
 from hermes_common.runtime.dicom.wire import Wire
 from hermes_receiver.adapters.admissions import Admissions
-from hermes_receiver.adapters.share import listening
+from hermes_receiver.adapters.tls import Certificates, peer_subject, protocol_of
 from hermes_receiver.core.limits import Limits
 from hermes_receiver.core.negotiation import Rejection, over_limit
 from hermes_receiver.core.reception import Origin
@@ -47,11 +46,10 @@ class Listener:
 
     def __init__(
         self,
-        host: str,
-        port: int,
+        sock: socket.socket,
         limits: Limits,
         serve: Serve,
-        tls: ssl.SSLContext | None = None,
+        tls: Certificates | None = None,
         admissions: Admissions | None = None,
     ) -> None:
         self._limits = limits
@@ -62,7 +60,7 @@ class Listener:
         self._gone = threading.Condition(self._guard)
         self._connections: list[_Connection] = []
         self._stopping = threading.Event()
-        self._socket = listening(host, port)
+        self._socket = sock
         self._socket.setblocking(False)
         self._wake_up, self._wake = socket.socketpair()
         self.port: int = self._socket.getsockname()[1]
@@ -72,6 +70,11 @@ class Listener:
         """Begin to accept."""
         self._socket.listen(256)
         self._thread.start()
+
+    @property
+    def is_secure(self) -> bool:
+        """Whether it speaks TLS."""
+        return self._tls is not None
 
     @property
     def is_alive(self) -> bool:
@@ -126,7 +129,7 @@ class Listener:
         with self._guard:
             self._make_room()
             self._connections.append(connection)
-            self._admissions.serving(len(self._connections))
+        self._admissions.came()
         thread = threading.Thread(target=self._run, args=(connection, port), name=f"dicom-{host}:{port}", daemon=True)
         try:
             thread.start()
@@ -151,7 +154,17 @@ class Listener:
         try:
             sock = self._secured(connection)
             local = sock.getsockname()
-            origin = Origin(new_id().replace("-", ""), "", "", connection.host, port, local[0], local[1])
+            origin = Origin(
+                new_id().replace("-", ""),
+                "",
+                "",
+                connection.host,
+                port,
+                local[0],
+                local[1],
+                tls=protocol_of(sock),
+                certificate=peer_subject(sock),
+            )
             wire = Wire(sock, max_length=self._limits.pdu_length, should_stop=self._stopping.is_set)
             self._serve(wire, origin, lambda: self._admit(connection))
         except OSError as exc:
@@ -167,7 +180,7 @@ class Listener:
         """
         connection.sock.settimeout(self._limits.request.total_seconds())
         if self._tls is not None:
-            secured = self._tls.wrap_socket(connection.sock, server_side=True, do_handshake_on_connect=False)
+            secured = self._tls.wrap_socket(connection.sock)
             with self._guard:
                 connection.sock = secured
                 if connection not in self._connections:
@@ -194,5 +207,5 @@ class Listener:
             if connection.place is not None:
                 self._admissions.leave(connection.place)
                 connection.place = None
-            self._admissions.serving(len(self._connections))
             self._gone.notify_all()
+        self._admissions.went()

@@ -7,9 +7,11 @@ import json
 import os
 import socket
 from dataclasses import asdict, dataclass
+from enum import StrEnum
 from typing import Final
 
 from hermes_receiver.adapters.board import Board
+from hermes_receiver.settings import Settings
 
 VARIABLE: Final = "HERMES_WORKER"
 """Set by the supervisor for its workers, never by people."""
@@ -17,7 +19,7 @@ VARIABLE: Final = "HERMES_WORKER"
 
 @dataclass(frozen=True, slots=True)
 class Share:
-    """Numbers and descriptors; ``sockets`` maps ``host:port`` as configured to a listening socket."""
+    """Numbers and descriptors; ``sockets`` maps what a port is for to a listening socket."""
 
     number: int
     workers: int
@@ -34,9 +36,24 @@ class Share:
         return json.dumps(asdict(self))
 
 
-def socket_name(host: str, port: int) -> str:
-    """Return the name under which a listening socket is handed down."""
-    return f"{host}:{port}"
+class Port(StrEnum):
+    """What a port is for; the name under which its socket is handed down."""
+
+    DICOM = "dicom"
+    DICOM_TLS = "dicom-tls"
+    DICOMWEB = "dicomweb"
+
+
+def addresses(settings: Settings) -> dict[Port, tuple[str, int]]:
+    """Return host and port of every port that the settings open."""
+    found = {}
+    if settings.dicom_plain:
+        found[Port.DICOM] = (settings.dicom_host, settings.dicom_port)
+    if settings.dicom_tls_cert is not None:
+        found[Port.DICOM_TLS] = (settings.dicom_host, settings.dicom_tls_port)
+    if settings.dicomweb_port is not None:
+        found[Port.DICOMWEB] = (settings.dicomweb_host, settings.dicomweb_port)
+    return found
 
 
 @functools.cache
@@ -53,24 +70,30 @@ def shared_board() -> Board | None:
     return None if share is None else Board(share.board_fd, share.workers, share.places)
 
 
-def listening(host: str, port: int) -> socket.socket:
-    """Return a socket bound to ``port``: the supervisor's own if it was handed down, so that connections in its queue
-    outlive every worker; else a new one, which workers open side by side. Raises OSError.
+def listening(settings: Settings) -> dict[Port, socket.socket]:
+    """Return a bound socket for every port that the settings open: the supervisor's own for a worker, so that
+    connections in their queues outlive every worker. Raises OSError.
     """
     share = inherited()
-    if share is not None and (fd := share.sockets.get(socket_name(host, port))) is not None:
-        return socket.socket(fileno=os.dup(fd))
-    return bound(host, port, together=share is not None)
+    if share is not None:
+        return {Port(name): socket.socket(fileno=os.dup(fd)) for name, fd in share.sockets.items()}
+    found: dict[Port, socket.socket] = {}
+    try:
+        for name, (host, port) in addresses(settings).items():
+            found[name] = bound(host, port)
+    except OSError:
+        for sock in found.values():
+            sock.close()
+        raise
+    return found
 
 
-def bound(host: str, port: int, *, together: bool = False) -> socket.socket:
-    """Return a new socket bound to ``port``; ``together`` lets several processes do so. Raises OSError."""
+def bound(host: str, port: int) -> socket.socket:
+    """Return a new socket bound to ``port``. Raises OSError."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     sock = socket.socket(family, socket.SOCK_STREAM)
     try:
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        if together:
-            sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
         sock.bind((host, port))
     except OSError:
         sock.close()

@@ -24,6 +24,7 @@ from pathlib import Path
 from typing import Final
 
 from hermes_common.runtime.clock import new_id
+from hermes_receiver.adapters.commitments import adopt_requests
 from hermes_receiver.adapters.crashpoints import crash_point
 from hermes_receiver.adapters.share import inherited, shared_board
 from hermes_receiver.adapters.spoolfile import SpoolFile
@@ -107,6 +108,7 @@ class Spool:
             for folder in Folder:
                 for entry in left.entries(folder):
                     left.path(folder, entry).rename(self.path(folder, entry))
+            adopt_requests(other, self._root)
             for fd in self._folder_fds.values():
                 os.fsync(fd)
             self.was_unclean = self.was_unclean or left.was_unclean

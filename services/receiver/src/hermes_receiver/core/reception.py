@@ -35,6 +35,12 @@ class Origin:
     port: int
     local_host: str
     local_port: int
+    tls: str = ""
+    """TLS version and cipher suite; empty for a plain connection."""
+    certificate: str = ""
+    """Subject of the verified client certificate; empty without one."""
+    user: str = ""
+    """Name of the user whose identity was verified."""
 
     def sender(self) -> Sender:
         """Return it as events carry it."""

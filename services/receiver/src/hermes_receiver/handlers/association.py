@@ -6,22 +6,26 @@ import logging
 import time
 from collections.abc import Callable
 from contextlib import suppress
+from dataclasses import replace
 from datetime import timedelta
+from typing import Any
 
 from hermes_common.dicom import command as dimse
 from hermes_common.dicom import pdu as pdus
 from hermes_common.dicom import status as dimse_status
-from hermes_common.dicom.associate import NegotiatedContext, decode_request, encode_accept
+from hermes_common.dicom.associate import AssociateRequest, NegotiatedContext, decode_request, encode_accept
 from hermes_common.dicom.command import CommandField, CommandSet
 from hermes_common.dicom.errors import DicomError, MalformedPdu
-from hermes_common.dicom.pdu import AbortReason, AbortSource, PduType, Pdv
-from hermes_common.dicom.uids import VERIFICATION
+from hermes_common.dicom.pdu import AbortReason, AbortSource, PduType, Pdv, RejectResult
+from hermes_common.dicom.uids import COMMITMENT, VERIFICATION
 from hermes_common.events import AssociationAborted, AssociationClosed, AssociationOpened, AssociationRejected
 from hermes_common.runtime.dicom.wire import Wire, WireClosed, WireError, WireStopping, WireTimeout
 from hermes_receiver.adapters import metrics
 from hermes_receiver.core.limits import Limits
 from hermes_receiver.core.negotiation import Acceptance, Judge, Rejection, answer
 from hermes_receiver.core.reception import Origin
+from hermes_receiver.handlers.commitment_messages import CommitmentInbox, ResultSender, refusal_of
+from hermes_receiver.handlers.committing import Commitments
 from hermes_receiver.handlers.messages import Current, Drain, PeerAbortedError, ViolationError
 from hermes_receiver.handlers.ports import Announcer
 from hermes_receiver.handlers.storing import Answer, EndlessDataSetError, Reception, Store
@@ -41,7 +45,14 @@ class AssociationHandler:
     """
 
     def __init__(
-        self, wire: Wire, origin: Origin, store: Store, announcer: Announcer, judge: Judge, admit: Admit
+        self,
+        wire: Wire,
+        origin: Origin,
+        store: Store,
+        announcer: Announcer,
+        judge: Judge,
+        admit: Admit,
+        commitments: Commitments | None = None,
     ) -> None:
         self._wire = wire
         self._origin = origin
@@ -50,8 +61,11 @@ class AssociationHandler:
         self._judge = judge
         self._admit = admit
         self._limits: Limits = store.limits
+        self._commitments = commitments
+        self._results = ResultSender(wire, store.limits)
         self._contexts: dict[int, NegotiatedContext] = {}
         self._peer_max = 0
+        self._said = ""
         self._command = bytearray()
         self._command_context = 0
         self._current: Current | None = None
@@ -66,6 +80,7 @@ class AssociationHandler:
         finally:
             if self._current is not None:
                 self._current.sink.abandon()
+            self._results.close()
             self._wire.close(self._limits.farewell)
 
     # -- opening
@@ -84,7 +99,7 @@ class AssociationHandler:
             log.warning("connection from %s: %s", self._origin.host, exc.reason)
             self._send_abort(AbortReason.INVALID_PARAMETER)
             return False
-        self._origin = _named(self._origin, request.calling_aet, request.called_aet)
+        self._origin = replace(self._origin, calling_aet=request.calling_aet, called_aet=request.called_aet)
         outcome = answer(request, self._origin.host, self._judge)
         if isinstance(outcome, Acceptance):
             full = self._admit()
@@ -92,16 +107,23 @@ class AssociationHandler:
         if isinstance(outcome, Rejection):
             self._reject(outcome)
             return False
-        return self._accept(
-            encode_accept(request, outcome.contexts, self._limits.pdu_length), outcome, request.max_length
-        )
+        self._origin = replace(self._origin, user=outcome.user)
+        self._said = _negotiated(request)
+        accept = encode_accept(request, outcome.contexts, self._limits.pdu_length, outcome.reply)
+        return self._accept(accept, outcome, request.max_length)
 
     def _accept(self, pdu: bytes, outcome: Acceptance, peer_max: int) -> bool:
         self._contexts = outcome.accepted
         self._peer_max = peer_max
         self._announcer.say(
             AssociationOpened(
-                association_id=self._origin.association_id, sender=self._origin.sender(), contexts=len(self._contexts)
+                association_id=self._origin.association_id,
+                sender=self._origin.sender(),
+                contexts=len(self._contexts),
+                tls=self._origin.tls,
+                certificate=self._origin.certificate,
+                user=self._origin.user,
+                implementation=self._said,
             )
         )
         try:
@@ -116,7 +138,12 @@ class AssociationHandler:
         log.warning("association of %s rejected: %s", self._origin.host, rejection.words)
         self._announcer.say(
             AssociationRejected(
-                association_id=self._origin.association_id, sender=self._origin.sender(), reason=rejection.words
+                association_id=self._origin.association_id,
+                sender=self._origin.sender(),
+                reason=rejection.words,
+                transient=rejection.result is RejectResult.TRANSIENT,
+                tls=self._origin.tls,
+                certificate=self._origin.certificate,
             )
         )
         with suppress(WireError):
@@ -150,6 +177,8 @@ class AssociationHandler:
     def _step(self) -> bool:
         """Read and handle one PDU; false after a release."""
         idle = self._current is None and not self._command
+        if idle and self._results.mailbox.is_expecting:
+            self._results.tell(self._commitment_context(), self._peer_max)
         pdu = self._wire.read_pdu(
             self._limits.idle, self._limits.transfer, "waiting for data", allowed=_ESTABLISHED, idle=idle
         )
@@ -181,6 +210,8 @@ class AssociationHandler:
         if pdv.is_last:
             outcome = current.sink.finish()
             self._current = None
+            if current.command.is_response:
+                return
             self._respond(pdv.context_id, current.command, outcome, counts=isinstance(current.sink, Reception))
 
     def _take_command(self, pdv: Pdv) -> None:
@@ -199,7 +230,7 @@ class AssociationHandler:
         match command.field:
             case CommandField.C_ECHO_RQ:
                 self._begin(context_id, command, Drain(Answer(dimse_status.SUCCESS), self._limits.pdu_length))
-            case CommandField.C_STORE_RQ if context.abstract_syntax == VERIFICATION:
+            case CommandField.C_STORE_RQ if context.abstract_syntax in (VERIFICATION, COMMITMENT):
                 refusal = Answer(dimse_status.SOP_CLASS_NOT_SUPPORTED, "no storage on this context")
                 self._begin(context_id, command, Drain(refusal, self._limits.instance_bytes))
             case CommandField.C_STORE_RQ if not command.has_data_set:
@@ -209,13 +240,21 @@ class AssociationHandler:
                 self._begin(context_id, command, sink)
             case CommandField.C_CANCEL_RQ:
                 return
+            case CommandField.N_ACTION_RQ if context.abstract_syntax == COMMITMENT:
+                self._begin(context_id, command, self._commitment_sink(context, command))
+            case CommandField.N_EVENT_REPORT_RSP if self._results.answered(command):
+                if command.has_data_set:
+                    drain = Drain(Answer(dimse_status.SUCCESS), self._limits.pdu_length)
+                    self._current = Current(context_id, command, drain)
             case _ if command.is_response:
                 raise ViolationError("a response without a request")
             case _:
-                refusal = Answer(dimse_status.UNRECOGNISED_OPERATION, "only C-STORE and C-ECHO are served")
+                refusal = Answer(
+                    dimse_status.UNRECOGNISED_OPERATION, "C-STORE, C-ECHO and storage commitment are served"
+                )
                 self._begin(context_id, command, Drain(refusal, self._limits.pdu_length))
 
-    def _begin(self, context_id: int, command: CommandSet, sink: Reception | Drain) -> None:
+    def _begin(self, context_id: int, command: CommandSet, sink: Reception | Drain | CommitmentInbox) -> None:
         if command.has_data_set:
             self._current = Current(context_id, command, sink)
         else:
@@ -229,6 +268,17 @@ class AssociationHandler:
         response = dimse.response_to(command, outcome.status, comment=outcome.comment, offending=outcome.offending)
         self._wire.send([pdus.command_pdus(context_id, response, self._peer_max)], self._limits.transfer, "answering")
 
+    def _commitment_sink(self, context: NegotiatedContext, command: CommandSet) -> CommitmentInbox | Drain:
+        refusal = refusal_of(command)
+        if self._commitments is None:
+            refusal = Answer(dimse_status.SOP_CLASS_NOT_SUPPORTED, "storage commitment is not served here")
+        if refusal is not None or self._commitments is None:
+            return Drain(refusal or Answer(dimse_status.PROCESSING_FAILURE), self._limits.instance_bytes)
+        return CommitmentInbox(self._commitments, self._origin, self._results.mailbox, context.transfer_syntax)
+
+    def _commitment_context(self) -> NegotiatedContext | None:
+        return next((c for c in self._contexts.values() if c.abstract_syntax == COMMITMENT), None)
+
     # -- ending
 
     def _released(self) -> None:
@@ -241,7 +291,7 @@ class AssociationHandler:
                 instances=self._stored,
                 refused=self._refused,
                 octets=self._octets,
-                duration=self._duration(),
+                **self._pace(),
             )
         )
 
@@ -255,7 +305,7 @@ class AssociationHandler:
                 instances=self._stored,
                 refused=self._refused,
                 octets=self._octets,
-                duration=self._duration(),
+                **self._pace(),
                 reason=reason,
             )
         )
@@ -264,11 +314,16 @@ class AssociationHandler:
         with suppress(WireError):
             self._wire.send([pdus.abort(AbortSource.SERVICE_PROVIDER, reason)], timedelta(seconds=1), "aborting")
 
-    def _duration(self) -> timedelta:
-        return timedelta(seconds=time.monotonic() - self._started)
+    def _pace(self) -> dict[str, Any]:
+        """Return the duration, and what it makes per second."""
+        seconds = time.monotonic() - self._started
+        return {
+            "duration": timedelta(seconds=seconds),
+            "instances_per_second": round(self._stored / max(seconds, 0.001), 3),
+            "octets_per_second": round(self._octets / max(seconds, 0.001)),
+        }
 
 
-def _named(origin: Origin, calling: str, called: str) -> Origin:
-    return Origin(
-        origin.association_id, calling, called, origin.host, origin.port, origin.local_host, origin.local_port
-    )
+def _negotiated(request: AssociateRequest) -> str:
+    """Name the implementation of the peer, as far as it says."""
+    return " ".join(filter(None, (request.implementation_version, request.implementation_class_uid)))[:120]

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from hermes_common.dicom.command import CommandSet
 from hermes_common.dicom.pdu import AbortReason
+from hermes_receiver.handlers.commitment_messages import CommitmentInbox
 from hermes_receiver.handlers.storing import Answer, EndlessDataSetError, Reception
 
 
@@ -46,4 +47,4 @@ class Current:
 
     context_id: int
     command: CommandSet
-    sink: Reception | Drain
+    sink: Reception | Drain | CommitmentInbox

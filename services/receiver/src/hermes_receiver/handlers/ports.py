@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from concurrent.futures import Future
+from contextlib import AbstractContextManager
 from datetime import datetime
 from pathlib import Path
 from typing import Protocol
 
 from hermes_common.events import Event
+from hermes_common.runtime.objectstore import ObjectStream
 from hermes_receiver.adapters.entry import Entry
 
 
@@ -41,10 +43,13 @@ class Uploads(Protocol):
 
 
 class Objects(Protocol):
-    """The part of the object store that the uploader uses."""
+    """The part of the object store that the receiver uses."""
 
     def put_file(self, key: str, path: Path) -> None:
         """Store the file durably under ``key``."""
+
+    def open(self, key: str) -> AbstractContextManager[ObjectStream]:
+        """Return the object as a stream; ObjectMissing on entering."""
 
     def stat(self, key: str) -> object | None:
         """Return what is stored under ``key`` (with a ``size``), or None."""

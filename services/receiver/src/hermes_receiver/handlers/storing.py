@@ -64,10 +64,14 @@ class Reception:
     honest status.
     """
 
-    def __init__(self, store: Store, origin: Origin, command: CommandSet, transfer_syntax: str) -> None:
+    def __init__(
+        self, store: Store, origin: Origin, command: CommandSet, transfer_syntax: str, study: str = ""
+    ) -> None:
+        """``study``: the study that the instance has to belong to; empty is any."""
         self._store = store
         self._origin = origin
         self._transfer_syntax = transfer_syntax
+        self._study = study
         self._sop_class = command.text(AFFECTED_SOP_CLASS)
         self._sop_instance = command.text(AFFECTED_SOP_INSTANCE)
         self._received = now()
@@ -127,7 +131,10 @@ class Reception:
         if self._refusal is not None or self._file is None:
             return self._refusal if self._refusal is not None else Answer(dimse_status.OUT_OF_RESOURCES)
         verdict = judge(
-            self._sop_class, self._sop_instance, self._file.header(self._transfer_syntax, self._store.collected())
+            self._sop_class,
+            self._sop_instance,
+            self._file.header(self._transfer_syntax, self._store.collected()),
+            self._study,
         )
         match verdict:
             case Keep():

@@ -45,7 +45,7 @@ def read_note(body: bytes) -> Waited:
 
 def quiet_for(completion: Completion, sources: Sources, sender: Sender, modalities: Iterable[str]) -> Quiet:
     """Return the quiet period of the first entry that fits, or the general one."""
-    source = sources.of(sender.calling_aet, sender.called_aet, sender.address)
+    source = sources.find(sender.calling_aet, sender.called_aet, sender.address)
     slug = None if source is None else source.slug
     known = {modality.strip() for modality in modalities}
     for entry in completion.quiet_periods:

@@ -13,7 +13,7 @@ from hermes_web.adapters.hashing import digest
 from hermes_web.adapters.outbox import put
 from hermes_web.adapters.schema import sessions, tokens, users
 from hermes_web.adapters.sessions import end_all
-from hermes_web.core.roles import AccountRole
+from hermes_web.core.roles import AccountRole, TokenRole
 from hermes_web.errors import FieldProblem, InvalidError, NotFoundError, StateConflictError
 
 _ADMINS = 0x6865726D_61646D6E  # "herm" "admn": one change at a time of who is an administrator
@@ -41,7 +41,7 @@ class Token(BaseModel):
 
     id: str
     name: str
-    role: AccountRole
+    role: TokenRole
     owner: str | None = None
     created_at: datetime
     expires_at: datetime | None = None
@@ -148,7 +148,7 @@ def list_tokens(connection: Connection) -> list[Token]:
 def create_token(
     connection: Connection,
     name: str,
-    role: AccountRole,
+    role: TokenRole,
     secret: str,
     owner: str | None,
     expires_at: datetime | None,

@@ -9,13 +9,17 @@ class Role(StrEnum):
     """What a route asks for; ``public`` is no role of an account."""
 
     PUBLIC = "public"
+    SENDER = "sender"
+    """Only of tokens: may send instances (STOW-RS), and see nothing."""
     VIEWER = "viewer"
     ADMIN = "admin"
 
 
 AccountRole = Literal["viewer", "admin"]
+TokenRole = Literal["sender", "viewer", "admin"]
 
 PUBLIC: Final[dict[str, Any]] = {"role": Role.PUBLIC}
+SENDER: Final[dict[str, Any]] = {"role": Role.SENDER}
 VIEWER: Final[dict[str, Any]] = {"role": Role.VIEWER}
 ADMIN: Final[dict[str, Any]] = {"role": Role.ADMIN}
 """The ``opt`` of a route that declares its role."""
@@ -44,7 +48,9 @@ def allows(required: Role, principal: Principal | None) -> bool:
     match required:
         case Role.PUBLIC:
             return True
+        case Role.SENDER:
+            return principal is not None and principal.role is not Role.VIEWER
         case Role.VIEWER:
-            return principal is not None
+            return principal is not None and principal.role is not Role.SENDER
         case Role.ADMIN:
             return principal is not None and principal.is_admin

@@ -14,7 +14,7 @@ from hermes_web.core.roles import Principal
 
 AREAS = (
     *("signin", "status", "series", "studies", "deliveries", "rules", "targets", "sources", "policies"),
-    *("quarantine", "alerts", "audit", "users", "tokens", "configuration"),
+    *("associations", "quarantine", "alerts", "audit", "users", "tokens", "configuration"),
 )
 
 NAVIGATION = (
@@ -27,6 +27,7 @@ NAVIGATION = (
     ("/targets", "Targets"),
     ("/sources", "Sources"),
     ("/policies", "Policies"),
+    ("/associations", "Associations"),
     ("/quarantine", "Quarantine"),
     ("/alerts", "Alerts"),
     ("/audit", "Audit"),

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import socket
 import ssl
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import timedelta
@@ -23,6 +23,7 @@ from hermes_common.dicom.associate import (
     encode_request,
 )
 from hermes_common.dicom.errors import DicomError, MalformedPdu
+from hermes_common.dicom.extended import Reply, Roles, with_reply
 from hermes_common.dicom.pdu import AbortSource, PduType
 from hermes_common.dicom.status import StatusMeaning, meaning_of
 from hermes_common.dicom.uids import IMPLICIT_LITTLE, VERIFICATION
@@ -83,11 +84,13 @@ class StorageAssociation:
         tls: ssl.SSLContext | None = None,
         max_send: int | None = None,
         sock: socket.socket | None = None,
-    ) -> StorageAssociation:
+        roles: Sequence[Roles] = (),
+    ) -> Self:
         """Connect and associate, proposing each of ``contexts`` (at most 128, ValueError) as a context of its own.
 
         ``max_send`` are the octets of a PDU that are sent at most, where the peer takes more. ``sock`` is a connection
-        that was made already; it is closed with the association.
+        that was made already; it is closed with the association. ``roles`` are proposed beside the contexts, where they
+        are not those of an SCU (PS3.7 D.3.3.4).
 
         Refused contexts are no error here: :meth:`accepts` and :meth:`c_store` tell. Raises :class:`Unreachable`,
         :class:`AssociationRejected`, :class:`Aborted`, :class:`PeerSilent` or :class:`ProtocolViolation`.
@@ -96,7 +99,7 @@ class StorageAssociation:
         proposed = [
             ProposedContext(2 * n + 1, sop, (syntax,)) for n, (sop, syntax) in enumerate(dict.fromkeys(contexts))
         ]
-        request = encode_request(calling_aet, called_aet, proposed)
+        request = with_reply(encode_request(calling_aet, called_aet, proposed), Reply(roles=tuple(roles)))
         connection = connect(host, port, limits.connect, tls) if sock is None else sock
         wire = Wire(connection, max_length=pdus.DEFAULT_MAX_LENGTH)
         try:
@@ -158,6 +161,28 @@ class StorageAssociation:
                 self._wire.send([*ahead, head, fragment], self._timeouts.send, step)
                 ahead = []
         return self._response(message, dimse.CommandField.C_STORE_RSP, f"waiting for the answer to {sop_instance}")
+
+    def n_event_report(
+        self, sop_class: str, sop_instance: str, event_type: int, data: Mapping[str, bytes]
+    ) -> StoreResult:
+        """Report an event and return the peer's status (PS3.7 10.1.1).
+
+        ``data`` is the data set by transfer syntax: the one that was accepted is sent. Raises
+        :class:`ContextRefused` or an :class:`AssociationError`.
+        """
+        syntax = next((syntax for syntax in data if (sop_class, syntax) in self._ids), None)
+        if syntax is None:
+            raise ContextRefused(sop_class, ", ".join(data), self._refusal(sop_class))
+        context = self._ids[sop_class, syntax]
+        message = self._next_message()
+        command = dimse.event_report_request(message, sop_class, sop_instance, event_type)
+        step = "reporting an event (N-EVENT-REPORT)"
+        with _Guard(self, step, self._timeouts.send):
+            self._wire.send([pdus.command_pdus(context, command, self._max_length)], self._timeouts.send, step)
+            for fragment, last in pdus.fragments([data[syntax]], self._size):
+                head = pdus.p_data_head(context, len(fragment), is_command=False, is_last=last)
+                self._wire.send([head, fragment], self._timeouts.send, step)
+        return self._response(message, dimse.CommandField.N_EVENT_REPORT_RSP, step)
 
     def release(self) -> None:
         """End in order; a peer that does not answer within the time limit is left, without an error."""

@@ -12,6 +12,7 @@ A PDU that is malformed or too long raises :class:`hermes_common.dicom.errors.Ma
 
 from __future__ import annotations
 
+import select
 import socket
 import ssl
 import time
@@ -177,6 +178,22 @@ class Wire:
             partial = self._end > self._start
             raise WireClosed(f"the peer closed the connection while {step}", reset=partial)
         return count
+
+    @property
+    def is_stopping(self) -> bool:
+        """Whether this side is to end."""
+        return self._should_stop()
+
+    def is_readable(self, limit: timedelta) -> bool:
+        """Wait at most ``limit`` for the peer to say something; true also when the connection has ended."""
+        if self.has_input() or (isinstance(self._sock, ssl.SSLSocket) and self._sock.pending()):
+            return True
+        poll = select.poll()
+        try:
+            poll.register(self._sock, select.POLLIN)
+        except (OSError, ValueError):
+            return True
+        return bool(poll.poll(limit.total_seconds() * 1000))
 
     def has_input(self) -> bool:
         """Whether bytes of another PDU are in the buffer already."""

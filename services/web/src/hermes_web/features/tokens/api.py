@@ -20,7 +20,7 @@ class NewToken(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     name: str
-    role: Literal["viewer", "admin"] = "viewer"
+    role: Literal["sender", "viewer", "admin"] = "viewer"
     expires_in_days: int | None = None
 
 

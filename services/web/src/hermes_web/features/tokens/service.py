@@ -6,7 +6,7 @@ from hermes_common.runtime.clock import now
 from hermes_web.adapters import accounts
 from hermes_web.adapters.accounts import Token
 from hermes_web.adapters.hashing import new_secret
-from hermes_web.core.roles import Principal
+from hermes_web.core.roles import Principal, TokenRole
 from hermes_web.errors import FieldProblem, InvalidError
 from hermes_web.features.users.service import known_role
 from hermes_web.web import Web
@@ -26,9 +26,10 @@ async def create(web: Web, name: str, role: str, days: int | None, maker: Princi
     secret = f"hermes_{new_secret()}"
     expires = None if days is None else now() + timedelta(days=days)
     token = await web.database.run(
-        accounts.create_token, name, known_role(role), secret, maker.account, expires, maker.name
+        accounts.create_token, name, known_token_role(role), secret, maker.account, expires, maker.name
     )
     web.outbox.nudge()
+    await web.access.push()
     return secret, token
 
 
@@ -36,3 +37,9 @@ async def revoke(web: Web, token_id: str, actor: str) -> None:
     """End a token."""
     await web.database.run(accounts.revoke_token, token_id, actor)
     web.outbox.nudge()
+    await web.access.push()
+
+
+def known_token_role(role: str) -> TokenRole:
+    """Return a role that a token may have; raise :class:`InvalidError` for another text."""
+    return "sender" if role == "sender" else known_role(role)

@@ -1,0 +1,1 @@
+"""Associations: who came, and how it ended."""

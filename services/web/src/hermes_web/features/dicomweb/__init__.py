@@ -1,0 +1,1 @@
+"""DICOMweb: what comes in over HTTP."""
