@@ -75,7 +75,7 @@ class Quarantine:
                 head[part10.offset :],
                 part10.meta.transfer_syntax,
                 truncated=size > len(head),
-                selection=self._store.selection,
+                selection=self._store.collected(),
             )
         except HeadTooShort as exc:
             raise NotAnInstanceError(f"its header is longer than {_HEAD} bytes") from exc
