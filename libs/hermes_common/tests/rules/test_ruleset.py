@@ -197,3 +197,17 @@ def test_the_rules_of_the_configuration_are_accepted_as_they_are() -> None:
     assert decision.outcome == "routed"
     assert json.loads(json.dumps(decision.to_dict()))["results"][0]["state"] == "active"
     assert decision.targets[0].priority == "urgent"
+
+
+def test_results_without_explanation_are_the_same_for_every_series_and_as_with_one() -> None:
+    rules = CompiledRuleSet.compile(
+        [RuleEntry("a", "A", 'Modality == "MR"', ("x",)), RuleEntry("b", "B", 'Modality == "CT"', ("y",))]
+    )
+    said = [
+        decide(rules, Context({"Modality": [modality]}), NOW, explain=False) for modality in ("MR", "CT", "MR", "US")
+    ]
+    assert [decision.outcome for decision in said] == ["routed", "routed", "routed", "unmatched"]
+    assert said[0] == said[2] != said[1]
+    explained = decide(rules, Context({"Modality": ["MR"]}), NOW)
+    assert [result.status for result in explained.results] == [result.status for result in said[0].results]
+    assert explained.targets == said[2].targets
