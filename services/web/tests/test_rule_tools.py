@@ -403,11 +403,22 @@ async def test_a_draft_is_tried_as_if_it_were_active(configured: httpx.AsyncClie
     assert history == 400
 
 
-async def test_an_editor_is_told_the_fields_and_their_operators(configured: httpx.AsyncClient) -> None:
+async def test_an_editor_is_told_the_fields_and_what_the_policies_add(
+    configured: httpx.AsyncClient, tmp_path: Path
+) -> None:
     words = (await configured.get("/api/v1/rules/fields")).json()
     fields = {field["name"]: field for field in words["fields"]}
     assert fields["SliceThickness"]["type"] == "number"
     assert "contains" in [each["operator"] for each in words["types"]["text"]["operators"]]
+    assert not fields["BitsStored"]["collected"]
+    saved = await configured.put("/api/v1/policies", json={"extra_tags": ["BitsStored"]}, headers={"if-match": '"0"'})
+    assert saved.status_code == 200
+    words = (await configured.get("/api/v1/rules/fields")).json()
+    assert [field["collected"] for field in words["fields"] if field["name"] == "BitsStored"] == [True]
+    write_instance(tmp_path / "one.dcm")
+    file = base64.b64encode((tmp_path / "one.dcm").read_bytes()).decode()
+    ask = {"file": file, "expression": "BitsStored == 16"}
+    assert (await configured.post("/api/v1/rules/test", json=ask)).json()["results"][0]["verdict"] == "match"
 
 
 async def test_viewers_may_use_the_tools_but_not_save(configured: httpx.AsyncClient, app: Any, history: int) -> None:

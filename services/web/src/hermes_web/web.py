@@ -4,7 +4,7 @@ import asyncio
 from dataclasses import dataclass
 from typing import Any, cast
 
-from hermes_common.config import Kind, Revision, RuleSet, Targets
+from hermes_common.config import Kind, Policies, Revision, RuleSet, Targets
 from hermes_common.runtime.bus import Bus
 from hermes_common.runtime.health import Health
 from hermes_common.runtime.sealing import KeyMissingError, Sealer, SecretRefusedError, sealed_targets
@@ -54,6 +54,10 @@ class Web:
         """Return the present targets, from the bucket itself."""
         revision = await self.config.current(Kind.TARGETS)
         return revision, cast(Targets, revision.parsed())
+
+    async def policies(self) -> Policies:
+        """Return the present policies, from the bucket itself."""
+        return cast(Policies, (await self.config.current(Kind.POLICIES)).parsed())
 
     async def save(self, kind: Kind, document: Any, expected: int, author: str, comment: str) -> Revision:
         """Check a document against itself and the others, seal its secrets, and save it; raises what says why not."""

@@ -5,8 +5,9 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Protocol
 
+from hermes_common.dicom.names import canonical_name
 from hermes_common.rules.decision import RuleResult
-from hermes_common.rules.dictionary import NoField, canonical_name, look_up
+from hermes_common.rules.dictionary import NoField, look_up
 from hermes_common.rules.explanation import ClauseResult, Context, Verdict
 from hermes_common.rules.ruleset import CompiledEntry, CompiledRuleSet, RuleLike, decide
 

@@ -16,6 +16,7 @@ from litestar.response import Stream
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, model_validator
 
 from hermes_common.config import Kind, RuleSet
+from hermes_common.dicom.tags import DEFAULT_TAGS
 from hermes_common.ids import Slug
 from hermes_common.rules import vocabulary
 from hermes_common.rules.cases import run_cases
@@ -106,9 +107,10 @@ class RuleToolsController(Controller):
     opt = VIEWER
 
     @get("/fields")
-    async def fields(self) -> dict[str, Any]:
+    async def fields(self, request: HttpRequest) -> dict[str, Any]:
         """Return what can be written in a rule: fields with their types, operators of each type, limits."""
-        return vocabulary()
+        policies = await web_of(request).policies()
+        return vocabulary((*DEFAULT_TAGS, *policies.extra_tags))
 
     @post("/check", status_code=200)
     async def check(self, request: HttpRequest, data: JSONBody[AskCheck]) -> dict[str, Any]:
@@ -168,7 +170,8 @@ async def subject_of(
         return testing.Subject(stored.fields, at or stored.at, f"series {stored.uid}")
     if file is not None:
         head = testing.decode_file(file) if isinstance(file, str) else file
-        return await asyncio.to_thread(testing.file_subject, head, truncated, at or now())
+        extra = (await web.policies()).extra_tags
+        return await asyncio.to_thread(testing.file_subject, head, truncated, at or now(), extra)
     return testing.Subject({}, at or now(), "tags")
 
 

@@ -10,10 +10,11 @@ from typing import Any
 from hermes_common.config import Rule, RuleSet, RuleState, Targets
 from hermes_common.dicom.errors import DicomError, HeadTooShort
 from hermes_common.dicom.header import extract_header
+from hermes_common.dicom.names import canonical_name
 from hermes_common.dicom.part10 import parse_file_meta
+from hermes_common.dicom.tags import DEFAULT_TAGS, TagSelection
 from hermes_common.rules import CompiledRuleSet, Context, RuleError, SetDecision, check, decide, format_rule
 from hermes_common.rules.cases import run_cases
-from hermes_common.rules.dictionary import canonical_name
 from hermes_common.rules.problems import Problem
 from hermes_web.core.configuration import expression_problems
 from hermes_web.errors import FieldProblem, InvalidError
@@ -156,11 +157,17 @@ def decode_file(text: str) -> bytes:
         raise _bad_file("it is not base64") from error
 
 
-def file_subject(head: bytes, truncated: bool, at: datetime) -> Subject:
-    """Return the tags of a DICOM file (PS3.10), or of its beginning; it has no sender, so no ``source.*``."""
+def file_subject(head: bytes, truncated: bool, at: datetime, extra: Sequence[str] = ()) -> Subject:
+    """Return the tags of a DICOM file (PS3.10), or of its beginning; it has no sender, so no ``source.*``.
+
+    ``extra`` names the tags that the policies add to those that are read.
+    """
     try:
         part10 = parse_file_meta(head)
-        header = extract_header(head[part10.offset :], part10.meta.transfer_syntax, truncated=truncated)
+        selection = TagSelection.of((*DEFAULT_TAGS, *extra))
+        header = extract_header(
+            head[part10.offset :], part10.meta.transfer_syntax, truncated=truncated, selection=selection
+        )
     except HeadTooShort as error:
         raise _bad_file(f"{error.reason}; send more of it") from error
     except DicomError as error:
