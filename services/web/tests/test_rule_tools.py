@@ -411,6 +411,8 @@ async def test_an_editor_is_told_the_fields_and_what_the_policies_add(
     assert fields["SliceThickness"]["type"] == "number"
     assert "contains" in [each["operator"] for each in words["types"]["text"]["operators"]]
     assert not fields["BitsStored"]["collected"]
+    check = (await configured.post("/api/v1/rules/check", json={"expression": "BitsStored == 16"})).json()
+    assert "extra tag" in check["warnings"][0]["message"]
     saved = await configured.put("/api/v1/policies", json={"extra_tags": ["BitsStored"]}, headers={"if-match": '"0"'})
     assert saved.status_code == 200
     words = (await configured.get("/api/v1/rules/fields")).json()

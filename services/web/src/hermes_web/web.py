@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Any, cast
 
 from hermes_common.config import Kind, Policies, Revision, RuleSet, Targets
+from hermes_common.dicom.tags import DEFAULT_TAGS
 from hermes_common.runtime.bus import Bus
 from hermes_common.runtime.health import Health
 from hermes_common.runtime.sealing import KeyMissingError, Sealer, SecretRefusedError, sealed_targets
@@ -55,9 +56,10 @@ class Web:
         revision = await self.config.current(Kind.TARGETS)
         return revision, cast(Targets, revision.parsed())
 
-    async def policies(self) -> Policies:
-        """Return the present policies, from the bucket itself."""
-        return cast(Policies, (await self.config.current(Kind.POLICIES)).parsed())
+    async def collected(self) -> tuple[str, ...]:
+        """Return the tags that are read from the images: the default list, and what the present policies add."""
+        policies = cast(Policies, (await self.config.current(Kind.POLICIES)).parsed())
+        return (*DEFAULT_TAGS, *policies.extra_tags)
 
     async def save(self, kind: Kind, document: Any, expected: int, author: str, comment: str) -> Revision:
         """Check a document against itself and the others, seal its secrets, and save it; raises what says why not."""

@@ -15,8 +15,7 @@ from litestar.params import JSONBody, QueryParameter
 from litestar.response import Stream
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, model_validator
 
-from hermes_common.config import Kind, RuleSet
-from hermes_common.dicom.tags import DEFAULT_TAGS
+from hermes_common.config import Kind, RuleSet, Targets
 from hermes_common.ids import Slug
 from hermes_common.rules import vocabulary
 from hermes_common.rules.cases import run_cases
@@ -109,14 +108,13 @@ class RuleToolsController(Controller):
     @get("/fields")
     async def fields(self, request: HttpRequest) -> dict[str, Any]:
         """Return what can be written in a rule: fields with their types, operators of each type, limits."""
-        policies = await web_of(request).policies()
-        return vocabulary((*DEFAULT_TAGS, *policies.extra_tags))
+        return vocabulary(await web_of(request).collected())
 
     @post("/check", status_code=200)
     async def check(self, request: HttpRequest, data: JSONBody[AskCheck]) -> dict[str, Any]:
         """Say what is wrong, with rule, line, column and suggestion; what is doubtful; and how test cases come out."""
         if data.expression is not None:
-            return testing.check_expression(data.expression, data.scope)
+            return testing.check_expression(data.expression, data.scope, await web_of(request).collected())
         return await _check_set(web_of(request), data.rules)
 
     @post("/test", status_code=200)
@@ -170,8 +168,8 @@ async def subject_of(
         return testing.Subject(stored.fields, at or stored.at, f"series {stored.uid}")
     if file is not None:
         head = testing.decode_file(file) if isinstance(file, str) else file
-        extra = (await web.policies()).extra_tags
-        return await asyncio.to_thread(testing.file_subject, head, truncated, at or now(), extra)
+        collected = await web.collected()
+        return await asyncio.to_thread(testing.file_subject, head, truncated, at or now(), collected)
     return testing.Subject({}, at or now(), "tags")
 
 
@@ -214,16 +212,16 @@ async def _check_set(web: Web, document: dict[str, Any] | None) -> dict[str, Any
         return {"valid": False, "problems": found, "warnings": [], "cases": []}
     if not isinstance(rules, RuleSet):
         raise TypeError("the document of the rules is a rule set")
-    return await asyncio.to_thread(_checked, rules, targets)
+    return await asyncio.to_thread(_checked, rules, targets, await web.collected())
 
 
-def _checked(rules: RuleSet, targets: Any) -> dict[str, Any]:
+def _checked(rules: RuleSet, targets: Targets, collected: tuple[str, ...]) -> dict[str, Any]:
     problems = rule_problems(rules, targets)
     failing = [] if problems else case_problems(rules)
     return {
         "valid": not problems and not failing,
         "problems": [item.to_dict() for item in (*problems, *failing)],
-        "warnings": testing.rule_warnings(rules),
+        "warnings": testing.rule_warnings(rules, collected),
         "cases": [result.to_dict() for result in run_cases(rules.rules)],
     }
 

@@ -41,7 +41,11 @@ async def _editor(
     _, targets = await web.targets()
     problems = {} if error is None else forms.own_problems(error, tried or RuleSet(), str(values["slug"]))
     expression = str(values["expression"])
-    warnings = check_expression(expression, str(values["scope"]))["warnings"] if expression.strip() else []
+    warnings = (
+        check_expression(expression, str(values["scope"]), await web.collected())["warnings"]
+        if expression.strip()
+        else []
+    )
     return page(
         request,
         "rules/edit.html",
@@ -140,5 +144,5 @@ class RulePages(Controller):
             await web.save(Kind.RULES, changed.model_dump(mode="json"), expected, principal_of(request).name, comment)
         except (InvalidError, PreconditionFailedError) as error:
             return await _editor(request, values, expected, is_new=slug is None, error=error, tried=changed)
-        warned = check_expression(str(values["expression"]), str(values["scope"]))["warnings"]
+        warned = check_expression(str(values["expression"]), str(values["scope"]), await web.collected())["warnings"]
         return go(f"/rules/{values['slug']}" if warned else "/rules", "saved")

@@ -35,10 +35,13 @@ class Subject:
     warnings: list[str] = field(default_factory=list)
 
 
-def check_expression(expression: str, scope: str) -> dict[str, Any]:
-    """Return whether an expression is a rule, its canonical form, and every problem with its place."""
+def check_expression(expression: str, scope: str, collected: Collection[str] | None = None) -> dict[str, Any]:
+    """Return whether an expression is a rule, its canonical form, and every problem with its place.
+
+    ``collected`` names the tags that are read from the images; then there is a warning for each other one.
+    """
     try:
-        checked = check(expression, scope)
+        checked = check(expression, scope, collected)
     except RuleError as error:
         return {
             "valid": False,
@@ -50,11 +53,11 @@ def check_expression(expression: str, scope: str) -> dict[str, Any]:
     return {"valid": True, "canonical": format_rule(checked.ast), "problems": [], "warnings": warnings}
 
 
-def rule_warnings(rules: RuleSet) -> list[dict[str, Any]]:
+def rule_warnings(rules: RuleSet, collected: Collection[str] | None = None) -> list[dict[str, Any]]:
     """Return what is probably not meant in a rule set, each with the rule it is about; failing test cases, too."""
     found: list[dict[str, Any]] = []
     for rule in rules.rules:
-        found += [{"rule": rule.slug, **warning.to_dict()} for warning in _warnings(rule)]
+        found += [{"rule": rule.slug, **warning.to_dict()} for warning in _warnings(rule, collected)]
     for result in run_cases(rules.rules):
         if not result.passed and not result.forbids:
             message = f"test case {result.case!r} fails: {result.reason}"
@@ -62,11 +65,11 @@ def rule_warnings(rules: RuleSet) -> list[dict[str, Any]]:
     return found
 
 
-def _warnings(rule: Rule) -> Sequence[Problem]:
+def _warnings(rule: Rule, collected: Collection[str] | None) -> Sequence[Problem]:
     if not rule.expression.strip():
         return ()
     try:
-        return check(rule.expression, rule.scope.value).warnings
+        return check(rule.expression, rule.scope.value, collected).warnings
     except RuleError:
         return ()
 
@@ -157,14 +160,14 @@ def decode_file(text: str) -> bytes:
         raise _bad_file("it is not base64") from error
 
 
-def file_subject(head: bytes, truncated: bool, at: datetime, extra: Sequence[str] = ()) -> Subject:
+def file_subject(head: bytes, truncated: bool, at: datetime, collected: Sequence[str] = DEFAULT_TAGS) -> Subject:
     """Return the tags of a DICOM file (PS3.10), or of its beginning; it has no sender, so no ``source.*``.
 
-    ``extra`` names the tags that the policies add to those that are read.
+    ``collected`` names the tags that are read.
     """
     try:
         part10 = parse_file_meta(head)
-        selection = TagSelection.of((*DEFAULT_TAGS, *extra))
+        selection = TagSelection.of(collected)
         header = extract_header(
             head[part10.offset :], part10.meta.transfer_syntax, truncated=truncated, selection=selection
         )
