@@ -5,7 +5,7 @@ import logging
 from pathlib import Path
 
 from litestar import Litestar, Router
-from litestar.datastructures import State
+from litestar.datastructures import CacheControlHeader, State
 from litestar.openapi.config import OpenAPIConfig
 from litestar.openapi.plugins import JsonRenderPlugin
 from litestar.openapi.spec import Components, SecurityScheme
@@ -23,6 +23,7 @@ from hermes_web.adapters.configstore import ConfigStore
 from hermes_web.adapters.database import Database
 from hermes_web.adapters.fleet import Fleet
 from hermes_web.adapters.hashing import Hasher
+from hermes_web.adapters.live import Live
 from hermes_web.adapters.outbox import Outbox
 from hermes_web.adapters.server import serve
 from hermes_web.core.passwords import fold_name, name_problem, password_problem
@@ -34,6 +35,7 @@ from hermes_web.features.configuration.api import document_controller
 from hermes_web.features.configuration.pages import HistoryPages
 from hermes_web.features.deliveries.api import DeliveriesController
 from hermes_web.features.deliveries.pages import DeliveryPages
+from hermes_web.features.live.controllers import changes, changes_of_series, palette, series_news
 from hermes_web.features.operations.controllers import livez, metrics, openapi, readyz
 from hermes_web.features.policies.pages import PolicyPages
 from hermes_web.features.quarantine.controllers import QuarantineController, quarantine_page
@@ -50,6 +52,7 @@ from hermes_web.features.tokens.api import TokensController
 from hermes_web.features.users.api import UsersController
 from hermes_web.features.users.pages import UserPages
 from hermes_web.http.answers import problem
+from hermes_web.http.assets import PREFIX, Assets, find_assets
 from hermes_web.http.guard import authorise, check_declarations
 from hermes_web.http.headers import MAX_BODY, Shell
 from hermes_web.http.rendering import Renderer
@@ -71,6 +74,7 @@ class _NoRoutes(Router):
 def make_web(settings: Settings, version: str, bus: Bus, health: Health) -> Web:
     """Return the collaborators; nothing is opened yet."""
     url = settings.database_url.get_secret_value()
+    assets = find_assets()
     database = Database(url, settings.database_pool, settings.database_statement_seconds)
     return Web(
         settings=settings,
@@ -83,14 +87,16 @@ def make_web(settings: Settings, version: str, bus: Bus, health: Health) -> Web:
         config=ConfigStore(bus),
         commands=Commands(bus),
         fleet=Fleet(bus),
-        renderer=Renderer(version),
+        renderer=Renderer(version, assets),
+        assets=assets,
+        live=Live(bus),
     )
 
 
 def build(web: Web) -> Litestar:
     """Return the application; raise :class:`UndeclaredRouteError` if a route does not declare its role."""
     app = Litestar(
-        route_handlers=[*_pages(), _api(), livez, readyz, metrics, _static()],
+        route_handlers=[*_pages(), _api(), livez, readyz, metrics, *_static(web.assets)],
         guards=[authorise],
         exception_handlers={Exception: problem},
         state=State({"web": web}),
@@ -119,16 +125,22 @@ def _pages() -> list[ControllerRouterHandler]:
         SourcePages,
         PolicyPages,
     ]
+    lists += [series_news, changes, changes_of_series, palette]
     return [*lists, *areas, HistoryPages, UserPages, sign_in_page, sign_in_form, sign_out_form]
 
 
-def _static() -> Router:
-    return create_static_files_router(
-        path="/static",
-        directories=[Path(__file__).parent / "static"],
-        opt={**PUBLIC, "anonymous": True},
-        include_in_schema=False,
-    )
+def _static(assets: Assets) -> list[Router]:
+    """Return what is served as it is; what was built has its digest in its name and may be kept for ever."""
+    opt = {**PUBLIC, "anonymous": True}
+    own = Path(__file__).parent / "static"
+    found = [create_static_files_router(path="/static", directories=[own], opt=opt, include_in_schema=False)]
+    if assets.folder is not None:
+        keep = CacheControlHeader(max_age=31536000, immutable=True, public=True)
+        built = create_static_files_router(
+            path=PREFIX, directories=[assets.folder], opt=opt, cache_control=keep, include_in_schema=False
+        )
+        found.append(built)
+    return found
 
 
 def _openapi(version: str) -> OpenAPIConfig:
@@ -157,6 +169,7 @@ async def main(context: Context[Settings]) -> None:
     app = Shell(build(web))
     context.work("http", serve(app, context.settings, context.stopping))
     context.background("accounts", _accounts(web, seeded))
+    context.work("live", web.live.run(context.stopping))
     context.background("outbox", web.outbox.run())
     context.background("configuration", web.config.run())
 

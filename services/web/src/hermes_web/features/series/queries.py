@@ -1,17 +1,19 @@
 """What the history says about series."""
 
+from datetime import datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, and_, or_, select, tuple_
+from sqlalchemy import ColumnElement, Connection, and_, exists, func, or_, select, text, tuple_
 
 from hermes_common.events import Decision
-from hermes_common.ledger import attempts, batches, decisions, deliveries, instances, series
+from hermes_common.ledger import MILESTONE, attempts, batches, decisions, deliveries, events, instances, series
+from hermes_common.runtime.clock import now
 from hermes_web.core import cursor
 from hermes_web.core.search import Search, like
 from hermes_web.errors import NotFoundError
 from hermes_web.features.deliveries.views import AttemptView, DeliveryItem
 from hermes_web.features.paging import Listing, listing
-from hermes_web.features.series.views import BatchView, InstanceItem, SeriesDetail, SeriesItem
+from hermes_web.features.series.views import BatchView, EventItem, InstanceItem, SeriesDetail, SeriesItem
 
 _SHOWN = [column for column in series.c if column.name not in {"tags", "problems", "last_seq"}]
 _FREE = ("series_description", "study_description", "patient_name", "patient_id", "accession_number", "calling_aet")
@@ -27,6 +29,18 @@ def list_series(connection: Connection, search: Search, limit: int, after: str |
     )
     items = [SeriesItem.model_validate(row) for row in rows]
     return listing(items, limit, lambda item: (item.last_received_at, item.series_uid))
+
+
+def count_news(connection: Connection, search: Search, since: datetime, most: int) -> int:
+    """Return how many series that fit a search were received after ``since``; counting ends at ``most``."""
+    newer = select(series.c.series_uid).where(*_conditions(search), series.c.last_received_at > since).limit(most)
+    return int(connection.execute(select(func.count()).select_from(newer.subquery())).scalar_one())
+
+
+def list_events(connection: Connection, uid: str, most: int) -> list[EventItem]:
+    """Return the first ``most`` events about a series, besides those of its single instances."""
+    query = select(events).where(events.c.series_uid == uid, text(MILESTONE)).order_by(events.c.seq).limit(most)
+    return [EventItem.model_validate(row) for row in connection.execute(query)]
 
 
 def get_series(connection: Connection, uid: str) -> SeriesDetail:
@@ -82,10 +96,12 @@ def _conditions(search: Search) -> list[ColumnElement[bool]]:
         columns: list[Any] = [series.c[name] for name in _FREE]
         matches = [column.ilike(like(word)) for column in columns]
         found.append(or_(*matches, series.c.series_uid == word, series.c.study_uid == word))
+    if search.received is not None:
+        found.append(series.c.last_received_at >= now() - search.received)
     return found
 
 
-def _qualified(name: str, values: tuple[str, ...]) -> ColumnElement[bool]:
+def _qualified(name: str, values: tuple[str, ...]) -> ColumnElement[bool]:  # noqa: PLR0911 - one for each qualifier
     columns = series.c
     match name:
         case "modality":
@@ -94,6 +110,9 @@ def _qualified(name: str, values: tuple[str, ...]) -> ColumnElement[bool]:
             return columns.state.in_(values)
         case "source":
             return or_(columns.calling_aet.in_(values), columns.address.in_(values))
+        case "target":
+            mine = deliveries.c.series_uid == columns.series_uid
+            return exists(select(deliveries.c.delivery_id).where(mine, deliveries.c.target.in_(values)))
         case "accession":
             return columns.accession_number.in_(values)
         case "patient":
