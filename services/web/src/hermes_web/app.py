@@ -35,6 +35,7 @@ from hermes_web.features.configuration.api import document_controller
 from hermes_web.features.configuration.pages import HistoryPages
 from hermes_web.features.deliveries.api import DeliveriesController
 from hermes_web.features.deliveries.pages import DeliveryPages
+from hermes_web.features.errors.pages import ErrorPages
 from hermes_web.features.live.controllers import changes, changes_of_series, palette, series_news
 from hermes_web.features.operations.controllers import livez, metrics, openapi, readyz
 from hermes_web.features.policies.pages import PolicyPages
@@ -120,6 +121,7 @@ def _pages() -> list[ControllerRouterHandler]:
     areas: list[ControllerRouterHandler] = [
         SeriesPages,
         DeliveryPages,
+        ErrorPages,
         RulePages,
         TargetPages,
         SourcePages,

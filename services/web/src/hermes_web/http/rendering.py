@@ -17,7 +17,7 @@ from hermes_web.http.assets import Assets
 from hermes_web.http.icons import icon
 
 AREAS = (
-    *("signin", "status", "series", "deliveries", "rules", "targets", "sources", "policies"),
+    *("signin", "status", "series", "deliveries", "errors", "rules", "targets", "sources", "policies"),
     *("quarantine", "alerts", "audit", "users", "tokens", "configuration"),
 )
 

@@ -1,10 +1,12 @@
 """``/api/v1/quarantine`` and its page: what could not be taken as an instance."""
 
+from urllib.parse import urlencode
+
 from litestar import Controller, get
 
 from hermes_web.core.cursor import limited
 from hermes_web.core.roles import VIEWER
-from hermes_web.features.paging import Listing
+from hermes_web.features.paging import Listing, within
 from hermes_web.features.quarantine.queries import QuarantineItem, list_quarantine
 from hermes_web.features.series.api import Cursor, Limit
 from hermes_web.http.answers import Page, page
@@ -30,6 +32,7 @@ class QuarantineController(Controller):
 async def quarantine_page(request: HttpRequest) -> Page:
     """Show the rows, the newest first."""
     after = request.query_params.get("cursor")
-    found = await web_of(request).database.run(list_quarantine, 100, after)
-    more = None if found.next is None else f"/quarantine?cursor={found.next}"
-    return page(request, "quarantine/list.html", found=found, more=more)
+    back = request.query_params.get("within", "")
+    found = await web_of(request).database.run(list_quarantine, 100, after, within(back))
+    more = None if found.next is None else "/quarantine?" + urlencode({"within": back, "cursor": found.next})
+    return page(request, "quarantine/list.html", found=found, more=more, back=back)
