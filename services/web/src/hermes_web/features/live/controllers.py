@@ -24,7 +24,9 @@ LONGEST = 600
 BEAT = 15.0
 """Seconds between signs of life."""
 SETTLE = 0.7
-"""Seconds from an event until the history has it, and at least between two news."""
+"""Seconds from an event until the history usually has it, and at least between two news."""
+AGAIN = (2.0, 6.0)
+"""Seconds after which it is looked again, for a history that is late; also for what happened while a page loaded."""
 MOST_NEWS = 99
 
 _OPTIONS = {**VIEWER, "live": True}
@@ -100,20 +102,20 @@ def _stream(live: Live, series_uid: str | None, news: Callable[[], Awaitable[str
 async def _news(
     live: Live, series_uid: str | None, news: Callable[[], Awaitable[str | None]]
 ) -> AsyncIterator[ServerSentEventMessage]:
-    """Yield news whenever something happened, once more when the history has settled, and a sign of life in between."""
+    """Yield news whenever something happened, again when the history has settled, and a sign of life in between."""
     end = asyncio.get_running_loop().time() + LONGEST
     with live.listen(series_uid) as listener:
         yield ServerSentEventMessage(comment="live", retry=3000)
         last: str | None = None
-        unsettled = False
+        looks = list(AGAIN)
         while not live.is_over and asyncio.get_running_loop().time() < end:
-            happened = await listener.wait(3 * SETTLE if unsettled else BEAT)
+            happened = await listener.wait(looks[0] if looks else BEAT)
             if live.is_over:
                 return
-            if not happened and not unsettled:
+            if not happened and not looks:
                 yield ServerSentEventMessage(comment=now().isoformat())
                 continue
-            unsettled = happened
+            looks = list(AGAIN) if happened else looks[1:]
             await asyncio.sleep(SETTLE)
             try:
                 data = await news()
