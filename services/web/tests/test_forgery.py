@@ -10,7 +10,17 @@ from hermes_web.http.assets import find_assets
 PAGES = (
     *("/", "/series", "/series?q=status:unmatched", "/deliveries", "/rules", "/rules/new", "/rules/_test", "/targets"),
     *("/targets/_new/dicom", "/targets/_new/folder", "/sources", "/policies", "/quarantine", "/alerts", "/audit"),
-    *("/users", "/users/vera", "/password", "/history/rules", "/history/targets", "/nowhere"),
+    *("/errors", "/errors?target=pacs", "/errors/progress?target=pacs&since=2026-11-24T00:00:00Z&asked=1&actor=admin"),
+    *(
+        "/quarantine?within=1h",
+        "/series?q=modality:MR+received:24h",
+        "/users",
+        "/users/vera",
+        "/password",
+        "/history/rules",
+        "/history/targets",
+        "/nowhere",
+    ),
     *("/series/1.2.826.0.1.3680043.2.1125.1", "/series/1.2.826.0.1.3680043.2.1125.2"),
     *("/deliveries/0e7a7c5e-5f1b-5d0e-9a65-000000000001", "/deliveries/0e7a7c5e-5f1b-5d0e-9a65-000000000002"),
 )

@@ -76,7 +76,7 @@ class SeriesPages(Controller):
         masked = parse_view(request.cookies.get(COOKIE)).masks
         name = f"series-{now():%Y%m%d-%H%M%S}.csv"
         headers = {"content-disposition": f'attachment; filename="{name}"'}
-        return Response(to_csv(found.items, masked), media_type="text/csv; charset=utf-8", headers=headers)
+        return Response(to_csv(found.items, masked), media_type="text/csv", headers=headers)
 
     @post("/_bulk", opt=ADMIN)
     async def bulk(self, request: HttpRequest) -> Page | Redirect:
