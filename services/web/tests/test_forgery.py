@@ -10,7 +10,12 @@ from hermes_web.http.assets import find_assets
 PAGES = (
     *("/", "/series", "/series?q=status:unmatched", "/deliveries", "/rules", "/rules/new", "/rules/_test", "/targets"),
     *("/targets/_new/dicom", "/targets/_new/folder", "/sources", "/policies", "/quarantine", "/alerts", "/audit"),
-    *("/errors", "/errors?target=pacs", "/errors/progress?target=pacs&since=2026-11-24T00:00:00Z&asked=1&actor=admin"),
+    *(
+        "/flow",
+        "/errors",
+        "/errors?target=pacs",
+        "/errors/progress?target=pacs&since=2026-11-24T00:00:00Z&asked=1&actor=admin",
+    ),
     *(
         "/quarantine?within=1h",
         "/series?q=modality:MR+received:24h",

@@ -36,6 +36,7 @@ from hermes_web.features.configuration.pages import HistoryPages
 from hermes_web.features.deliveries.api import DeliveriesController
 from hermes_web.features.deliveries.pages import DeliveryPages
 from hermes_web.features.errors.pages import ErrorPages
+from hermes_web.features.flow.pages import flow_page
 from hermes_web.features.live.controllers import changes, changes_of_series, palette, series_news
 from hermes_web.features.operations.controllers import livez, metrics, openapi, readyz
 from hermes_web.features.policies.pages import PolicyPages
@@ -117,7 +118,7 @@ def _api() -> Router:
 
 
 def _pages() -> list[ControllerRouterHandler]:
-    lists: list[ControllerRouterHandler] = [overview, alerts_page, clear_alert, audit_page, quarantine_page]
+    lists: list[ControllerRouterHandler] = [overview, flow_page, alerts_page, clear_alert, audit_page, quarantine_page]
     areas: list[ControllerRouterHandler] = [
         SeriesPages,
         DeliveryPages,

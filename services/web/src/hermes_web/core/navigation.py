@@ -5,12 +5,13 @@ from dataclasses import dataclass
 from typing import Final
 
 _GROUPS: Final = {
-    "Images": ("/", "/series", "/series?q=status:unmatched", "/deliveries", "/errors", "/quarantine"),
+    "Images": ("/", "/flow", "/series", "/series?q=status:unmatched", "/deliveries", "/errors", "/quarantine"),
     "Routing": ("/rules", "/targets", "/sources", "/associations", "/policies"),
 }
 _REST: Final = "Administration"
 _ICONS: Final = {
     "/": "overview",
+    "/flow": "flow",
     "/series": "series",
     "/series?q=status:unmatched": "unmatched",
     "/deliveries": "deliveries",

@@ -7,7 +7,7 @@ from datetime import timedelta
 from hermes_common.durations import parse_duration
 from hermes_web.errors import FieldProblem, InvalidError
 
-QUALIFIERS = ("modality", "source", "status", "patient", "accession", "study", "target", "received")
+QUALIFIERS = ("modality", "source", "status", "patient", "accession", "study", "target", "rule", "received")
 STATES = (
     "receiving",
     "completed",
@@ -93,7 +93,7 @@ def _span(value: str) -> timedelta:
 
 
 def _alternatives(key: str, value: str) -> list[str]:
-    return value.split(",") if key in {"modality", "source", "status", "target"} else [value]
+    return value.split(",") if key in {"modality", "source", "status", "target", "rule"} else [value]
 
 
 def _check_states(states: list[str]) -> None:

@@ -6,6 +6,7 @@ from markupsafe import Markup
 
 _SHAPES: Final = {
     "overview": "M4 4h7v9H4zM13 4h7v5h-7zM13 11h7v9h-7zM4 15h7v5H4z",
+    "flow": "M4 6h4c4 0 4 5 8 5h4M4 18h4c4 0 4-5 8-5M4 12h3",
     "series": "M4 8l8-4 8 4-8 4zM4 12l8 4 8-4M4 16l8 4 8-4",
     "unmatched": "M12 3a9 9 0 1 0 0 18 9 9 0 0 0 0-18M9.5 9.3a2.5 2.5 0 1 1 3.7 2.3c-.8.4-1.2 1-1.2 1.9M12 16.8v.1",
     "deliveries": "M3 12h13M11 6l6 6-6 6M20 5v14",

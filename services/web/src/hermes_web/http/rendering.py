@@ -17,12 +17,13 @@ from hermes_web.http.assets import Assets
 from hermes_web.http.icons import icon
 
 AREAS = (
-    *("signin", "status", "series", "deliveries", "errors", "rules", "targets", "sources", "policies"),
+    *("signin", "status", "series", "deliveries", "errors", "flow", "rules", "targets", "sources", "policies"),
     *("quarantine", "alerts", "audit", "users", "tokens", "configuration"),
 )
 
 NAVIGATION = (
     ("/", "Overview"),
+    ("/flow", "Flow"),
     ("/series", "Series"),
     ("/series?q=status:unmatched", "Unmatched"),
     ("/deliveries", "Deliveries"),

@@ -22,7 +22,7 @@ Search = Annotated[
     str,
     QueryParameter(
         name="q",
-        description="modality: source: status: target: received: patient: accession: study: and free text; "
+        description="modality: source: status: target: rule: received: patient: accession: study: and free text; "
         "quotes keep words together.",
     ),
 ]

@@ -16,6 +16,9 @@ from hermes_web.features.paging import Listing, listing
 from hermes_web.features.series.views import BatchView, EventItem, InstanceItem, SeriesDetail, SeriesItem
 
 _SHOWN = [column for column in series.c if column.name not in {"tags", "problems", "last_seq"}]
+_OF_DELIVERIES = frozenset({"target", "rule"})
+BY_HAND = "-"
+"""In place of a rule in a search: a person asked for the delivery."""
 _FREE = ("series_description", "study_description", "patient_name", "patient_id", "accession_number", "calling_aet")
 
 
@@ -91,7 +94,9 @@ def series_exists(connection: Connection, uid: str) -> bool:
 
 
 def _conditions(search: Search) -> list[ColumnElement[bool]]:
-    found = [_qualified(name, values) for name, values in search.qualifiers.items()]
+    found = [_qualified(name, values) for name, values in search.qualifiers.items() if name not in _OF_DELIVERIES]
+    if any(name in _OF_DELIVERIES for name in search.qualifiers):
+        found.append(_delivered(search))
     for word in search.words:
         columns: list[Any] = [series.c[name] for name in _FREE]
         matches = [column.ilike(like(word)) for column in columns]
@@ -101,7 +106,18 @@ def _conditions(search: Search) -> list[ColumnElement[bool]]:
     return found
 
 
-def _qualified(name: str, values: tuple[str, ...]) -> ColumnElement[bool]:  # noqa: PLR0911 - one for each qualifier
+def _delivered(search: Search) -> ColumnElement[bool]:
+    """Return that one delivery of the series goes to one of the targets and was asked for by one of the rules."""
+    conditions: list[ColumnElement[bool]] = [deliveries.c.series_uid == series.c.series_uid]
+    if targets := search.qualifiers.get("target"):
+        conditions.append(deliveries.c.target.in_(targets))
+    if rules := search.qualifiers.get("rule"):
+        named = [deliveries.c.rules == [] if rule == BY_HAND else deliveries.c.rules.contains([rule]) for rule in rules]
+        conditions.append(or_(*named))
+    return exists(select(deliveries.c.delivery_id).where(*conditions))
+
+
+def _qualified(name: str, values: tuple[str, ...]) -> ColumnElement[bool]:
     columns = series.c
     match name:
         case "modality":
@@ -110,9 +126,6 @@ def _qualified(name: str, values: tuple[str, ...]) -> ColumnElement[bool]:  # no
             return columns.state.in_(values)
         case "source":
             return or_(columns.calling_aet.in_(values), columns.address.in_(values))
-        case "target":
-            mine = deliveries.c.series_uid == columns.series_uid
-            return exists(select(deliveries.c.delivery_id).where(mine, deliveries.c.target.in_(values)))
         case "accession":
             return columns.accession_number.in_(values)
         case "patient":
