@@ -195,3 +195,10 @@ async def test_a_list_of_a_span_holds_what_its_number_counts(viewer, make_ledger
         page = (await viewer.get(path)).text
         assert page.count("<tr>") - (1 if count else 0) == count, path
     assert (await viewer.get("/deliveries?within=soon")).status_code == 400
+
+
+async def test_the_audit_is_of_whom_and_of_what_was_asked(viewer, make_ledger) -> None:
+    make_ledger()
+    for path, count in (("/audit?actor=admin&about=user", 1), ("/audit?actor=vera", 0), ("/audit?about=config", 0)):
+        assert (await viewer.get(path)).text.count('data-label="Who"') == count, path
+    assert (await viewer.get("/audit?about=nonsense")).status_code == 400

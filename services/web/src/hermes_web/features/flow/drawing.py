@@ -22,7 +22,6 @@ class Box:
     x: float
     y: float
     height: float
-    series: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +57,7 @@ def draw(ways: Ways) -> Drawing | None:
         y = 24.0
         for name, series in sorted(column.items(), key=lambda item: (-item[1], item[0])):
             kind = ("source", "rule" if name.startswith("rule:") else "outcome", "target")[number]
-            box = Box(name.removeprefix("rule:"), kind, COLUMNS[number], round(y, 1), max(series * scale, 6.0), series)
+            box = Box(name.removeprefix("rule:"), kind, COLUMNS[number], round(y, 1), max(series * scale, 6.0))
             boxes[number, name] = box
             y += box.height + _GAP
         height = max(height, y)
