@@ -15,7 +15,15 @@ pytestmark = [pytest.mark.browser, pytest.mark.e2e, pytest.mark.timeout(180)]
 HOSTILE = "<script>alert(1)</script>\u202e\u05d0\u05d1'\"{{7*7}}"
 LONG = "x" * 64
 PAGES = (
-    *("/", "/flow", "/series", "/series?q=status:unmatched", "/series?q=modality:CT+received:24h", "/series?q=nobody"),
+    *(
+        "/",
+        "/flow",
+        "/queues",
+        "/series",
+        "/series?q=status:unmatched",
+        "/series?q=modality:CT+received:24h",
+        "/series?q=nobody",
+    ),
     *("/deliveries", "/deliveries?state=failed&within=1h", "/errors?target=down", "/quarantine?within=1h", "/nowhere"),
 )
 PLAIN = ("/rules", "/rules/new", "/targets", "/sources", "/policies", "/alerts", "/audit", "/users", "/password")

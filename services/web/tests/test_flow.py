@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from hermes_web.features.flow.drawing import COLUMNS, draw
 from hermes_web.features.flow.queries import Way, Ways, ways
+from hermes_web.features.queues.queries import queue_details
 
 NAMES = st.sampled_from(["a", "b", "c"])
 COUNTS = st.integers(1, 100_000)
@@ -48,3 +49,22 @@ async def test_a_number_of_the_flow_is_the_length_of_the_list_that_it_leads_to(w
         listed = (await viewer.get(unescape(link))).text
         assert listed.count('name="ids"') == int(number), link
     assert (await viewer.get("/flow?within=soon")).status_code == 400
+
+
+async def test_a_queue_says_what_waits_since_when_and_what_was_delivered(web, viewer, make_ledger) -> None:
+    make_ledger()
+    found = await web.database.run(queue_details)
+    assert (found["archive"].states, found["archive"].priorities, found["archive"].waiting) == (
+        {"queued": 1},
+        {"normal": 1},
+        1,
+    )
+    assert found["archive"].oldest is not None
+    assert found["archive"].octets == 1_575_000
+    assert (found["pacs"].states, found["pacs"].waiting, found["pacs"].oldest) == ({"failed": 1}, 0, None)
+    assert sum(found["pacs"].throughput) == 1
+    page = (await viewer.get("/queues")).text
+    assert page.index(">archive<") < page.index(">pacs<")
+    for link, number in re.findall(r'href="(/deliveries\?[^"]+)"[^>]*>(\d+)</a>', page):
+        listed = (await viewer.get(unescape(link))).text
+        assert listed.count('name="ids"') == int(number), link

@@ -12,6 +12,7 @@ PAGES = (
     *("/targets/_new/dicom", "/targets/_new/folder", "/sources", "/policies", "/quarantine", "/alerts", "/audit"),
     *(
         "/flow",
+        "/queues",
         "/errors",
         "/errors?target=pacs",
         "/errors/progress?target=pacs&since=2026-11-24T00:00:00Z&asked=1&actor=admin",

@@ -2,7 +2,7 @@
 import { openPalette } from "./palette.js";
 import { nextTheme } from "./view.js";
 
-const PLACES = { o: "/", f: "/flow", s: "/series", d: "/deliveries", e: "/errors", r: "/rules", t: "/targets", a: "/audit" };
+const PLACES = { o: "/", f: "/flow", s: "/series", q: "/queues", d: "/deliveries", e: "/errors", r: "/rules", t: "/targets", a: "/audit" };
 let after = "";
 
 function typing(element) {

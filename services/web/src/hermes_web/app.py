@@ -41,6 +41,7 @@ from hermes_web.features.live.controllers import changes, changes_of_series, pal
 from hermes_web.features.operations.controllers import livez, metrics, openapi, readyz
 from hermes_web.features.policies.pages import PolicyPages
 from hermes_web.features.quarantine.controllers import QuarantineController, quarantine_page
+from hermes_web.features.queues.pages import queues_page
 from hermes_web.features.rules.api import RuleToolsController
 from hermes_web.features.rules.pages import RulePages
 from hermes_web.features.series.api import SeriesController
@@ -118,7 +119,7 @@ def _api() -> Router:
 
 
 def _pages() -> list[ControllerRouterHandler]:
-    lists: list[ControllerRouterHandler] = [overview, flow_page, alerts_page, clear_alert, audit_page, quarantine_page]
+    lists: list[ControllerRouterHandler] = [overview, alerts_page, clear_alert, audit_page, quarantine_page]
     areas: list[ControllerRouterHandler] = [
         SeriesPages,
         DeliveryPages,
@@ -128,7 +129,7 @@ def _pages() -> list[ControllerRouterHandler]:
         SourcePages,
         PolicyPages,
     ]
-    lists += [series_news, changes, changes_of_series, palette]
+    lists += [flow_page, queues_page, series_news, changes, changes_of_series, palette]
     return [*lists, *areas, HistoryPages, UserPages, sign_in_page, sign_in_form, sign_out_form]
 
 

@@ -5,7 +5,16 @@ from dataclasses import dataclass
 from typing import Final
 
 _GROUPS: Final = {
-    "Images": ("/", "/flow", "/series", "/series?q=status:unmatched", "/deliveries", "/errors", "/quarantine"),
+    "Images": (
+        "/",
+        "/flow",
+        "/series",
+        "/series?q=status:unmatched",
+        "/queues",
+        "/deliveries",
+        "/errors",
+        "/quarantine",
+    ),
     "Routing": ("/rules", "/targets", "/sources", "/associations", "/policies"),
 }
 _REST: Final = "Administration"
@@ -14,6 +23,7 @@ _ICONS: Final = {
     "/flow": "flow",
     "/series": "series",
     "/series?q=status:unmatched": "unmatched",
+    "/queues": "queues",
     "/deliveries": "deliveries",
     "/errors": "errors",
     "/quarantine": "quarantine",

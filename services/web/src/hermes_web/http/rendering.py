@@ -17,7 +17,8 @@ from hermes_web.http.assets import Assets
 from hermes_web.http.icons import icon
 
 AREAS = (
-    *("signin", "status", "series", "deliveries", "errors", "flow", "rules", "targets", "sources", "policies"),
+    *("signin", "status", "series", "deliveries", "rules", "targets", "sources", "policies"),
+    *("flow", "queues", "errors"),
     *("quarantine", "alerts", "audit", "users", "tokens", "configuration"),
 )
 
@@ -26,6 +27,7 @@ NAVIGATION = (
     ("/flow", "Flow"),
     ("/series", "Series"),
     ("/series?q=status:unmatched", "Unmatched"),
+    ("/queues", "Queues"),
     ("/deliveries", "Deliveries"),
     ("/errors", "Errors"),
     ("/rules", "Rules"),
