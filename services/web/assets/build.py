@@ -26,7 +26,9 @@ PACKAGE = SOURCES.parent / "src" / "hermes_web"
 ENVIRONMENT = Path(sys.prefix) / "share" / "hermes-web"
 WORK = ENVIRONMENT / "work" if sys.prefix != sys.base_prefix else SOURCES / "node_modules" / ".hermes"
 OLDEST_NODE = 20
-ENTRIES = {"app.css": "css/app.css", "app.js": "js/app.js"}
+STYLES = {"app.css": "css/app.css"}
+SCRIPTS = {"app.js": "js/app.js"}
+"""What is served, and the file that it is made from; a page names one more script in its block ``scripts``."""
 NO_NODE = 3
 LONGEST = 300
 """Seconds that a tool may take."""
@@ -135,18 +137,23 @@ def bundle(node: list[list[str]], work: Path) -> dict[str, bytes]:
         place = Path(folder)
         for name in ("css", "js"):
             shutil.copytree(SOURCES / name, place / name)
-        entry = place / ENTRIES["app.css"]
-        entry.write_text(f'{entry.read_text("utf-8")}\n@source "{PACKAGE}/**/*.html";\n', "utf-8")
         modules = work / "node_modules"
-        css, js = place / "app.css", place / "app.js"
         tailwind = [*node[0], str(modules / "@tailwindcss" / "cli" / "dist" / "index.mjs")]
-        options = ["-i", str(entry), "-o", str(css), "--minify"]
-        _run([*tailwind, *options], work, node[0][0], "the style sheet is not right")
         esbuild = [*node[0], str(modules / "esbuild" / "bin" / "esbuild")]
-        options = ["--bundle", "--minify", "--format=iife", "--target=es2022", "--log-level=warning", "--charset=utf8"]
-        source = str(place / ENTRIES["app.js"])
-        _run([*esbuild, source, *options, f"--outfile={js}"], work, node[0][0], "the scripts are not right")
-        return {"app.css": css.read_bytes(), "app.js": js.read_bytes()}
+        built = {}
+        for name, source in STYLES.items():
+            entry, made = place / source, place / name
+            entry.write_text(f'{entry.read_text("utf-8")}\n@source "{PACKAGE}/**/*.html";\n', "utf-8")
+            options = ["-i", str(entry), "-o", str(made), "--minify"]
+            _run([*tailwind, *options], work, node[0][0], "the style sheet is not right")
+            built[name] = made.read_bytes()
+        for name, source in SCRIPTS.items():
+            made = place / name
+            options = ["--bundle", "--minify", "--format=iife", "--target=es2022", "--log-level=warning"]
+            command = [*esbuild, str(place / source), *options, "--charset=utf8", f"--outfile={made}"]
+            _run(command, work, node[0][0], "the scripts are not right")
+            built[name] = made.read_bytes()
+        return built
 
 
 def publish(built: dict[str, bytes], mark: str) -> Path:
@@ -159,13 +166,22 @@ def publish(built: dict[str, bytes], mark: str) -> Path:
         except OSError:
             continue
         fresh.chmod(0o755)
-        for name, content in built.items():
-            (fresh / names[name]).write_bytes(content)
+        for name, content in [*_previous(place), *((names[name], content) for name, content in built.items())]:
+            (fresh / name).write_bytes(content)
         manifest = {"inputs": mark, "files": names}
         (fresh / "manifest.json").write_text(json.dumps(manifest, indent=1) + "\n", "utf-8")
         _replace(fresh, place)
         return place
     raise AssetsError(f"neither {places()[0]} nor {places()[1]} can be written.")
+
+
+def _previous(place: Path) -> list[tuple[str, bytes]]:
+    """Return what was built before: a service that runs goes on to name it until it starts again."""
+    manifest = place / "manifest.json"
+    if not manifest.exists():
+        return []
+    names = json.loads(manifest.read_text("utf-8"))["files"].values()
+    return [(name, (place / name).read_bytes()) for name in names if (place / name).exists()]
 
 
 def _replace(fresh: Path, place: Path) -> None:
