@@ -21,7 +21,8 @@ from hermes_web.features.series.export import COLUMNS, PERSONAL, to_csv
 from hermes_web.features.series.views import BatchView, SeriesDetail, SeriesItem
 from hermes_web.features.series.waterfall import WIDTH, draw
 from hermes_web.features.status.sparkline import HEIGHT, strokes
-from hermes_web.http.rendering import NAVIGATION
+from hermes_web.http.assets import Assets, find_assets
+from hermes_web.http.rendering import NAVIGATION, Renderer
 
 START = datetime(2026, 11, 24, 3, tzinfo=UTC)
 
@@ -213,3 +214,13 @@ def test_the_largest_number_is_as_high_as_the_drawing_and_nothing_is_a_line() ->
     bars = strokes([0, 5, 10])
     assert [bar.height for bar in bars] == [1.0, HEIGHT / 2, HEIGHT]
     assert strokes([]) == []
+
+
+def test_a_page_without_what_is_built_is_whole_and_says_how_to_build_it() -> None:
+    values = {"target": "/", "name": "", "error": None}
+    plain = Renderer("0", Assets()).page("signin/form.html", values, principal=None, nonce="n", path="/sign-in")
+    assert "services/web/assets/build.py" in plain
+    assert "<script" not in plain
+    assert "Sign in" in plain
+    styled = Renderer("0", find_assets()).page("signin/form.html", values, principal=None, nonce="n", path="/sign-in")
+    assert "build.py" not in styled
