@@ -24,8 +24,16 @@ contracts:
 lock:
     uv export --quiet --format requirements-txt --no-emit-workspace --all-groups --no-header --no-annotate --output-file requirements.lock
 
+# the style sheet and the scripts of the pages
+assets:
+    .venv/bin/python services/web/assets/build.py
+
+# the lock of what they are built from; no addresses
+lock-assets:
+    cd services/web/assets && npm install --package-lock-only --ignore-scripts --omit-lockfile-registry-resolved
+
 # the wheel of every package
-wheels:
+wheels: assets
     for package in libs/hermes_common services/*; do uv build --wheel --out-dir dist $package; done
 
 # rules per second, beside other engines in an environment of their own

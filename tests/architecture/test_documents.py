@@ -1,5 +1,6 @@
 """Documents tell the truth about what is there."""
 
+import json
 import re
 from pathlib import Path
 
@@ -35,3 +36,8 @@ def test_nothing_in_the_project_names_an_address_of_a_package_registry(repositor
     lock = (repository / "requirements.lock").read_text("utf-8")
     assert "://" not in lock
     assert "--hash=sha256:" in lock
+    packages = json.loads((repository / "services/web/assets/package-lock.json").read_text("utf-8"))["packages"]
+    found = [set(package) for name, package in packages.items() if name]
+    assert found
+    assert [package for package in found if "resolved" in package or not package & {"integrity", "inBundle"}] == []
+    assert "://" not in (repository / "services/web/assets/node.lock").read_text("utf-8")

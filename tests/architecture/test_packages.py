@@ -1,11 +1,13 @@
 """Each service can be built, installed and started alone: what it needs, its own package says."""
 
+import json
 import os
 import re
 import shutil
 import subprocess
 import sys
 import tomllib
+import zipfile
 from pathlib import Path
 
 import pytest
@@ -35,6 +37,7 @@ def uv() -> str:
 def wheels(tmp_path_factory: pytest.TempPathFactory, uv: str, repository: Path) -> Path:
     """The wheels of the shared library and of every service."""
     folder = tmp_path_factory.mktemp("wheels")
+    run([sys.executable, str(repository / "services/web/assets/build.py")])
     for package in ("libs/hermes_common", *(f"services/{name}" for name in SERVICES)):
         run([uv, "build", "--quiet", "--wheel", "--out-dir", str(folder), str(repository / package)])
     return folder
@@ -74,6 +77,18 @@ def test_a_service_installs_from_its_wheel_into_an_environment_of_its_own(
     )
     assert wrong.returncode == 2, wrong.stderr
     assert "HERMES_HEALTH_PORT" in wrong.stderr
+
+
+def test_the_wheel_of_the_web_holds_the_style_sheet_and_the_scripts_of_its_pages(wheels: Path) -> None:
+    (wheel,) = wheels.glob("hermes_web-*.whl")
+    with zipfile.ZipFile(wheel) as archive:
+        built = "hermes_web/static/built/"
+        files = json.loads(archive.read(f"{built}manifest.json"))["files"]
+        assert set(files) == {"app.css", "app.js"}
+        for name in files.values():
+            assert len(archive.read(built + name)) > 10_000
+        sources = [name for name in archive.namelist() if "node_modules" in name or "package-lock" in name]
+    assert sources == []
 
 
 @pytest.mark.parametrize("package", ["libs/hermes_cli", "deploy/local", *(f"services/{name}" for name in SERVICES)])

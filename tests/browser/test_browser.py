@@ -1,57 +1,13 @@
 """What a person does, in a real browser: sign in, write a rule, see a series arrive and why."""
 
-import os
-import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from harness import Hermes, StoreScp, make_series, storescu, target, until
-from playwright.sync_api import Browser, Page, expect, sync_playwright
+from playwright.sync_api import Page, expect
 
 pytestmark = [pytest.mark.browser, pytest.mark.e2e, pytest.mark.timeout(180)]
-
-FLAGS = [
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-]
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    chromium = shutil.which("chromium")
-    if chromium is None:
-        message = "chromium is not installed: apt-get install chromium"
-        if os.environ.get("CI") == "true":
-            pytest.fail(message)
-        pytest.skip(message)
-    with sync_playwright() as playwright:
-        launched = playwright.chromium.launch(executable_path=chromium, args=FLAGS)
-        yield launched
-        launched.close()
-
-
-@pytest.fixture
-def page(browser: Browser, hermes: Hermes) -> Iterator[Page]:
-    """A page on which a console error, a failed script or a request to anywhere else is a failure."""
-    opened = browser.new_page(base_url=hermes.url)
-    trouble: list[str] = []
-    opened.on("console", lambda message: trouble.append(message.text) if message.type == "error" else None)
-    opened.on("pageerror", lambda error: trouble.append(str(error)))
-    opened.on(
-        "request",
-        lambda request: (
-            None if request.url.startswith((hermes.url, "data:")) else trouble.append(f"a request to {request.url}")
-        ),
-    )
-    yield opened
-    opened.close()
-    assert trouble == []
 
 
 def test_from_signing_in_to_a_delivered_series(

@@ -138,3 +138,67 @@ async def test_the_status_says_in_one_sentence_what_is_wrong(api: httpx.AsyncCli
     }
     for path in ("audit", "quarantine", "alerts"):
         assert len((await api.get(f"/api/v1/{path}")).json()["items"]) == 1
+
+
+async def test_the_ticked_series_are_acted_on_and_those_that_are_gone_passed_over(admin, bus: Bus, make_ledger) -> None:
+    make_ledger()
+    form = {"ids": [SERIES, "1.2.3", "no-uid"], "action": "reevaluate", "reason": "new rules", "q": "modality:MR"}
+    answer = await admin.post("/series/_bulk", form)
+    assert (answer.status_code, answer.headers["location"]) == (303, "/series?q=modality%3AMR&done=asked")
+    (found,) = await commands(bus, subjects.SERIES_COMMANDS)
+    assert (found["series_uid"], found["action"], found["actor"], found["reason"]) == (
+        *(SERIES, "reevaluate"),
+        *("admin", "new rules"),
+    )
+    nothing = await admin.post("/series/_bulk", {"action": "route", "ids": [SERIES]})
+    assert "choose at least one target" in nothing.text
+
+
+async def test_the_failures_of_one_cause_are_retried_and_no_others(admin, bus: Bus, make_ledger) -> None:
+    make_ledger()
+    page = await admin.get("/errors")
+    assert "status-a700" in page.text
+    assert "Make space at the target" in page.text
+    other = await admin.post("/errors/retry", {"target": "pacs", "code": "silent"})
+    assert other.headers["location"] == "/errors?done=unchanged"
+    answer = await admin.post("/errors/retry", {"target": "pacs", "code": "status-a700"})
+    assert answer.headers["location"].startswith("/errors/progress?target=pacs&since=")
+    (found,) = await commands(bus, subjects.DELIVERY_COMMANDS)
+    assert (found["delivery_id"], found["action"], found["scope"]) == (FAILED_DELIVERY, "restart", "missing")
+    progress = await admin.get(answer.headers["location"])
+    assert "1 not taken up yet" in progress.text
+
+
+async def test_the_list_can_be_had_as_csv(viewer, make_ledger) -> None:
+    make_ledger()
+    answer = await viewer.get("/series/_export?q=status:failed")
+    assert answer.headers["content-type"] == "text/csv; charset=utf-8"
+    assert "attachment" in answer.headers["content-disposition"]
+    assert len(answer.text.splitlines()) == 2
+    assert "DOE^JANE" in answer.text
+    masked = await viewer.get(
+        "/series/_export", headers={"cookie": f"__Host-hermes={viewer.cookie}; hermes-view=dark.utc.masked"}
+    )
+    assert "DOE" not in masked.text
+
+
+async def test_a_list_of_a_span_holds_what_its_number_counts(viewer, make_ledger) -> None:
+    make_ledger()
+    for path, count in (
+        ("/deliveries?within=1h", 3),
+        ("/deliveries?within=1s", 0),
+        ("/quarantine?within=1h", 1),
+        ("/quarantine?within=1s", 0),
+        ("/series?q=received:1h", 3),
+        ("/series?q=received:1s", 0),
+    ):
+        page = (await viewer.get(path)).text
+        assert page.count("<tr>") - (1 if count else 0) == count, path
+    assert (await viewer.get("/deliveries?within=soon")).status_code == 400
+
+
+async def test_the_audit_is_of_whom_and_of_what_was_asked(viewer, make_ledger) -> None:
+    make_ledger()
+    for path, count in (("/audit?actor=admin&about=user", 1), ("/audit?actor=vera", 0), ("/audit?about=config", 0)):
+        assert (await viewer.get(path)).text.count('data-label="Who"') == count, path
+    assert (await viewer.get("/audit?about=nonsense")).status_code == 400

@@ -5,10 +5,28 @@ import re
 import httpx
 import pytest
 
+from hermes_web.http.assets import find_assets
+
 PAGES = (
     *("/", "/series", "/series?q=status:unmatched", "/deliveries", "/rules", "/rules/new", "/rules/_test", "/targets"),
     *("/targets/_new/dicom", "/targets/_new/folder", "/sources", "/policies", "/quarantine", "/alerts", "/audit"),
-    *("/users", "/users/vera", "/password", "/history/rules", "/history/targets", "/nowhere"),
+    *(
+        "/flow",
+        "/queues",
+        "/errors",
+        "/errors?target=pacs",
+        "/errors/progress?target=pacs&since=2026-11-24T00:00:00Z&asked=1&actor=admin",
+    ),
+    *(
+        "/quarantine?within=1h",
+        "/series?q=modality:MR+received:24h",
+        "/users",
+        "/users/vera",
+        "/password",
+        "/history/rules",
+        "/history/targets",
+        "/nowhere",
+    ),
     *("/series/1.2.826.0.1.3680043.2.1125.1", "/series/1.2.826.0.1.3680043.2.1125.2"),
     *("/deliveries/0e7a7c5e-5f1b-5d0e-9a65-000000000001", "/deliveries/0e7a7c5e-5f1b-5d0e-9a65-000000000002"),
 )
@@ -52,7 +70,8 @@ async def test_a_multipart_form_does_not_get_around_the_token(admin) -> None:
 
 async def test_every_answer_has_the_security_headers_and_no_page_an_inline_script_or_style(admin, make_ledger) -> None:
     make_ledger()
-    for path in (*PAGES, "/static/hermes.css", "/livez", "/api/v1/rules"):
+    script = find_assets().links["app.js"]
+    for path in (*PAGES, script, "/static/icon.svg", "/livez", "/api/v1/rules"):
         answer = await admin.get(path)
         policy = answer.headers["content-security-policy"]
         for part in ("default-src 'none'", "frame-ancestors 'none'", "base-uri 'none'", "form-action 'self'"):
@@ -65,7 +84,7 @@ async def test_every_answer_has_the_security_headers_and_no_page_an_inline_scrip
             assert answer.headers["cache-control"] == "no-store"
             nonce = re.search(r"'nonce-([^']+)'", policy)
             scripts = re.findall(r"<script[^>]*>", answer.text)
-            assert scripts == [f'<script src="/static/hermes.js" nonce="{nonce[1]}" defer>']  # type: ignore[index]
+            assert scripts == [f'<script src="{script}" nonce="{nonce[1]}" defer>']  # type: ignore[index]
             assert not re.search(r"<[^>]+\s(on\w+|style)=", answer.text), path
             assert "<style" not in answer.text
             assert not re.search(r"(src|href|action)=\"(https?:)?//", answer.text), path

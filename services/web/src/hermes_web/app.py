@@ -5,7 +5,7 @@ import logging
 from pathlib import Path
 
 from litestar import Litestar, Router
-from litestar.datastructures import State
+from litestar.datastructures import CacheControlHeader, State
 from litestar.openapi.config import OpenAPIConfig
 from litestar.openapi.plugins import JsonRenderPlugin
 from litestar.openapi.spec import Components, SecurityScheme
@@ -25,6 +25,7 @@ from hermes_web.adapters.configstore import ConfigStore
 from hermes_web.adapters.database import Database
 from hermes_web.adapters.fleet import Fleet
 from hermes_web.adapters.hashing import Hasher
+from hermes_web.adapters.live import Live
 from hermes_web.adapters.outbox import Outbox
 from hermes_web.adapters.replays import Replays
 from hermes_web.adapters.server import serve
@@ -40,9 +41,13 @@ from hermes_web.features.configuration.pages import HistoryPages
 from hermes_web.features.deliveries.api import DeliveriesController
 from hermes_web.features.deliveries.pages import DeliveryPages
 from hermes_web.features.dicomweb.controllers import store_instances
+from hermes_web.features.errors.pages import ErrorPages
+from hermes_web.features.flow.pages import flow_page
+from hermes_web.features.live.controllers import changes, changes_of_series, palette, series_news
 from hermes_web.features.operations.controllers import livez, metrics, openapi, readyz
 from hermes_web.features.policies.pages import PolicyPages
 from hermes_web.features.quarantine.controllers import QuarantineController, quarantine_page
+from hermes_web.features.queues.pages import queues_page
 from hermes_web.features.rules.api import RuleToolsController
 from hermes_web.features.rules.pages import RulePages
 from hermes_web.features.rules.tools import RuleToolPages
@@ -60,6 +65,7 @@ from hermes_web.features.tokens.api import TokensController
 from hermes_web.features.users.api import UsersController
 from hermes_web.features.users.pages import UserPages
 from hermes_web.http.answers import problem
+from hermes_web.http.assets import PREFIX, Assets, find_assets
 from hermes_web.http.guard import authorise, check_declarations
 from hermes_web.http.headers import MAX_BODY, Shell
 from hermes_web.http.rendering import Renderer
@@ -81,6 +87,7 @@ class _NoRoutes(Router):
 def make_web(settings: Settings, version: str, bus: Bus, health: Health) -> Web:
     """Return the collaborators; nothing is opened yet."""
     url = settings.database_url.get_secret_value()
+    assets = find_assets()
     database = Database(url, settings.database_pool, settings.database_statement_seconds)
     return Web(
         settings=settings,
@@ -95,7 +102,9 @@ def make_web(settings: Settings, version: str, bus: Bus, health: Health) -> Web:
         targets_on_bus=TargetsOnBus(bus),
         sealer=Sealer(settings.secret_key),
         fleet=Fleet(bus),
-        renderer=Renderer(version),
+        renderer=Renderer(version, assets),
+        assets=assets,
+        live=Live(bus),
         replays=Replays(url),
         access=AccessMirror(database, bus),
     )
@@ -104,7 +113,7 @@ def make_web(settings: Settings, version: str, bus: Bus, health: Health) -> Web:
 def build(web: Web) -> Litestar:
     """Return the application; raise :class:`UndeclaredRouteError` if a route does not declare its role."""
     app = Litestar(
-        route_handlers=[*_pages(), _api(), store_instances, livez, readyz, metrics, _static()],
+        route_handlers=[*_pages(), _api(), store_instances, livez, readyz, metrics, *_static(web.assets)],
         guards=[authorise],
         exception_handlers={Exception: problem},
         state=State({"web": web}),
@@ -132,22 +141,29 @@ def _pages() -> list[ControllerRouterHandler]:
         SeriesPages,
         StudyPages,
         DeliveryPages,
+        ErrorPages,
         RulePages,
         RuleToolPages,
         TargetPages,
         SourcePages,
         PolicyPages,
     ]
+    lists += [flow_page, queues_page, series_news, changes, changes_of_series, palette]
     return [*lists, *areas, HistoryPages, UserPages, sign_in_page, sign_in_form, sign_out_form]
 
 
-def _static() -> Router:
-    return create_static_files_router(
-        path="/static",
-        directories=[Path(__file__).parent / "static"],
-        opt={**PUBLIC, "anonymous": True},
-        include_in_schema=False,
-    )
+def _static(assets: Assets) -> list[Router]:
+    """Return what is served as it is; what was built has its digest in its name and may be kept for ever."""
+    opt = {**PUBLIC, "anonymous": True}
+    own = Path(__file__).parent / "static"
+    found = [create_static_files_router(path="/static", directories=[own], opt=opt, include_in_schema=False)]
+    if assets.folder is not None:
+        keep = CacheControlHeader(max_age=31536000, immutable=True, public=True)
+        built = create_static_files_router(
+            path=PREFIX, directories=[assets.folder], opt=opt, cache_control=keep, include_in_schema=False
+        )
+        found.append(built)
+    return found
 
 
 def _openapi(version: str) -> OpenAPIConfig:
@@ -176,6 +192,7 @@ async def main(context: Context[Settings]) -> None:
     app = Shell(build(web))
     context.work("http", serve(app, context.settings, context.stopping))
     context.background("accounts", _accounts(web, seeded))
+    context.work("live", web.live.run(context.stopping))
     context.background("outbox", web.outbox.run())
     context.background("access", web.access.run())
     context.background("configuration", web.config.run())

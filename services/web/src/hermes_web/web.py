@@ -15,12 +15,14 @@ from hermes_web.adapters.configstore import ConfigStore
 from hermes_web.adapters.database import Database
 from hermes_web.adapters.fleet import Fleet
 from hermes_web.adapters.hashing import Hasher
+from hermes_web.adapters.live import Live
 from hermes_web.adapters.outbox import Outbox
 from hermes_web.adapters.replays import Replays
 from hermes_web.adapters.targets import TargetsOnBus
 from hermes_web.core.configuration import check_fit, parse_document
 from hermes_web.core.roles import Principal
 from hermes_web.errors import FieldProblem, InvalidError, SignInNeededError
+from hermes_web.http.assets import Assets
 from hermes_web.http.rendering import Renderer
 from hermes_web.settings import Settings
 from hermes_web.web_types import Connection, HttpRequest
@@ -45,6 +47,8 @@ class Web:
     renderer: Renderer
     replays: Replays
     access: AccessMirror
+    assets: Assets
+    live: Live
 
     async def rules(self) -> tuple[Revision, RuleSet]:
         """Return the present rules, from the bucket itself."""

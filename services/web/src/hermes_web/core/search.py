@@ -2,10 +2,12 @@
 
 import re
 from dataclasses import dataclass
+from datetime import timedelta
 
+from hermes_common.durations import parse_duration
 from hermes_web.errors import FieldProblem, InvalidError
 
-QUALIFIERS = ("modality", "source", "status", "patient", "accession", "study")
+QUALIFIERS = ("modality", "source", "status", "patient", "accession", "study", "target", "rule", "received")
 STATES = (
     "receiving",
     "completed",
@@ -18,6 +20,7 @@ STATES = (
     "deleted",
 )
 MAX_LENGTH = 500
+_LONGEST = timedelta(days=3650)
 _PART = re.compile(r'(?:([A-Za-z]+):)?(?:"([^"]*)"|(\S+))')
 
 
@@ -27,11 +30,13 @@ class Search:
 
     qualifiers: dict[str, tuple[str, ...]]
     words: tuple[str, ...] = ()
+    received: timedelta | None = None
+    """Only what was last received within this span."""
 
     @property
     def is_empty(self) -> bool:
         """Whether it asks for everything."""
-        return not self.qualifiers and not self.words
+        return not self.qualifiers and not self.words and self.received is None
 
 
 def parse_search(text: str) -> Search:
@@ -54,11 +59,41 @@ def parse_search(text: str) -> Search:
                 problems=[FieldProblem("q", f"there is no qualifier {name}:; use {known} or put it in quotes")],
             )
     _check_states(found.get("status", []))
-    return Search({key: tuple(values) for key, values in found.items()}, tuple(words))
+    spans = [_span(value) for value in found.pop("received", [])]
+    return Search({key: tuple(values) for key, values in found.items()}, tuple(words), min(spans, default=None))
+
+
+@dataclass(frozen=True, slots=True)
+class Chip:
+    """One part of a search, and the search without it."""
+
+    name: str
+    value: str
+    without: str
+
+
+def chips(text: str) -> list[Chip]:
+    """Return the parts of a search that :func:`parse_search` takes, in their order."""
+    found = []
+    for part in _PART.finditer(text.replace("\0", "")):
+        name, quoted, plain = part.groups()
+        rest = f"{text[: part.start()].strip()} {text[part.end() :].strip()}".strip()
+        found.append(Chip((name or "").lower(), quoted or plain or "", rest))
+    return found
+
+
+def _span(value: str) -> timedelta:
+    try:
+        span = parse_duration(value)
+    except ValueError as error:
+        raise InvalidError(str(error), problems=[FieldProblem("q", f"received: {error}")]) from error
+    if span > _LONGEST:
+        raise InvalidError(problems=[FieldProblem("q", "received: at most 3650d")])
+    return span
 
 
 def _alternatives(key: str, value: str) -> list[str]:
-    return value.split(",") if key in {"modality", "source", "status"} else [value]
+    return value.split(",") if key in {"modality", "source", "status", "target", "rule"} else [value]
 
 
 def _check_states(states: list[str]) -> None:

@@ -2,6 +2,8 @@
 
 from datetime import UTC, datetime, timedelta
 
+from hermes_common.dicom.status import meaning_of
+
 NOTHING = "\u2013"
 """What is shown where there is nothing."""
 _UNITS = ("B", "KB", "MB", "GB", "TB", "PB")
@@ -72,3 +74,13 @@ def count(number: int, one: str, many: str | None = None) -> str:
 def dimse(status: int | None) -> str:
     """Return a DIMSE status in hexadecimal."""
     return NOTHING if status is None else f"0x{status:04X}"
+
+
+def meaning(status: int | None) -> str:
+    """Return a DIMSE status in words (PS3.4 B.2.3)."""
+    return "" if status is None else meaning_of(status).words
+
+
+def clip(text: str, most: int = 160) -> str:
+    """Return a text of a stranger no longer than ``most`` characters; the rest is an ellipsis."""
+    return text if len(text) <= most else f"{text[: most - 1]}\u2026"

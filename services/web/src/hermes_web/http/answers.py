@@ -13,6 +13,7 @@ from litestar.response import Redirect
 from hermes_common.ids import InvalidIdentifierError
 from hermes_common.runtime.errors import TransientError
 from hermes_web.core.configuration import path_of
+from hermes_web.core.view import COOKIE, parse_view
 from hermes_web.errors import (
     FieldProblem,
     InvalidError,
@@ -39,6 +40,8 @@ def page(request: HttpRequest, template: str, code: int = 200, **values: Any) ->
         principal=request.scope["state"].get("principal"),
         nonce=str(request.scope["state"].get("nonce", "")),
         path=request.scope["path"],
+        query=request.scope["query_string"].decode("latin-1"),
+        view=parse_view(request.cookies.get(COOKIE)),
         done=request.query_params.get("done"),
     )
     return Response(content, status_code=code, media_type=MediaType.HTML)

@@ -10,19 +10,26 @@ from jinja2 import ChoiceLoader, Environment, FileSystemLoader, PrefixLoader, St
 
 from hermes_common.durations import format_duration
 from hermes_web.core import words
+from hermes_web.core.navigation import menu
 from hermes_web.core.roles import Principal
+from hermes_web.core.view import View
+from hermes_web.http.assets import Assets
+from hermes_web.http.icons import icon
 
 AREAS = (
     *("signin", "status", "series", "studies", "deliveries", "rules", "targets", "sources", "policies"),
-    *("associations", "quarantine", "alerts", "audit", "users", "tokens", "configuration"),
+    *("flow", "queues", "errors", "associations"),
+    *("quarantine", "alerts", "audit", "users", "tokens", "configuration"),
 )
 
 NAVIGATION = (
     ("/", "Overview"),
+    ("/flow", "Flow"),
     ("/series", "Series"),
     ("/series?q=status:unmatched", "Unmatched"),
+    ("/queues", "Queues"),
     ("/deliveries", "Deliveries"),
-    ("/deliveries?state=failed", "Failed"),
+    ("/errors", "Errors"),
     ("/rules", "Rules"),
     ("/targets", "Targets"),
     ("/sources", "Sources"),
@@ -55,7 +62,7 @@ DONE = {
 class Renderer:
     """Makes pages out of templates."""
 
-    def __init__(self, version: str) -> None:
+    def __init__(self, version: str, assets: Assets) -> None:
         root = Path(str(resources.files("hermes_web")))
         features = {area: FileSystemLoader(root / "features" / area / "templates") for area in AREAS}
         self.environment = Environment(
@@ -73,9 +80,11 @@ class Renderer:
             label=words.label,
             count=words.count,
             dimse=words.dimse,
+            meaning=words.meaning,
+            clip=words.clip,
             duration=format_duration,
         )
-        self.environment.globals.update(version=version, navigation=NAVIGATION)
+        self.environment.globals.update(version=version, assets=assets.links, icon=icon)
 
     def page(
         self,
@@ -85,10 +94,13 @@ class Renderer:
         principal: Principal | None,
         nonce: str,
         path: str,
+        query: str = "",
+        view: View = View(),  # noqa: B008 - frozen
         done: str | None = None,
     ) -> str:
         """Return a page as text."""
         now = datetime.now(UTC)
         found = self.environment.get_template(template)
         common = {"principal": principal, "nonce": nonce, "path": path, "now": now, "said": DONE.get(done or "")}
+        common |= {"view": view, "person": view.person, "navigation": menu(NAVIGATION, path, query)}
         return found.render({**common, "ago": lambda time: words.ago(time, now), **values})

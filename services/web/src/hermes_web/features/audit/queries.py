@@ -22,9 +22,15 @@ class AuditItem(View):
     detail: dict[str, Any]
 
 
-def list_audit(connection: Connection, limit: int, after: str | None) -> Listing[AuditItem]:
-    """Return the rows, the newest first."""
+def list_audit(
+    connection: Connection, limit: int, after: str | None, actor: str = "", entity: str = ""
+) -> Listing[AuditItem]:
+    """Return the rows, the newest first; with ``actor`` only that person's, with ``entity`` only actions on it."""
     query = select(audit)
+    if actor:
+        query = query.where(audit.c.actor == actor)
+    if entity:
+        query = query.where(audit.c.action.like(f"{entity}.%"))
     if after is not None:
         query = query.where(tuple_(audit.c.time, audit.c.event_id) < tuple_(*cursor.decode(after)))
     rows = connection.execute(query.order_by(audit.c.time.desc(), audit.c.event_id.desc()).limit(limit + 1))

@@ -12,6 +12,7 @@ from hermes_web.core.actions import DeliveryAction, possible
 from hermes_web.core.roles import ADMIN, VIEWER
 from hermes_web.errors import MalformedError, NotFoundError
 from hermes_web.features.deliveries import queries, service
+from hermes_web.features.paging import within
 from hermes_web.http.answers import Page, go, page
 from hermes_web.http.forms import Form, read_form
 from hermes_web.web import principal_of, web_of
@@ -44,14 +45,18 @@ class DeliveryPages(Controller):
         if state and state not in service.STATES:
             raise MalformedError(f"{state[:40]!r} is not a state of a delivery")
         web = web_of(request)
-        found = await web.database.run(queries.list_deliveries, [state] if state else [], target or None, 50, after)
-        query = {"state": state, "target": target, "cursor": found.next or ""}
+        back = params.get("within", "")
+        states = [state] if state else []
+        found = await web.database.run(queries.list_deliveries, states, target or None, 50, after, within(back))
+        query = {"state": state, "target": target, "within": back, "cursor": found.next or ""}
         return page(
             request,
             "deliveries/list.html",
             found=found,
             state=state,
             target=target,
+            back=back,
+            first=after is None,
             states=service.STATES,
             more=None if found.next is None else f"/deliveries?{urlencode(query)}",
             possible=possible,

@@ -1,8 +1,11 @@
 """What the history says about deliveries."""
 
+from datetime import timedelta
+
 from sqlalchemy import Connection, func, select, tuple_
 
 from hermes_common.ledger import attempts, deliveries, instance_deliveries
+from hermes_common.runtime.clock import now
 from hermes_web.core import cursor
 from hermes_web.errors import NotFoundError
 from hermes_web.features.deliveries.views import AttemptView, DeliveryDetail, DeliveryItem, OutcomeView
@@ -12,10 +15,17 @@ OUTCOMES = 500
 
 
 def list_deliveries(
-    connection: Connection, states: list[str], target: str | None, limit: int, after: str | None
+    connection: Connection,
+    states: list[str],
+    target: str | None,
+    limit: int,
+    after: str | None,
+    within: timedelta | None = None,
 ) -> Listing[DeliveryItem]:
-    """Return deliveries, the one changed last first."""
+    """Return deliveries, the one changed last first; with ``within`` only those that changed in that span."""
     query = select(deliveries)
+    if within is not None:
+        query = query.where(deliveries.c.updated_at >= now() - within)
     if states:
         query = query.where(deliveries.c.state.in_(states))
     if target:

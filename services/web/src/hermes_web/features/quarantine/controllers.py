@@ -1,12 +1,14 @@
 """``/api/v1/quarantine`` and its page: what could not be taken as an instance."""
 
+from urllib.parse import urlencode
+
 from litestar import Controller, get, post
 from litestar.params import FromPath
 from litestar.response import Response, Stream
 
 from hermes_web.core.cursor import limited
 from hermes_web.core.roles import ADMIN, VIEWER
-from hermes_web.features.paging import Listing
+from hermes_web.features.paging import Listing, within
 from hermes_web.features.quarantine.asking import ask_receiver, known_id
 from hermes_web.features.quarantine.queries import QuarantineItem, list_quarantine
 from hermes_web.features.series.api import Cursor, Limit
@@ -49,6 +51,7 @@ class QuarantineController(Controller):
 async def quarantine_page(request: HttpRequest) -> Page:
     """Show the rows, the newest first."""
     after = request.query_params.get("cursor")
-    found = await web_of(request).database.run(list_quarantine, 100, after)
-    more = None if found.next is None else f"/quarantine?cursor={found.next}"
-    return page(request, "quarantine/list.html", found=found, more=more)
+    back = request.query_params.get("within", "")
+    found = await web_of(request).database.run(list_quarantine, 100, after, within(back))
+    more = None if found.next is None else "/quarantine?" + urlencode({"within": back, "cursor": found.next})
+    return page(request, "quarantine/list.html", found=found, more=more, back=back)

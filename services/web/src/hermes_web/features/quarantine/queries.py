@@ -1,10 +1,11 @@
 """What the history says: what could not be taken as an instance."""
 
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from sqlalchemy import Connection, select, tuple_
 
 from hermes_common.ledger import quarantine
+from hermes_common.runtime.clock import now
 from hermes_web.core import cursor
 from hermes_web.features.paging import Listing, View, listing
 
@@ -26,9 +27,13 @@ class QuarantineItem(View):
     received_at: datetime
 
 
-def list_quarantine(connection: Connection, limit: int, after: str | None) -> Listing[QuarantineItem]:
-    """Return the rows, the newest first."""
+def list_quarantine(
+    connection: Connection, limit: int, after: str | None, within: timedelta | None = None
+) -> Listing[QuarantineItem]:
+    """Return the rows, the newest first; with ``within`` only those of that span."""
     query = select(quarantine)
+    if within is not None:
+        query = query.where(quarantine.c.received_at >= now() - within)
     if after is not None:
         query = query.where(tuple_(quarantine.c.received_at, quarantine.c.reception_id) < tuple_(*cursor.decode(after)))
     rows = connection.execute(

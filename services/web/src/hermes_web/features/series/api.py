@@ -22,7 +22,8 @@ Search = Annotated[
     str,
     QueryParameter(
         name="q",
-        description="modality: source: status: patient: accession: study: and free text; quotes keep words together.",
+        description="modality: source: status: target: rule: received: patient: accession: study: and free text; "
+        "quotes keep words together.",
     ),
 ]
 Cursor = Annotated[str | None, QueryParameter(name="cursor", description="'next' of the page before.")]

@@ -1,27 +1,60 @@
 """Pages of series: the list, and everything about one."""
 
-from typing import cast
+from typing import Any, cast
 from urllib.parse import urlencode
 
-from litestar import Controller, get, post
+from litestar import Controller, Response, get, post
 from litestar.params import FromPath
 from litestar.response import Redirect
 
+from hermes_common.ids import uid_token
 from hermes_common.runtime.clock import now
 from hermes_common.runtime.errors import TransientError
 from hermes_web.core.roles import ADMIN, VIEWER
-from hermes_web.core.search import STATES, Search, parse_search
+from hermes_web.core.search import QUALIFIERS, STATES, Search, chips, parse_search
+from hermes_web.core.view import COOKIE, parse_view
 from hermes_web.errors import InvalidError, MalformedError, NotFoundError
 from hermes_web.features.deliveries.queries import outcomes_of_series
 from hermes_web.features.paging import Listing
 from hermes_web.features.series import queries
-from hermes_web.features.series.service import SeriesAction, act
-from hermes_web.features.series.timeline import timeline, waterfall
+from hermes_web.features.series.explaining import parts_of
+from hermes_web.features.series.export import to_csv
+from hermes_web.features.series.service import SeriesAction, act, act_on_many
+from hermes_web.features.series.timeline import timeline
 from hermes_web.features.series.views import SeriesItem
+from hermes_web.features.series.waterfall import draw
 from hermes_web.http.answers import Page, go, page
 from hermes_web.http.forms import read_form
-from hermes_web.web import principal_of, web_of
+from hermes_web.web import Web, principal_of, web_of
 from hermes_web.web_types import HttpRequest
+
+VIEWS = (
+    ("", "All"),
+    ("status:receiving,completed", "Coming in"),
+    ("status:routed", "Under way"),
+    ("status:delivered", "Delivered"),
+    ("status:unmatched", "Unmatched"),
+    ("status:failed,partly_failed", "Failed"),
+    ("status:discarded", "Discarded"),
+)
+"""Searches that people ask for most, and their names."""
+EXPORT = 10_000
+EVENTS = 200
+_ACTIONS = ("route", "reevaluate", "discard")
+
+
+def _action(text: str) -> SeriesAction:
+    if text not in _ACTIONS:
+        raise NotFoundError("there is no such action")
+    return cast(SeriesAction, text)
+
+
+async def _targets(web: Web) -> list[str]:
+    """Return the targets that a series can be sent to; none while they cannot be read."""
+    try:
+        return [item.slug for item in (await web.targets())[1].targets if item.enabled]
+    except (TransientError, MalformedError):
+        return []
 
 
 class SeriesPages(Controller):
@@ -33,25 +66,31 @@ class SeriesPages(Controller):
     @get(opt=VIEWER)
     async def listing(self, request: HttpRequest) -> Page:
         """Show the series that fit a search."""
-        text, after = request.query_params.get("q", ""), request.query_params.get("cursor")
+        return await self._listing(request)
+
+    @get("/_export", opt=VIEWER)
+    async def export(self, request: HttpRequest) -> Response[str]:
+        """Return the series that fit a search as CSV."""
+        search = parse_search(request.query_params.get("q", ""))
+        found = await web_of(request).database.run(queries.list_series, search, EXPORT, None)
+        masked = parse_view(request.cookies.get(COOKIE)).masks
+        name = f"series-{now():%Y%m%d-%H%M%S}.csv"
+        headers = {"content-disposition": f'attachment; filename="{name}"'}
+        return Response(to_csv(found.items, masked), media_type="text/csv", headers=headers)
+
+    @post("/_bulk", opt=ADMIN)
+    async def bulk(self, request: HttpRequest) -> Page | Redirect:
+        """Ask for the same action on the series that were ticked."""
+        form = await read_form(request)
+        action, actor = _action(form.text("action")), principal_of(request).name
         try:
-            search, error = parse_search(text), None
-        except InvalidError as problem:
-            search, error = Search({}), problem
-        found: Listing[SeriesItem] = Listing(items=[])
-        if error is None:
-            found = await web_of(request).database.run(queries.list_series, search, 50, after)
-        more = None if found.next is None else "/series?" + urlencode({"q": text, "cursor": found.next})
-        return page(
-            request,
-            "series/list.html",
-            found=found,
-            q=text,
-            more=more,
-            error=error,
-            states=STATES,
-            first=after is None,
-        )
+            asked = await act_on_many(
+                web_of(request), form.all("ids"), action, actor, form.text("reason"), form.all("targets")
+            )
+        except InvalidError as error:
+            return await self._listing(request, form.text("q"), error)
+        back = f"/series?{urlencode({'q': form.text('q')})}" if form.text("q") else "/series"
+        return go(back, "asked" if asked else "unchanged")
 
     @get("/{uid:str}", opt=VIEWER)
     async def one(self, request: HttpRequest, uid: FromPath[str]) -> Page:
@@ -62,14 +101,42 @@ class SeriesPages(Controller):
     async def ask(self, request: HttpRequest, uid: FromPath[str], action: FromPath[str]) -> Page | Redirect:
         """Route, evaluate again, or discard."""
         form = await read_form(request)
-        if action not in ("route", "reevaluate", "discard"):
-            raise NotFoundError("there is no such action")
-        known, actor = cast(SeriesAction, action), principal_of(request).name
+        known, actor = _action(action), principal_of(request).name
         try:
             await act(web_of(request), uid, known, actor, form.text("reason"), form.all("targets"))
         except InvalidError as error:
             return await self._one(request, uid, error)
         return go(f"/series/{uid}", "asked")
+
+    @staticmethod
+    async def _listing(request: HttpRequest, asked: str | None = None, problem: InvalidError | None = None) -> Page:
+        text = request.query_params.get("q", "") if asked is None else asked
+        after = request.query_params.get("cursor")
+        at = now()
+        try:
+            search, error = parse_search(text), problem
+        except InvalidError as wrong:
+            search, error = Search({}), wrong
+        found: Listing[SeriesItem] = Listing(items=[])
+        web = web_of(request)
+        if error is None or error is problem:
+            found = await web.database.run(queries.list_series, search, 50, after)
+        newest = max((item.last_received_at for item in found.items), default=at)
+        return page(
+            request,
+            "series/list.html",
+            found=found,
+            q=text,
+            chips=chips(text),
+            more=None if found.next is None else "/series?" + urlencode({"q": text, "cursor": found.next}),
+            news="/live/series?" + urlencode({"q": text, "since": newest.isoformat()}),
+            error=error,
+            states=STATES,
+            qualifiers=QUALIFIERS,
+            views=VIEWS,
+            targets=await _targets(web),
+            first=after is None,
+        )
 
     @staticmethod
     async def _one(request: HttpRequest, uid: str, error: InvalidError | None = None) -> Page:
@@ -78,18 +145,17 @@ class SeriesPages(Controller):
         detail = await web.database.run(queries.get_series, uid)
         instances = await web.database.run(queries.list_instances, uid, 100, after)
         outcomes = await web.database.run(outcomes_of_series, uid)
-        try:
-            targets = [item.slug for item in (await web.targets())[1].targets if item.enabled]
-        except (TransientError, MalformedError):
-            targets = []
-        return page(
-            request,
-            "series/one.html",
-            series=detail,
-            bars=waterfall(timeline(detail), now()),
-            instances=instances,
-            more=None if instances.next is None else f"/series/{uid}?cursor={instances.next}#instances",
-            outcomes=outcomes,
-            targets=targets,
-            error=error,
-        )
+        values: dict[str, Any] = {
+            "series": detail,
+            "token": uid_token(uid),
+            "drawing": draw(detail, now()),
+            "timeline": timeline(detail),
+            "parts_of": parts_of,
+            "instances": instances,
+            "more": None if instances.next is None else f"/series/{uid}?cursor={instances.next}#instances",
+            "outcomes": outcomes,
+            "events": await web.database.run(queries.list_events, uid, EVENTS),
+            "targets": await _targets(web),
+            "error": error,
+        }
+        return page(request, "series/one.html", **values)

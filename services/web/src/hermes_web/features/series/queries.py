@@ -1,19 +1,24 @@
 """What the history says about series."""
 
+from datetime import datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, and_, or_, select, tuple_
+from sqlalchemy import ColumnElement, Connection, and_, exists, func, or_, select, text, tuple_
 
 from hermes_common.events import Decision
-from hermes_common.ledger import attempts, batches, decisions, deliveries, instances, series
+from hermes_common.ledger import MILESTONE, attempts, batches, decisions, deliveries, events, instances, series
+from hermes_common.runtime.clock import now
 from hermes_web.core import cursor
 from hermes_web.core.search import Search, like
 from hermes_web.errors import NotFoundError
 from hermes_web.features.deliveries.views import AttemptView, DeliveryItem
 from hermes_web.features.paging import Listing, listing
-from hermes_web.features.series.views import BatchView, InstanceItem, SeriesDetail, SeriesItem
+from hermes_web.features.series.views import BatchView, EventItem, InstanceItem, SeriesDetail, SeriesItem
 
 _SHOWN = [column for column in series.c if column.name not in {"tags", "problems", "last_seq"}]
+_OF_DELIVERIES = frozenset({"target", "rule"})
+BY_HAND = "-"
+"""In place of a rule in a search: a person asked for the delivery."""
 _FREE = ("series_description", "study_description", "patient_name", "patient_id", "accession_number", "calling_aet")
 
 
@@ -27,6 +32,18 @@ def list_series(connection: Connection, search: Search, limit: int, after: str |
     )
     items = [SeriesItem.model_validate(row) for row in rows]
     return listing(items, limit, lambda item: (item.last_received_at, item.series_uid))
+
+
+def count_news(connection: Connection, search: Search, since: datetime, most: int) -> int:
+    """Return how many series that fit a search were received after ``since``; counting ends at ``most``."""
+    newer = select(series.c.series_uid).where(*_conditions(search), series.c.last_received_at > since).limit(most)
+    return int(connection.execute(select(func.count()).select_from(newer.subquery())).scalar_one())
+
+
+def list_events(connection: Connection, uid: str, most: int) -> list[EventItem]:
+    """Return the first ``most`` events about a series, besides those of its single instances."""
+    query = select(events).where(events.c.series_uid == uid, text(MILESTONE)).order_by(events.c.seq).limit(most)
+    return [EventItem.model_validate(row) for row in connection.execute(query)]
 
 
 def get_series(connection: Connection, uid: str) -> SeriesDetail:
@@ -77,12 +94,27 @@ def series_exists(connection: Connection, uid: str) -> bool:
 
 
 def _conditions(search: Search) -> list[ColumnElement[bool]]:
-    found = [_qualified(name, values) for name, values in search.qualifiers.items()]
+    found = [_qualified(name, values) for name, values in search.qualifiers.items() if name not in _OF_DELIVERIES]
+    if any(name in _OF_DELIVERIES for name in search.qualifiers):
+        found.append(_delivered(search))
     for word in search.words:
         columns: list[Any] = [series.c[name] for name in _FREE]
         matches = [column.ilike(like(word)) for column in columns]
         found.append(or_(*matches, series.c.series_uid == word, series.c.study_uid == word))
+    if search.received is not None:
+        found.append(series.c.last_received_at >= now() - search.received)
     return found
+
+
+def _delivered(search: Search) -> ColumnElement[bool]:
+    """Return that one delivery of the series goes to one of the targets and was asked for by one of the rules."""
+    conditions: list[ColumnElement[bool]] = [deliveries.c.series_uid == series.c.series_uid]
+    if targets := search.qualifiers.get("target"):
+        conditions.append(deliveries.c.target.in_(targets))
+    if rules := search.qualifiers.get("rule"):
+        named = [deliveries.c.rules == [] if rule == BY_HAND else deliveries.c.rules.contains([rule]) for rule in rules]
+        conditions.append(or_(*named))
+    return exists(select(deliveries.c.delivery_id).where(*conditions))
 
 
 def _qualified(name: str, values: tuple[str, ...]) -> ColumnElement[bool]:

@@ -4,13 +4,14 @@ from collections.abc import Sequence
 from typing import Literal
 
 from hermes_common import subjects
-from hermes_common.ids import check_uid
+from hermes_common.ids import InvalidIdentifierError, check_uid
 from hermes_common.records import SeriesRecord
 from hermes_web.errors import FieldProblem, InvalidError, NotFoundError, StateConflictError, UnavailableError
 from hermes_web.features.series.queries import series_exists
 from hermes_web.web import Web
 
 SeriesAction = Literal["route", "reevaluate", "discard"]
+BULK = 200
 
 
 async def act(
@@ -24,6 +25,22 @@ async def act(
         await check_targets(web, targets)
     await _check_series(web, uid)
     return await web.commands.series(uid, action, actor, reason, targets)
+
+
+async def act_on_many(
+    web: Web, uids: Sequence[str], action: SeriesAction, actor: str, reason: str = "", targets: Sequence[str] = ()
+) -> int:
+    """Ask for the same action on up to 200 series; return for how many. Those that are gone are passed over."""
+    if not uids:
+        raise InvalidError(problems=[FieldProblem("ids", "tick at least one series")])
+    asked = 0
+    for uid in dict.fromkeys(uids[:BULK]):
+        try:
+            await act(web, uid, action, actor, reason, targets)
+        except (NotFoundError, StateConflictError, InvalidIdentifierError):
+            continue
+        asked += 1
+    return asked
 
 
 async def check_targets(web: Web, targets: Sequence[str]) -> None:

@@ -1,8 +1,5 @@
 """The way of one series in the order of time: pure."""
 
-from dataclasses import dataclass
-from datetime import datetime, timedelta
-
 from hermes_web.features.series.views import BatchView, SeriesDetail, TimelineEntry
 
 
@@ -81,34 +78,3 @@ def _deliveries(detail: SeriesDetail) -> list[TimelineEntry]:
                 )
             )
     return found
-
-
-@dataclass(frozen=True, slots=True)
-class Bar:
-    """One row of the waterfall: where its bar begins and how long it is, in percent of the whole."""
-
-    entry: TimelineEntry
-    left: float
-    width: float
-    offset: timedelta
-    lasted: timedelta | None
-
-
-def waterfall(entries: list[TimelineEntry], now: datetime) -> list[Bar]:
-    """Return the rows of the drawing; what has no end yet goes on until ``now``."""
-    if not entries:
-        return []
-    start = entries[0].at
-    running = [entry for entry in entries if entry.kind == "attempt" and entry.end is None]
-    stop = max([entry.end or entry.at for entry in entries] + ([now] if running else []))
-    whole = max((stop - start).total_seconds(), 0.001)
-    bars = []
-    for entry in entries:
-        end = entry.end or (now if entry in running else entry.at)
-        left = (entry.at - start).total_seconds() / whole * 100
-        width = max((end - entry.at).total_seconds() / whole * 100, 0.8)
-        lasted = None if entry.end is None else entry.end - entry.at
-        bars.append(
-            Bar(entry, round(min(left, 99.2), 2), round(min(width, 100 - min(left, 99.2)), 2), entry.at - start, lasted)
-        )
-    return bars

@@ -92,3 +92,15 @@ class TimelineEntry(View):
     detail: str = ""
     state: str = ""
     about: str = ""
+
+
+class EventItem(View):
+    """An event of the bus, as it was recorded."""
+
+    id: str
+    seq: int
+    type: str
+    subject: str
+    source: str
+    time: datetime
+    data: dict[str, Any]

@@ -2,8 +2,12 @@
 
 from litestar import get
 
+from hermes_common.runtime.errors import TransientError
 from hermes_web.core.roles import VIEWER
+from hermes_web.errors import MalformedError, UnavailableError
+from hermes_web.features.status.glance import glance
 from hermes_web.features.status.service import Status, status_of
+from hermes_web.features.status.sparkline import strokes
 from hermes_web.http.answers import Page, page
 from hermes_web.web import web_of
 from hermes_web.web_types import HttpRequest
@@ -18,4 +22,14 @@ async def status(request: HttpRequest) -> Status:
 @get("/", opt=VIEWER, include_in_schema=False)
 async def overview(request: HttpRequest) -> Page:
     """Show the state of the whole."""
-    return page(request, "status/overview.html", status=await status_of(web_of(request)))
+    web = web_of(request)
+    status = await status_of(web)
+    try:
+        seen = await web.database.run(glance)
+    except UnavailableError:
+        seen = None
+    try:
+        targets = list((await web.targets())[1].targets)
+    except (TransientError, MalformedError):
+        targets = []
+    return page(request, "status/overview.html", status=status, glance=seen, targets=targets, strokes=strokes)

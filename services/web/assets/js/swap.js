@@ -1,0 +1,12 @@
+// Fetches a page again and puts parts of it in place of ours, keeping focus, opened details and ticked boxes.
+import htmx from "htmx.org/dist/htmx.esm.js";
+
+htmx.config.history = false;
+
+export async function refresh(selector, address = location.href) {
+  await htmx.ajax("GET", address, { target: selector, select: selector, swap: "outerMorph" });
+}
+
+export function afterSwap(work) {
+  document.addEventListener("htmx:after:swap", work);
+}

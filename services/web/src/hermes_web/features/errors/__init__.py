@@ -1,0 +1,1 @@
+"""Failed deliveries by their cause, and retrying all of one."""

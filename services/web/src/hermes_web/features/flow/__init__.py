@@ -1,0 +1,1 @@
+"""Where series come from, which rules take them, where they go."""

@@ -1,0 +1,1 @@
+"""News for pages that are open, and names for the palette."""

@@ -1,0 +1,127 @@
+"""``/live``: server-sent events for the pages that are open; ``/palette``: what Ctrl-K can go to."""
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from datetime import datetime
+
+from litestar import get
+from litestar.params import FromPath
+from litestar.response import ServerSentEvent, ServerSentEventMessage
+
+from hermes_common.ids import check_uid
+from hermes_common.runtime.clock import now
+from hermes_common.runtime.errors import TransientError
+from hermes_web.adapters.live import Live
+from hermes_web.core.roles import VIEWER
+from hermes_web.core.search import parse_search
+from hermes_web.errors import MalformedError, UnavailableError, WebError
+from hermes_web.features.series.queries import count_news
+from hermes_web.web import web_of
+from hermes_web.web_types import HttpRequest
+
+LONGEST = 600
+"""Seconds; then the browser asks again, and who may not any longer is refused."""
+BEAT = 15.0
+"""Seconds between signs of life."""
+SETTLE = 0.7
+"""Seconds from an event until the history usually has it, and at least between two news."""
+AGAIN = (2.0, 6.0)
+"""Seconds after which it is looked again, for a history that is late; also for what happened while a page loaded."""
+MOST_NEWS = 99
+
+_OPTIONS = {**VIEWER, "live": True}
+
+
+@get("/live/series", opt=_OPTIONS, include_in_schema=False)
+async def series_news(request: HttpRequest) -> ServerSentEvent:
+    """Say how many series that fit ``q`` have come or changed since ``since``."""
+    _check(request)
+    search = parse_search(request.query_params.get("q", ""))
+    since = _instant(request.query_params.get("since", ""))
+    web = web_of(request)
+
+    async def count() -> str | None:
+        found = await web.database.run(count_news, search, since, MOST_NEWS + 1)
+        return f'{{"count": {min(found, MOST_NEWS)}, "more": {"true" if found > MOST_NEWS else "false"}}}'
+
+    return _stream(web.live, None, count)
+
+
+@get("/live/changes", opt=_OPTIONS, include_in_schema=False)
+async def changes(request: HttpRequest) -> ServerSentEvent:
+    """Say when anything has changed."""
+    _check(request)
+    return _stream(web_of(request).live, None, _changed)
+
+
+@get("/live/changes/{uid:str}", opt=_OPTIONS, include_in_schema=False)
+async def changes_of_series(request: HttpRequest, uid: FromPath[str]) -> ServerSentEvent:
+    """Say when something about one series has changed."""
+    _check(request)
+    return _stream(web_of(request).live, check_uid(uid), _changed)
+
+
+@get("/palette", opt=VIEWER, include_in_schema=False)
+async def palette(request: HttpRequest) -> dict[str, list[dict[str, str]]]:
+    """Return the rules and targets that can be gone to."""
+    web = web_of(request)
+    found = []
+    try:
+        _, rules = await web.rules()
+        _, targets = await web.targets()
+    except (TransientError, WebError) as error:
+        raise UnavailableError("The configuration cannot be read now") from error
+    found += [{"text": rule.name, "kind": "rule", "link": f"/rules/{rule.slug}"} for rule in rules.rules]
+    found += [{"text": item.name, "kind": "target", "link": f"/targets/{item.slug}"} for item in targets.targets]
+    return {"items": found}
+
+
+async def _changed() -> str | None:
+    return "{}"
+
+
+def _check(request: HttpRequest) -> None:
+    if "text/event-stream" not in request.headers.get("accept", ""):
+        raise MalformedError("this address is for pages: it answers with text/event-stream only")
+
+
+def _instant(text: str) -> datetime:
+    try:
+        found = datetime.fromisoformat(text)
+    except ValueError as error:
+        raise MalformedError("since is no instant") from error
+    if found.tzinfo is None:
+        raise MalformedError("since has no time zone")
+    return found
+
+
+def _stream(live: Live, series_uid: str | None, news: Callable[[], Awaitable[str | None]]) -> ServerSentEvent:
+    return ServerSentEvent(_news(live, series_uid, news), headers={"x-accel-buffering": "no"})
+
+
+async def _news(
+    live: Live, series_uid: str | None, news: Callable[[], Awaitable[str | None]]
+) -> AsyncIterator[ServerSentEventMessage]:
+    """Yield news whenever something happened, again when the history has settled, and a sign of life in between."""
+    end = asyncio.get_running_loop().time() + LONGEST
+    with live.listen(series_uid) as listener:
+        yield ServerSentEventMessage(comment="live", retry=3000)
+        last: str | None = None
+        looks = list(AGAIN)
+        while not live.is_over and asyncio.get_running_loop().time() < end:
+            happened = await listener.wait(looks[0] if looks else BEAT)
+            if live.is_over:
+                return
+            if not happened and not looks:
+                yield ServerSentEventMessage(comment=now().isoformat())
+                continue
+            looks = list(AGAIN) if happened else looks[1:]
+            await asyncio.sleep(SETTLE)
+            try:
+                data = await news()
+            except UnavailableError:
+                yield ServerSentEventMessage(comment="the history is away")
+                continue
+            if data is not None and (data != last or data == "{}"):
+                last = data
+                yield ServerSentEventMessage(data=data, event="news")

@@ -1,0 +1,107 @@
+"""News for pages, on a real bus."""
+
+import asyncio
+import json
+from datetime import timedelta
+
+import pytest
+
+from hermes_common.events import DeliverySucceeded, SeriesDeleted
+from hermes_common.runtime.clock import now
+from hermes_web.adapters import live as adapter
+from hermes_web.adapters.live import Live, read
+from hermes_web.core.search import Search
+from hermes_web.errors import UnavailableError
+from hermes_web.features.live.controllers import _news
+from hermes_web.features.series.queries import count_news
+
+UID = "1.2.826.0.1.3680043.2.1125.1"
+
+
+@pytest.fixture
+async def live(bus):
+    stopping = asyncio.Event()
+    made = Live(bus)
+    running = asyncio.create_task(made.run(stopping))
+    await bus.nc.flush()
+    await asyncio.sleep(0.1)
+    yield made
+    stopping.set()
+    await asyncio.wait_for(running, 5)
+
+
+def deleted(uid):
+    return SeriesDeleted(series_uid=uid, objects=1, octets=1, reason="")
+
+
+async def test_a_page_hears_of_its_series_and_of_no_other(bus, live) -> None:
+    with live.listen(UID) as mine, live.listen() as all_of_it:
+        await bus.publish(deleted("1.2.3"))
+        assert await all_of_it.wait(5)
+        assert not await mine.wait(0.3)
+        delivery = DeliverySucceeded(
+            series_uid=UID, delivery_id="d", batch_id="b", target="pacs", attempt=1, instances=1
+        )
+        await bus.publish(delivery)
+        assert await mine.wait(5)
+
+
+async def test_pages_are_let_go_at_the_end_and_there_are_never_too_many(bus, monkeypatch) -> None:
+    monkeypatch.setattr(adapter, "MOST", 1)
+    stopping = asyncio.Event()
+    live = Live(bus)
+    running = asyncio.create_task(live.run(stopping))
+    with live.listen() as page:
+        with pytest.raises(UnavailableError), live.listen():
+            pass
+        waiting = asyncio.create_task(page.wait(30))
+        await asyncio.sleep(0)
+        stopping.set()
+        assert await asyncio.wait_for(waiting, 5)
+        assert live.is_over
+    await asyncio.wait_for(running, 5)
+
+
+async def test_news_are_said_once_however_often_nothing_changes(bus, live) -> None:
+    answers = iter(['{"count": 1}', '{"count": 1}', '{"count": 2}'])
+
+    async def news():
+        return next(answers)
+
+    said = []
+    stream = _news(live, None, news)
+    async for message in stream:
+        if message.event == "news":
+            said.append(message.data)
+            await bus.publish(deleted(UID))
+        elif not said:
+            await bus.publish(deleted(UID))
+        if len(said) == 2:
+            break
+    await stream.aclose()
+    assert [json.loads(data)["count"] for data in said] == [1, 2]
+
+
+async def test_only_what_came_later_is_new(web, make_ledger) -> None:
+    make_ledger()
+    since = now() - timedelta(hours=1)
+    assert await web.database.run(count_news, Search({}), since, 100) == 3
+    assert await web.database.run(count_news, Search({}), since, 2) == 2
+    assert await web.database.run(count_news, Search({}), now(), 100) == 0
+
+
+@pytest.mark.parametrize("body", [b"", b"{", b"[]", b'{"series_uid": []}', b'{"series_uid": "../x"}', b"null"])
+def test_a_message_that_nobody_understands_is_about_no_series(body) -> None:
+    assert read("hermes.v1.delivery.started.pacs", body).series is None
+
+
+async def test_the_address_of_news_answers_pages_only(admin) -> None:
+    for path in ("/live/changes", f"/live/changes/{UID}", "/live/series?since=2026-11-24T00:00:00Z"):
+        assert (await admin.get(path)).status_code == 400
+    accept = {"accept": "text/event-stream"}
+    for path in ("/live/series", "/live/series?since=now", "/live/series?since=2026-11-24T00:00:00", "/live/changes/x"):
+        assert (await admin.get(path, headers=accept)).status_code in (400, 404)
+
+
+async def test_the_palette_knows_the_rules_and_targets(admin, viewer) -> None:
+    assert (await viewer.get("/palette")).json() == {"items": []}
