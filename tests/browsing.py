@@ -1,6 +1,7 @@
 """What tests in a browser have in common: what may not happen on a page, and what axe finds on it."""
 
 import json
+import subprocess
 import sys
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,13 @@ FLAGS = [
 ]
 AXE = Path(sys.prefix) / "share/hermes-web/work/node_modules/axe-core/axe.min.js"
 RULES = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"]
+
+
+def fetch_axe() -> None:
+    """Have axe, which comes with the packages that the assets are built from, also if these were built elsewhere."""
+    if not AXE.exists():
+        build = Path(__file__).resolve().parents[1] / "services/web/assets/build.py"
+        subprocess.run([sys.executable, str(build), "--force"], check=True, timeout=300)
 
 
 class Watch:
