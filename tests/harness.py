@@ -100,11 +100,12 @@ class StoreScp:
     folder: Path
     port: int
     process: subprocess.Popen[bytes] | None = None
+    options: tuple[str, ...] = ()
 
     def start(self) -> None:
         self.folder.mkdir(parents=True, exist_ok=True)
         environment = {**os.environ, "TCP_NODELAY": "1"}
-        command = [self.program, "--fork", "+xa", "+uf", "-od", str(self.folder), str(self.port)]
+        command = [self.program, "--fork", "+xa", "+uf", *self.options, "-od", str(self.folder), str(self.port)]
         self.process = subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         until("storescp listens", lambda: listens(self.port), 10)
 

@@ -23,7 +23,7 @@ def test_from_signing_in_to_a_delivered_series(
     page.get_by_label("Password").fill(password)
     page.get_by_role("button", name="Sign in").click()
     page.goto("/rules/new")
-    page.get_by_label("Name", exact=True).fill("CT to the PACS")
+    page.locator("#name").fill("CT to the PACS")
     page.get_by_label("Expression").fill('Modality = "CT"')
     page.get_by_role("checkbox", name="pacs").check()
     page.get_by_role("button", name="Save").click()

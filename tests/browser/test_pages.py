@@ -1,7 +1,7 @@
 """Every page in both themes at two widths, the keyboard, and what is live."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -31,12 +31,16 @@ PLAIN = ("/rules", "/rules/new", "/targets", "/sources", "/policies", "/alerts",
 
 
 @pytest.fixture(scope="module")
-def sent(hermes: Hermes, peer: Callable[[str, str], str], tmp_path_factory: pytest.TempPathFactory) -> list[Series]:
-    """A series that is delivered, one whose target is down with text of an attacker, and one that no rule matches."""
+def sent(
+    hermes: Hermes, peer: Callable[[str, str], str], tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[list[Series]]:
+    """A series that is delivered, one whose target aborts with text of an attacker, and one that no rule matches."""
     folder: Path = tmp_path_factory.mktemp("pages")
     scp = StoreScp(peer("storescp", "dcmtk"), folder / "pacs", free_port())
     scp.start()
-    down = target("down", free_port(), retry={"max_attempts": 1, "delay": "1s", "factor": 1, "max_delay": "1s"})
+    breaks = StoreScp(peer("storescp", "dcmtk"), folder / "down", free_port(), options=("--abort-after",))
+    breaks.start()
+    down = target("down", breaks.port, retry={"max_attempts": 1, "delay": "1s", "factor": 1, "max_delay": "1s"})
     rules = [rule("chest", 'BodyPartExamined == "CHEST"', "pacs"), rule("head", 'BodyPartExamined == "HEAD"', "down")]
     hermes.configure([target("pacs", scp.port), down], rules)
     series = [
@@ -59,7 +63,8 @@ def sent(hermes: Hermes, peer: Callable[[str, str], str], tmp_path_factory: pyte
     for each, state in zip(series, ("delivered", "failed", "unmatched"), strict=True):
         until(state, lambda uid=each.uid, state=state: hermes.reached(uid, state))
     scp.stop()
-    return series
+    yield series
+    breaks.stop()
 
 
 @pytest.mark.parametrize("theme", ["light", "dark"])
@@ -174,7 +179,7 @@ def test_all_failures_of_a_cause_are_retried_and_the_page_says_what_becomes_of_t
     admin: Page, sent: list[Series]
 ) -> None:
     admin.goto("/errors")
-    expect(admin.get_by_role("heading", name="The target refuses connections")).to_be_visible()
+    expect(admin.get_by_role("heading", name="The connection ended in the middle")).to_be_visible()
     admin.get_by_role("button", name="Retry it").click()
     admin.get_by_role("dialog").get_by_role("button", name="Retry it").click()
     admin.wait_for_url("**/errors/progress?*")

@@ -25,6 +25,10 @@ class Form:
         """Return the last value of a field, without white space around it."""
         return next((value.strip() for key, value in reversed(self._pairs) if key == name), default)
 
+    def has(self, name: str) -> bool:
+        """Return whether a field was sent, be it empty."""
+        return any(key == name for key, _ in self._pairs)
+
     def raw(self, name: str) -> str:
         """Return the last value of a field as it was typed."""
         return next((value for key, value in reversed(self._pairs) if key == name), "")

@@ -53,14 +53,15 @@ class PolicyPages(Controller):
         """Change the policies."""
         web, form = web_of(request), await read_form(request)
         document = copy.deepcopy((await web.config.current(Kind.POLICIES)).document)
-        for field in FIELDS:
+        for field in filter(form.has, FIELDS):
             *parts, name = field.split(".")
             place = document
             for part in parts:
                 place = place.setdefault(part, {})
             place[name] = form.text(field)
-        document["extra_tags"] = [line.strip() for line in form.lines("extra_tags").splitlines() if line.strip()]
-        for field in HOURS if any(form.text(field) for field in HOURS) else ():
+        if form.has("extra_tags"):
+            document["extra_tags"] = [line.strip() for line in form.lines("extra_tags").splitlines() if line.strip()]
+        for field in filter(form.has, HOURS):
             name = field.partition(".")[2]
             typed = form.text(field)
             days = [day.strip() for day in typed.split(",") if day.strip()]
