@@ -24,16 +24,17 @@ def hold_until_complete(hermes: Hermes, condition: dict[str, object], max_wait: 
 def test_a_study_is_sent_as_a_whole_to_the_target_of_a_study_rule(
     hermes: Hermes, storescp: Scp, peer: Peer, tmp_path: Path
 ) -> None:
-    ai, pacs = storescp("ai"), storescp("pacs")
-    both = 'any series (Modality == "CT") and any series (Modality == "MR")'
+    ai, pacs = storescp("reading"), storescp("store")
+    ours = 'StudyDescription == "whole"'  # studies of other tests may still be open
+    both = f'{ours} and any series (Modality == "CT") and any series (Modality == "MR")'
     hermes.configure(
-        [target("ai", ai.port), target("pacs", pacs.port)],
-        [rule("ct", 'Modality == "CT"', "pacs"), rule("both", both, "ai", "pacs", scope="study")],
+        [target("reading", ai.port), target("store", pacs.port)],
+        [rule("ct", f'Modality == "CT" and {ours}', "store"), rule("both", both, "reading", "store", scope="study")],
     )
     condition = {"name": "two", "series": 2}
     hold_until_complete(hermes, condition, "30m")
-    ct = make_series(tmp_path / "ct", 3)
-    mr = make_series(tmp_path / "mr", 2, Modality="MR", StudyInstanceUID=ct.study_uid)
+    ct = make_series(tmp_path / "ct", 3, StudyDescription="whole")
+    mr = make_series(tmp_path / "mr", 2, Modality="MR", StudyInstanceUID=ct.study_uid, StudyDescription="whole")
     send(hermes, peer, mr)
     until("deferred", lambda: hermes.reached(mr.uid, "completed"))
     with hermes.api() as api:
@@ -51,14 +52,14 @@ def test_a_study_is_sent_as_a_whole_to_the_target_of_a_study_rule(
     with hermes.api() as api:
         found = until("recorded", lambda: (study := api.get(f"/studies/{ct.study_uid}"))["decisions"] and study)
     assert (found["state"], found["round"]) == ("complete", 1)
-    assert found["decisions"][0]["targets"] == ["ai", "pacs"]
+    assert found["decisions"][0]["targets"] == ["reading", "store"]
 
 
 def test_a_study_that_is_held_is_shown_and_goes_on_when_a_person_completes_it(
     hermes: Hermes, storescp: Scp, peer: Peer, tmp_path: Path
 ) -> None:
-    scp = storescp("pacs")
-    hermes.configure([target("pacs", scp.port)], [rule("all", "study.series >= 1", "pacs", scope="study")])
+    scp = storescp("store")
+    hermes.configure([target("store", scp.port)], [rule("all", "study.series >= 1", "store", scope="study")])
     hold_until_complete(hermes, {"name": "three", "series": 3}, "3s")
     series = make_series(tmp_path / "series", 2)
     send(hermes, peer, series)
@@ -77,11 +78,11 @@ def test_a_study_that_is_held_is_shown_and_goes_on_when_a_person_completes_it(
 def test_a_target_that_is_missing_fails_visibly_and_a_restart_delivers_when_it_is_configured_again(
     hermes: Hermes, storescp: Scp, peer: Peer, tmp_path: Path
 ) -> None:
-    scp = storescp("pacs")
+    scp = storescp("store")
     scp.stop()
     patient = {"max_attempts": 50, "delay": "1s", "factor": 1, "max_delay": "1s"}
-    pacs = target("pacs", scp.port, retry=patient)
-    hermes.configure([pacs], [rule("all", "study.series >= 1", "pacs", scope="study")])
+    pacs = target("store", scp.port, retry=patient)
+    hermes.configure([pacs], [rule("all", "study.series >= 1", "store", scope="study")])
     series = make_series(tmp_path / "series", 2)
     send(hermes, peer, series)
     until("routed", lambda: hermes.reached(series.uid, "routed"))
@@ -89,7 +90,7 @@ def test_a_target_that_is_missing_fails_visibly_and_a_restart_delivers_when_it_i
     hermes.save("targets", {"targets": []})
     history = until("failed", lambda: hermes.reached(series.uid, "failed"))
     [delivery] = history["deliveries"]
-    assert delivery["reason"] == "target pacs is not configured"
+    assert delivery["reason"] == "target store is not configured"
     hermes.save("targets", {"targets": [pacs]})
     scp.start()
     with hermes.api() as api:

@@ -38,7 +38,9 @@ from hermes_common.dicom.pdu import HEADER_LENGTH, iter_pdvs, parse_header
 from hermes_common.dicom.tags import DEFAULT_TAGS, TagSelection
 from hermes_common.dicom.uids import EXPLICIT_LITTLE, IMPLICIT_LITTLE, VERIFICATION
 from hermes_common.runtime.dicom.requestor import StorageAssociation
+from hermes_common.sources import Admission
 from hermes_receiver.adapters.listener import Listener
+from hermes_receiver.adapters.share import bound
 from hermes_receiver.adapters.spool import Spool
 from hermes_receiver.core.limits import Limits
 from hermes_receiver.handlers.association import AssociationHandler
@@ -114,12 +116,13 @@ def _serve(folder: str, pipe: Connection) -> None:
     spool = Spool(Path(folder))
     spool.open()
     silent = _Silent()
-    store = Store(spool, silent, silent, limits, TagSelection.of(DEFAULT_TAGS))
+    selection = TagSelection.of(DEFAULT_TAGS)
+    store = Store(spool, silent, silent, limits, lambda: selection)
 
     def serve(wire, origin, admit) -> None:
-        AssociationHandler(wire, origin, store, silent, lambda *_: None, admit).run()
+        AssociationHandler(wire, origin, store, silent, lambda _: Admission(), admit).run()
 
-    listener = Listener("127.0.0.1", 0, limits, serve)
+    listener = Listener(bound("127.0.0.1", 0), limits, serve)
     listener.start()
     pipe.send(listener.port)
     pipe.recv()

@@ -3,9 +3,9 @@
 import pytest
 from pydantic import ValidationError
 
-from hermes_common.config import Policies
+from hermes_common.config import MAX_EXTRA_TAGS, Policies
 from hermes_common.dicom.names import collecting_problem, creator_of
-from hermes_common.dicom.tags import DEFAULT_TAGS, MAX_EXTRA, TagSelection
+from hermes_common.dicom.tags import DEFAULT_TAGS, TagSelection
 
 
 @pytest.mark.parametrize(
@@ -47,7 +47,7 @@ def test_names_are_kept_in_canonical_form_and_once() -> None:
         "(0019,100C)", "SeriesDescription", "ConceptNameCodeSequence.CodeValue", "(0019,0010)",
     )  # fmt: skip
     with pytest.raises(ValidationError, match="at most 64"):
-        Policies(extra_tags=[f"(0019,{0x1000 + i:04X})" for i in range(MAX_EXTRA + 1)])
+        Policies(extra_tags=[f"(0019,{0x1000 + i:04X})" for i in range(MAX_EXTRA_TAGS + 1)])
 
 
 def test_a_document_of_before_has_none() -> None:

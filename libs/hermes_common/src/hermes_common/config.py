@@ -11,8 +11,6 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field, field_validator, model_validator
 
-from hermes_common.dicom.names import canonical_name, collecting_problem
-from hermes_common.dicom.tags import MAX_EXTRA
 from hermes_common.documents import Document, refuse_repeats
 from hermes_common.durations import Duration
 from hermes_common.ids import AeTitle, Slug
@@ -380,18 +378,26 @@ class Retention(Document):
     discarded: Duration = timedelta(days=14)
 
 
+MAX_EXTRA_TAGS = 64
+"""Attributes that may be read from every instance besides the default list."""
+
+
 class Policies(Document):
     """Completion, retention, when deliveries that can wait are made, and what is read beyond the default list."""
 
     completion: Completion = Completion()
     retention: Retention = Retention()
     off_peak: OffPeak = OffPeak()
-    extra_tags: Annotated[tuple[str, ...], Field(max_length=MAX_EXTRA)] = ()
+    extra_tags: Annotated[tuple[str, ...], Field(max_length=MAX_EXTRA_TAGS)] = ()
     """Keywords, ``(gggg,eeee)`` and ``A.B`` paths, in canonical form, each once."""
 
     @field_validator("extra_tags")
     @classmethod
     def _can_be_collected(cls, names: tuple[str, ...]) -> tuple[str, ...]:
+        if not names:
+            return ()
+        from hermes_common.dicom.names import canonical_name, collecting_problem  # slow to import, and seldom needed
+
         canonical = tuple(dict.fromkeys(canonical_name(name.strip()) for name in names))
         for name in canonical:
             if (problem := collecting_problem(name)) is not None:

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from hermes_common.dicom.tags import DEFAULT_TAGS, MAX_EXTRA
+from hermes_common.config import MAX_EXTRA_TAGS
+from hermes_common.dicom.tags import DEFAULT_TAGS
 from hermes_common.rules import Context, RuleError, check, compile_rule, format_rule, parse
 from hermes_common.rules.dictionary import FACTS, OPERATORS
 from hermes_common.rules.importer import translate
@@ -88,7 +89,7 @@ def test_the_tags_that_are_read_are_listed() -> None:
 def test_the_limits_are_those_of_the_code() -> None:
     for limit in (MAX_BYTES, MAX_TOKENS, MAX_DEPTH, MAX_NODES, MAX_VALUES, MAX_PATTERNS, MAX_LENGTH):
         assert re.search(rf"\b{limit}\b", TEXT.split("Limits:", 1)[1].split("##", 1)[0]), limit
-    assert f"up to {MAX_EXTRA} others" in TEXT
+    assert f"up to {MAX_EXTRA_TAGS} others" in TEXT
 
 
 def test_words_may_be_written_in_any_capitals() -> None:

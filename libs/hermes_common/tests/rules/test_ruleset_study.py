@@ -135,3 +135,18 @@ def test_a_decision_with_the_rule_that_stopped_reads_back() -> None:
     decision = first(series("ct", 'Modality == "CT"', "a", then="stop"), ALL)
     assert decision.stopped_by == "ct"
     assert SetDecision.from_dict(decision.to_dict()) == decision
+
+
+def test_what_rules_about_series_discarded_is_sent_if_a_rule_about_its_study_routes() -> None:
+    decision = then(series("x", action="discard"), ALL, earlier=Earlier())
+    assert (decision.outcome, [planned.target for planned in decision.targets]) == ("routed", ["b"])
+    discarded = then(study("drop", "study.series == 2", action="discard"), earlier=Earlier())
+    assert (discarded.outcome, statuses(discarded)) == ("discarded", {"drop": "fired"})
+
+
+def test_the_rules_of_one_scope_can_be_taken_out_of_a_set() -> None:
+    both = CompiledRuleSet.compile_all([series("ct", NOT, "a"), ALL])
+    assert [[entry.rule.slug for entry in both.about(scope).entries] for scope in ("series", "study")] == [
+        ["ct"],
+        ["all"],
+    ]

@@ -63,9 +63,6 @@ DEFAULT_TAGS: Final = (
 # fmt: on
 """Keywords and sequence paths that every stored instance is announced with."""
 
-MAX_EXTRA: Final = 64
-"""Attributes that a site may add to the default list."""
-
 
 class UnknownTagError(ValueError):
     """A name that is neither a keyword of PS3.6, nor ``(gggg,eeee)``, nor a path of these."""

@@ -49,20 +49,29 @@ class Tokens:
     def authorise(self, secret: str) -> AccessToken | None:
         """Return whose secret it is, or None; raises TokensUnknownError while no list has been seen."""
         found = None if self._known is None else self._known.find(secret, now())
-        if found is None and self._may_look():
-            with suppress(TimeoutError, RuntimeError):  # RuntimeError: the loop has ended
-                asyncio.run_coroutine_threadsafe(self._refresh(), self._loop).result(_LOOK * 2)
+        if found is None:
+            self._look_again()
             found = None if self._known is None else self._known.find(secret, now())
         if self._known is None:
             raise TokensUnknownError("which tokens are valid is not known yet")
         return found
 
-    def _may_look(self) -> bool:
-        with self._guard:
-            if time.monotonic() - self._looked < _AGAIN:
-                return False
+    def _look_again(self) -> None:
+        """Return when the list has been looked at since this call: a token that was just made counts at once. Whoever
+        comes while another looks waits for the next look, which serves all of them.
+        """
+        asked = time.monotonic()
+        if not self._guard.acquire(timeout=_AGAIN + 2 * _LOOK):
+            return
+        try:
+            if self._looked >= asked:
+                return
+            time.sleep(max(0.0, self._looked + _AGAIN - time.monotonic()))
             self._looked = time.monotonic()
-            return True
+            with suppress(TimeoutError, RuntimeError):  # RuntimeError: the loop has ended
+                asyncio.run_coroutine_threadsafe(self._refresh(), self._loop).result(_LOOK * 2)
+        finally:
+            self._guard.release()
 
     async def _refresh(self) -> None:
         try:
