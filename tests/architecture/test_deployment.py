@@ -47,6 +47,12 @@ def test_every_service_is_in_the_composition_with_variables_that_it_knows(
     assert set(SERVICES) <= set(compose["services"])
 
 
+def test_the_web_service_of_the_composition_finds_the_receivers_port_for_stow_rs(compose: dict[str, Any]) -> None:
+    receiver, web = (compose["services"][name]["environment"] for name in ("receiver", "web"))
+    assert web["HERMES_DICOMWEB_URL"] == f"http://receiver:{receiver['HERMES_DICOMWEB_PORT']}"
+    assert receiver["HERMES_DICOMWEB_HOST"] == "0.0.0.0"
+
+
 def _variables(service: str) -> set[str]:
     """Return the variables that a service reads."""
     module = importlib.import_module(f"hermes_{service}.settings")
