@@ -146,4 +146,10 @@ def test_the_story_goes_from_reception_to_delivery(made):
     assert not story.is_over(receiving, 4)
     assert story.is_over(receiving, 4, {"x"})
     assert not story.is_over(receiving, 5, {"x"})
+    waiting = {
+        **detail,
+        "deliveries": [{**delivery, "state": "queued", "delivered": 0, "attempt": 0, "ended_at": None}],
+    }
+    assert "0 attempts: the target is down; it is sent" in "\n".join(story.lines(series, waiting, "http://h", {"t"}))
+    assert "is down" not in "\n".join(story.lines(series, waiting, "http://h"))
     assert "does not know" in "\n".join(story.lines(series, None, "http://h"))

@@ -69,7 +69,7 @@ async def test_of_two_saves_at_once_one_wins_and_the_other_is_told(configured: h
         ("rules", {"rules": [BRAIN, {**BRAIN, "slug": "b", "targets": ["gone"]}]}, "rules[1].targets[0]", "gone"),
         ("rules", {"rules": [{**BRAIN, "priority": "soon"}]}, "rules[0].priority", "urgent"),
         ("rules", {"rules": [{**BRAIN, "slug": "new"}]}, "rules[0].slug", "new"),
-        ("rules", {"rules": [{**BRAIN, "colour": "red"}]}, "rules[0].colour", "not permitted"),
+        ("rules", {"rules": [{**BRAIN, "colour": "red"}]}, "rules[0].colour", "no such field"),
         ("rules", {"rules": [BRAIN, BRAIN]}, "rules", "brain"),
         ("targets", {"targets": []}, "targets", "brain"),
         ("targets", {"targets": [{**PACS, "port": 70000}]}, "targets[0].port", "65535"),
@@ -79,6 +79,8 @@ async def test_of_two_saves_at_once_one_wins_and_the_other_is_told(configured: h
             "targets[1].path",
             "..",
         ),
+        ("targets", {"targets": [PACS, {"kind": "ftp"}]}, "targets[1]", "there is no kind 'ftp'; it is one of 'dicom'"),
+        ("targets", {"targets": [{**PACS, "host": "a b"}]}, "targets[0].host", "letters, digits and . _ : - only"),
         ("sources", {"sources": [{"slug": "a", "name": "a"}]}, "sources[0]", "calling_aet"),
         ("policies", {"completion": {"quiet_period": "soon"}}, "completion.quiet_period", "10m"),
         ("policies", {"extra_tags": ["Modality", "Modalitty"]}, "extra_tags", "did you mean Modality"),
@@ -93,6 +95,20 @@ async def test_each_mistake_is_named_with_its_field(
     errors = answer.json()["errors"]
     assert [item for item in errors if item["field"] == field and word in item["message"]], errors
     assert (await configured.get(f"/api/v1/{kind}")).headers["etag"] == before.headers["etag"]
+
+
+async def test_a_document_that_is_nested_too_deeply_is_refused_in_words(configured: httpx.AsyncClient) -> None:
+    before = await configured.get("/api/v1/rules")
+    headers = {"If-Match": before.headers["etag"], "Content-Type": "application/json"}
+    answer = await configured.put("/api/v1/rules", content=b"[" * 100_000, headers=headers)
+    assert (answer.status_code, answer.headers["content-type"]) == (400, "application/problem+json")
+    assert "too deeply" in answer.json()["detail"]
+
+
+async def test_a_state_that_does_not_exist_is_answered_with_those_that_do(configured: httpx.AsyncClient) -> None:
+    answer = await configured.get("/api/v1/deliveries", params={"state": "bogus"})
+    assert answer.status_code == 400
+    assert answer.json()["detail"].startswith("state: 'bogus' is not one of queued, sending, retrying,"), answer.json()
 
 
 async def test_a_mistake_in_an_expression_has_its_place_and_a_suggestion(configured: httpx.AsyncClient) -> None:

@@ -28,7 +28,7 @@ def print_table(console: Console, units: Iterable[Unit], addresses: dict[str, st
     """One row for each process: where it listens, its process id, whether it is ready, where its log is (from the
     home).
     """
-    table = Table(box=SIMPLE_HEAD, header_style="bold", pad_edge=False)
+    table = Table(box=SIMPLE_HEAD, header_style="bold", pad_edge=False, collapse_padding=True)
     for heading in ("part", "address", "pid", "state", "log"):
         table.add_column(heading, overflow="fold", justify="right" if heading == "pid" else "left")
     for unit in units:

@@ -8,6 +8,7 @@ from pydantic import ValidationError
 
 from hermes_cli.errors import CliError
 from hermes_common.config import RuleSet
+from hermes_common.validation_words import plain_words
 
 
 def changes_of(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[dict[str, str]]:
@@ -56,4 +57,4 @@ def _line(document: Mapping[str, Any], problem: Mapping[str, Any]) -> str:
         rule = document["rules"][int(where[1])]
         slug = rule.get("slug") if isinstance(rule, dict) else None
         where = [f"rule {slug or 'number ' + str(int(where[1]) + 1)}", *where[2:]]
-    return f"  {': '.join(where)}: {problem['msg']}"
+    return f"  {': '.join(where)}: {plain_words(problem['msg'])}"

@@ -113,7 +113,7 @@ class NotFoundError(WebError):
     status = 404
     code = "not-found"
     title = "Not found"
-    action = "Check the address, or go back to the list."
+    action = "Check the name or the address; the list shows what there is."
 
 
 class StateConflictError(WebError):
@@ -122,7 +122,7 @@ class StateConflictError(WebError):
     status = 409
     code = "conflict"
     title = "Not possible in this state"
-    action = "Reload to see the present state."
+    action = "Look at its present state, then decide again."
 
 
 class PreconditionFailedError(WebError):

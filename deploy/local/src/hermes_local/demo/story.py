@@ -22,8 +22,11 @@ def is_over(detail: dict[str, Any] | None, instances: int, down: Collection[str]
     return detail.get("state") in ENDED or waits
 
 
-def lines(series: Series, detail: dict[str, Any] | None, url: str) -> list[str]:
-    """Return the story of one series; ``detail`` as ``/api/v1/series/{uid}`` gives it, None if it is not known."""
+def lines(series: Series, detail: dict[str, Any] | None, url: str, down: Collection[str] = ()) -> list[str]:
+    """Return the story of one series; ``detail`` as ``/api/v1/series/{uid}`` gives it, None if it is not known.
+
+    What has not come to the targets of ``down`` waits for them, and that is said.
+    """
     head = f"{series.recipe.name}: {series.recipe.shows}"
     page = f"{url}/series/{series.series_uid}"
     if detail is None:
@@ -32,7 +35,7 @@ def lines(series: Series, detail: dict[str, Any] | None, url: str) -> list[str]:
     for decision in detail.get("decisions") or []:
         said += _decided(decision)
     for delivery in detail.get("deliveries") or []:
-        said.append(_delivered(delivery, detail))
+        said.append(_delivered(delivery, detail, down))
     return [clean(line) for line in [*said, f"  {page}"]]
 
 
@@ -63,7 +66,7 @@ def _why(rule: dict[str, Any]) -> str:
     return "; ".join(clauses) or str(rule.get("expression") or rule.get("status"))
 
 
-def _delivered(delivery: dict[str, Any], detail: dict[str, Any]) -> str:
+def _delivered(delivery: dict[str, Any], detail: dict[str, Any], down: Collection[str]) -> str:
     attempts = delivery.get("attempt") or 0
     text = (
         f"  -> {delivery.get('target')}: {str(delivery.get('state')).upper()}, {delivery.get('delivered')} of "
@@ -72,6 +75,9 @@ def _delivered(delivery: dict[str, Any], detail: dict[str, Any]) -> str:
     took = _seconds(detail.get("last_received_at"), delivery.get("ended_at"))
     if took is not None:
         text += f", {took:.1f} s after the last image"
+    if delivery.get("state") not in DELIVERY_ENDED and delivery.get("target") in down:
+        why = f" ({delivery['reason']})" if delivery.get("reason") else ""
+        return f"{text}{why}: the target is down; it is sent by itself as soon as the target answers"
     return f"{text} ({delivery['reason']})" if delivery.get("reason") and delivery.get("state") != "succeeded" else text
 
 

@@ -57,7 +57,7 @@ async def _run(running: "Running") -> None:
         details, down = await _wait(api, sent)
         for series in sent:
             _say(running, "")
-            for line in story.lines(series, details.get(series.series_uid), running.site.web_address):
+            for line in story.lines(series, details.get(series.series_uid), running.site.web_address, down):
                 _say(running, line)
     waiting = [s for s in sent if not story.is_over(details.get(s.series_uid), len(s.files), down)]
     _say(running, "")

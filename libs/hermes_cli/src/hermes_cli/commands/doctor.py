@@ -13,7 +13,11 @@ Home = Annotated[Path | None, typer.Option("--home", help="Home of the all-in-on
 
 
 def doctor(home: Home = None, json: Json = False) -> None:
-    """Check servers, ports, disk, clock and versions, and say what to do; exit code 1 when something fails."""
+    """Check servers, ports, disk, clock and versions, and say what to do; exit code 1 when something fails.
+
+    Warnings alone leave the exit code 0; that nothing runs here is a warning too. `hermes status` is the command whose
+    exit code says whether the router is fine.
+    """
     from hermes_cli.doctor import CHECKS
     from hermes_cli.doctor.finding import Level, examine
     from hermes_cli.doctor.site import Site

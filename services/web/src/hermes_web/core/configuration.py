@@ -10,6 +10,7 @@ from hermes_common.config import MODELS, AnyDocument, AnyTarget, Kind, Policies,
 from hermes_common.rules import Problem, RuleError, check
 from hermes_common.rules.cases import run_cases
 from hermes_common.targets import KINDS
+from hermes_common.validation_words import plain_words
 from hermes_web.errors import FieldProblem, InvalidError
 
 RESERVED = frozenset({"new"})
@@ -27,7 +28,7 @@ def parse_document(kind: Kind, document: Any) -> AnyDocument:
 def problems_of(error: ValidationError, prefix: str = "") -> list[FieldProblem]:
     """Return what pydantic found, with fields such as ``rules[3].expression``."""
     found = error.errors(include_url=False, include_context=False, include_input=False)
-    return [FieldProblem(path_of(item["loc"], prefix), _plain(item["msg"])) for item in found[:100]]
+    return [FieldProblem(path_of(item["loc"], prefix), plain_words(item["msg"])) for item in found[:100]]
 
 
 def path_of(location: Sequence[str | int], prefix: str = "") -> str:
@@ -39,10 +40,6 @@ def path_of(location: Sequence[str | int], prefix: str = "") -> str:
         elif part not in _VARIANTS:
             path += f".{part}" if path else part
     return path or "document"
-
-
-def _plain(message: str) -> str:
-    return message.removeprefix("Value error, ")
 
 
 def check_fit(kind: Kind, document: AnyDocument, rules: RuleSet, targets: Targets) -> None:

@@ -1,7 +1,9 @@
 """Pages and redirects as answers; errors as problem documents or pages that say what to do."""
 
 import logging
+import re
 from collections.abc import Mapping
+from enum import Enum
 from typing import Any
 from urllib.parse import quote
 
@@ -12,6 +14,7 @@ from litestar.response import Redirect
 
 from hermes_common.ids import InvalidIdentifierError
 from hermes_common.runtime.errors import TransientError
+from hermes_common.validation_words import plain_words
 from hermes_web.core.configuration import path_of
 from hermes_web.core.view import COOKIE, parse_view
 from hermes_web.errors import (
@@ -28,6 +31,8 @@ from hermes_web.web import web_of
 from hermes_web.web_types import HttpRequest
 
 log = logging.getLogger(__name__)
+
+_UNKNOWN_WORD = re.compile(r"Invalid enum value '(.*)'", re.DOTALL)
 
 Page = Response[str]
 
@@ -55,7 +60,7 @@ def go(path: str, done: str | None = None) -> Redirect:
 
 def problem(request: HttpRequest, error: Exception) -> Response[Any]:
     """Answer any error: the one map from errors to HTTP."""
-    known = translate(error)
+    known = _unreadable(request, error) or _unknown_word(request, error) or translate(error)
     if type(known) is WebError:
         log.error("an unexpected error at %s", request.scope["path"], exc_info=error)
     if _is_api(request):
@@ -69,6 +74,48 @@ def problem(request: HttpRequest, error: Exception) -> Response[Any]:
         return Redirect(f"/sign-in?next={quote(_next(request), safe='/')}", status_code=303)
     status = 200 if isinstance(known, UnavailableError) and request.method == "GET" else known.status
     return page(request, "error.html", status, error=known)
+
+
+def _unreadable(request: HttpRequest, error: Exception) -> WebError | None:
+    """Return what to say of a body whose lists and objects lie in each other too deeply to be decoded."""
+    if isinstance(error, RecursionError) and request.method in {"POST", "PUT", "PATCH"}:
+        log.warning("a request at %s is nested too deeply", request.scope["path"])
+        return MalformedError("lists and objects lie in each other too deeply")
+    return None
+
+
+def _unknown_word(request: HttpRequest, error: Exception) -> WebError | None:
+    """Return what to say of a word in the query that is none of those that its parameter knows: with all that are."""
+    if not isinstance(error, ValidationException) or not isinstance(error.extra, list):
+        return None
+    problems = []
+    for item in error.extra:
+        found = _UNKNOWN_WORD.fullmatch(str(item.get("message", ""))) if isinstance(item, Mapping) else None
+        known = _words_of(request, str(item["key"])) if found else None
+        if found and known:
+            name, words = known
+            problems.append(FieldProblem(name, f"'{found[1]}' is not one of {', '.join(words)}"))
+    return (
+        MalformedError("; ".join(f"{item.field}: {item.message}" for item in problems), problems=problems)
+        if problems
+        else None
+    )
+
+
+def _words_of(request: HttpRequest, parameter: str) -> tuple[str, list[str]] | None:
+    """Return the name in the query and the words of a parameter that is an enumeration, or several of one."""
+    handler = request.scope.get("route_handler")
+    field = None if handler is None else handler.parsed_fn_signature.parameters.get(parameter)
+    if field is None:
+        return None
+    asked = getattr(field.kwarg_definition, "query", None) or getattr(field.kwarg_definition, "name", None) or parameter
+    left = [field]
+    while left:
+        one = left.pop()
+        if isinstance(one.annotation, type) and issubclass(one.annotation, Enum):
+            return asked, [str(item.value) for item in one.annotation]
+        left += one.inner_types
+    return None
 
 
 def translate(error: Exception) -> WebError:
@@ -103,7 +150,7 @@ def _validation(error: ValidationException) -> WebError:
         if isinstance(item, Mapping):
             key = str(item.get("key") or "")
             field = path_of([int(part) if part.isdigit() else part for part in key.split(".")]) if key else "body"
-            problems.append(FieldProblem(field, str(item.get("message", "")).removeprefix("Value error, ")))
+            problems.append(FieldProblem(field, plain_words(str(item.get("message", "")))))
     in_query = any(isinstance(item, Mapping) and item.get("source") in {"query", "path", "header"} for item in extra)
     if in_query:
         return MalformedError("; ".join(f"{item.field}: {item.message}" for item in problems), problems=problems)
