@@ -234,6 +234,7 @@ async def test_an_outage_that_the_dispatchers_found_is_shown(configured: httpx.A
     assert (state["state"], state["reason"]) == ("down", "refused <i>")
     assert "refused &lt;i&gt;" in (await admin.get("/targets/pacs")).text
     assert ">down<" in (await admin.get("/targets")).text
+    assert ">down<" in (await admin.get("/")).text
 
 
 SECRET = "planted-secret-0815"

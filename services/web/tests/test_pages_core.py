@@ -181,6 +181,8 @@ def test_the_menu_marks_the_page_that_is_open_and_only_that() -> None:
     assert here("/series/1.2.3") == ["Series"]
     assert here("/series", "q=status:unmatched") == here("/series", "q=status%3Aunmatched") == ["Unmatched"]
     assert here("/series", "q=brain") == ["Series"]
+    assert here("/history/rules") == here("/history/rules/3") == ["Rules"]
+    assert here("/studies/1.2.3") == ["Series"]
     assert here("/sign-in") == []
     assert {entry.link for group in menu(NAVIGATION, "/") for entry in group.entries} == {
         link for link, _ in NAVIGATION

@@ -30,10 +30,10 @@ async def change(web: Web, admin: Any, **form: str) -> Sources:
 
 
 async def test_the_page_says_in_words_who_may_send(web: Web, admin) -> None:
-    assert "open: anybody who reaches the port may send" in (await admin.get("/sources")).text
+    assert "<strong>Open:</strong> anybody who reaches the port may send" in (await admin.get("/sources")).text
     sources = await change(web, admin, action="mode", mode="allow_list")
     assert sources.mode is SourceMode.ALLOW_LIST
-    assert "allow-list: nobody may send yet" in (await admin.get("/sources")).text
+    assert "<strong>Allow-list:</strong> nobody may send yet" in (await admin.get("/sources")).text
 
 
 async def test_one_click_makes_an_entry_of_a_sender_that_was_seen(web: Web, admin, api, make_ledger) -> None:

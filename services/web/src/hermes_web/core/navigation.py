@@ -73,5 +73,8 @@ def _here(links: Sequence[str], path: str, query: str) -> str | None:
     whole = f"{path}?{query}".replace("%3A", ":")
     if whole in links:
         return whole
+    path = path.removeprefix("/history")  # of rules stands below Rules, and so on
+    if path.startswith("/studies/"):
+        path = "/series"
     fitting = [link for link in links if link == path or (link != "/" and path.startswith(f"{link}/"))]
     return max(fitting, key=len, default=None)

@@ -8,6 +8,8 @@ from hermes_web.errors import MalformedError, UnavailableError
 from hermes_web.features.status.glance import glance
 from hermes_web.features.status.service import Status, status_of
 from hermes_web.features.status.sparkline import strokes
+from hermes_web.features.targets.service import TargetState
+from hermes_web.features.targets.service import states as target_states
 from hermes_web.http.answers import Page, page
 from hermes_web.web import web_of
 from hermes_web.web_types import HttpRequest
@@ -28,8 +30,12 @@ async def overview(request: HttpRequest) -> Page:
         seen = await web.database.run(glance)
     except UnavailableError:
         seen = None
+    states: dict[str, TargetState] = {}
     try:
-        targets = list((await web.targets())[1].targets)
+        configured = (await web.targets())[1]
+        targets = list(configured.targets)
+        states = await target_states(web, configured)
     except (TransientError, MalformedError):
         targets = []
-    return page(request, "status/overview.html", status=status, glance=seen, targets=targets, strokes=strokes)
+    values = {"status": status, "glance": seen, "targets": targets, "states": states, "strokes": strokes}
+    return page(request, "status/overview.html", **values)
