@@ -7,9 +7,15 @@ import sysconfig
 import time
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Final
 
 from rich.console import Console
 from rich.text import Text
+
+_WHOLE: Final = ("--reruns", "1", "--rerun-show-tracebacks", "--rerun-except", "LedgerViolation")
+"""Of the whole suite a test that fails is run once more, and both runs are shown: its servers and peers are real, and
+a machine may be slow for a moment. A record that contradicts another (`LedgerViolation`) is never put down to that.
+"""
 
 
 def run_tests(arguments: Sequence[str], *, root: Path | None = None) -> int:
@@ -23,7 +29,7 @@ def run_tests(arguments: Sequence[str], *, root: Path | None = None) -> int:
         return 2
     steps = [] if arguments else checks(checkout)
     failed = [code for step in steps if (code := _run(console, step, checkout)) != 0]
-    code = _run(console, [_tool("pytest"), *arguments], checkout)
+    code = _run(console, [_tool("pytest"), *(arguments or _WHOLE)], checkout)
     return code or next(iter(failed), 0)
 
 

@@ -78,8 +78,6 @@ class AssociationHandler:
             if self._open():
                 self._serve()
         finally:
-            if self._current is not None:
-                self._current.sink.abandon()
             self._results.close()
             self._wire.close(self._limits.farewell)
 
@@ -154,8 +152,7 @@ class AssociationHandler:
 
     def _serve(self) -> None:
         try:
-            while self._step():
-                pass
+            self._converse()
         except (PeerAbortedError, WireClosed) as exc:
             self._aborted(str(exc))
         except WireStopping:
@@ -173,6 +170,17 @@ class AssociationHandler:
         except DicomError as exc:
             self._send_abort(AbortReason.INVALID_PARAMETER)
             self._aborted(exc.reason)
+
+    def _converse(self) -> None:
+        """Take messages until the release. What is unfinished at any other end is dropped before anybody is told of
+        that end.
+        """
+        try:
+            while self._step():
+                pass
+        finally:
+            if self._current is not None:
+                self._current.sink.abandon()
 
     def _step(self) -> bool:
         """Read and handle one PDU; false after a release."""
