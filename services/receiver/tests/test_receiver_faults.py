@@ -62,6 +62,12 @@ def well(hasty):
     assert hasty.receiver.listener.is_alive
 
 
+def insist(sock: socket.socket, burst: bytes) -> None:
+    """Send more than is read and dropped after an abort."""
+    for _ in range(20_000):
+        sock.sendall(burst)
+
+
 def echo(running) -> float:
     began = time.monotonic()
     with StorageAssociation.negotiate(
@@ -268,8 +274,7 @@ def test_a_peer_that_does_not_read_its_answers_is_let_go(well, ct):
         assert read(sock)[0] == pdus.PduType.ASSOCIATE_AC
         burst = p_data(value(3, 3, echo_request(2))) * 100
         with pytest.raises(OSError, match=r"."):
-            for _ in range(20_000):  # more than is read and dropped after an abort
-                sock.sendall(burst)
+            insist(sock, burst)
     assert "answering" in well.events(AssociationAborted)[0].reason
 
 
