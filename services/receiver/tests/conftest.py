@@ -21,7 +21,7 @@ from hermes_common.runtime.errors import BusUnavailableError
 from hermes_common.runtime.objectstore import StoreUnavailable
 from hermes_common.runtime.objectstore.directory import DirectoryStore
 from hermes_common.sources import Caller, Judgement, Refusal, judge_caller
-from hermes_receiver.app import Receiver, build, tls
+from hermes_receiver.app import Receiver, build
 from hermes_receiver.settings import Settings
 
 
@@ -109,7 +109,7 @@ class Running:
         return asyncio.run_coroutine_threadsafe(coroutine, self._loop).result(10)
 
     async def _build(self) -> Receiver:
-        self.certificates = tls(self.settings)
+        self.certificates = self.settings.certificates()
         return build(
             self.settings,
             self.store,
@@ -130,9 +130,9 @@ class Running:
 
     async def _work(self) -> None:
         await asyncio.gather(
-            self.receiver.uploader.run(),
+            self.receiver.uploads.uploader.run(),
             self.receiver.announcer.run(),
-            self.receiver.keep_copies(),
+            self.receiver.uploads.keep_copies(),
             self.receiver.commitments.run(),
             self.receiver.tokens.run(),
         )

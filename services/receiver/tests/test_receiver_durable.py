@@ -38,7 +38,7 @@ CHILD = textwrap.dedent(
         receiver = build(settings, DirectoryStore(root / "objects"), Bus(), lambda _: Admission())
         receiver.listener.start()
         print(receiver.listener.port, flush=True)
-        await asyncio.gather(receiver.uploader.run(), receiver.announcer.run(), receiver.keep_copies())
+        await asyncio.gather(receiver.uploads.uploader.run(), receiver.announcer.run(), receiver.uploads.keep_copies())
 
     asyncio.run(main(Path(sys.argv[1])))
     """
@@ -55,7 +55,7 @@ def send(port, sample, times=1):
 def test_receiving_goes_on_while_store_and_bus_are_away_and_uploading_resumes(receiver, ct):
     receiver.store.away = receiver.bus.away = True
     assert send(receiver.port, ct, 3) == [0, 0, 0]
-    receiver.eventually(receiver.receiver.uploader.problem)
+    receiver.eventually(receiver.receiver.uploads.uploader.problem)
     assert len(receiver.files("ready")) == 3
     receiver.store.away = False
     receiver.bus.away = False
@@ -156,7 +156,7 @@ def test_a_destroyed_spool_file_stays_and_does_not_stop_the_others(make_receiver
     second = make_receiver()
     assert len(second.events(InstanceStored)) == 1
     assert damaged in second.files("ready")
-    assert "DICM" in second.eventually(second.receiver.uploader.problem)
+    assert "DICM" in second.eventually(second.receiver.uploads.uploader.problem)
 
 
 def test_two_receivers_cannot_share_a_spool(receiver):

@@ -199,6 +199,6 @@ def test_an_entry_that_the_store_refuses_does_not_hold_up_the_others(make_receiv
         for _ in range(3):
             assert send(running, ct).status == 0
         running.events(InstanceStored, 2)
-        assert refused[0] in running.eventually(running.receiver.uploader.problem)
+        assert refused[0] in running.eventually(running.receiver.uploads.uploader.problem)
     finally:
         running.stop()

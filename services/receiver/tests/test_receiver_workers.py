@@ -23,8 +23,9 @@ from hermes_common.dicom.part10 import parse_file_meta
 from hermes_common.dicom.uids import IMPLICIT_LITTLE, VERIFICATION
 from hermes_common.runtime.dicom.errors import AssociationError, AssociationRejected
 from hermes_common.runtime.dicom.requestor import StorageAssociation
+from hermes_receiver.adapters import notices
 from hermes_receiver.adapters.board import Board, Full
-from hermes_receiver.adapters.share import bound
+from hermes_receiver.adapters.share import VARIABLE, Role, bound
 from hermes_receiver.adapters.spool import Folder, Spool, worker_folder
 
 pytestmark = pytest.mark.servers
@@ -85,7 +86,18 @@ class Service:
         return self
 
     def workers(self) -> list[psutil.Process]:
-        return psutil.Process(self.process.pid).children()
+        return self.children(Role.RECEIVE)
+
+    def uploads(self) -> psutil.Process:
+        return self.children(Role.UPLOAD)[0]
+
+    def children(self, role: Role) -> list[psutil.Process]:
+        found = []
+        for child in psutil.Process(self.process.pid).children():
+            with contextlib.suppress(psutil.NoSuchProcess, KeyError):
+                if json.loads(child.environ()[VARIABLE])["role"] == role:
+                    found.append(child)
+        return found
 
     def associate(self, sop_class=VERIFICATION, syntax=IMPLICIT_LITTLE):
         return StorageAssociation.negotiate("SENDER", "HERMES", "127.0.0.1", self.port, [(sop_class, syntax)])
@@ -110,6 +122,74 @@ def service(tmp_path, nats_url):
     for one in made:
         if one.process.poll() is None:
             one.stop()
+
+
+def test_what_is_answered_while_the_process_that_uploads_is_killed_is_stored(service, ct):
+    running = service(HERMES_SPOOL_GRACE="1h")
+    answered = 0
+    with running.associate(ct.sop_class, ct.syntax) as association:
+        for number in range(60):
+            answered += association.c_store(ct.sop_class, ct.sop_instance, ct.syntax, ct.data).status == 0
+            if number % 20 == 10:
+                eventually(lambda: running.children(Role.UPLOAD))
+                running.uploads().kill()
+    assert answered == 60
+    eventually(lambda: len(running.stored()) == answered)
+    for path in running.stored():
+        assert path.read_bytes()[parse_file_meta(path.read_bytes()).offset :] == ct.data
+    running.ready()
+    eventually(lambda: "hermes_receiver_spool_pending_octets 0.0" in running.get("/metrics"))
+
+
+def test_an_entry_that_nobody_told_of_is_found(service, ct, tmp_path):
+    running = service()
+    with running.associate(ct.sop_class, ct.syntax) as association:
+        assert association.c_store(ct.sop_class, ct.sop_instance, ct.syntax, ct.data).status == 0
+    first = eventually(running.stored)[0]
+    entry = "f" * 32
+    done = eventually(lambda: list(running.spool.rglob("done/*.dcm")))[0]
+    (tmp_path / "again").write_bytes(done.read_bytes())
+    (tmp_path / "again").rename(running.spool / "workers" / "1" / "ready" / f"{entry}.dcm")
+    eventually(lambda: len(running.stored()) == 2)
+    assert running.stored()[0].read_bytes() == first.read_bytes()
+
+
+def test_copies_whose_objects_a_power_cut_took_are_uploaded_again(service, ct):
+    running = service()
+    with running.associate(ct.sop_class, ct.syntax) as association:
+        assert association.c_store(ct.sop_class, ct.sop_instance, ct.syntax, ct.data).status == 0
+    stored = eventually(running.stored)
+    eventually(lambda: list(running.spool.rglob("done/*.dcm")))
+    running.process.kill()
+    running.process.wait(10)
+    stored[0].unlink()
+    service()
+    eventually(lambda: [path for path in stored if path.exists()])
+
+
+def test_a_certificate_that_cannot_be_used_ends_the_receiver_with_words(tmp_path, nats_url):
+    running = Service(tmp_path, nats_url, 2, HERMES_DICOM_TLS_CERT=str(tmp_path / "none.pem"))
+    assert running.process.wait(30) == 2
+
+
+def test_notices_arrive_and_a_full_pipe_holds_nobody_up():
+    read, write = notices.pipe()
+    first, second = notices.Handover(write, 0), notices.Handover(write, 1)
+    try:
+        for _ in range(40_000):
+            first.offer("a" * 32, quarantined=False)
+        told = []
+        assert notices.take(read, b"", lambda *notice: told.append(notice)) == b""
+        assert set(told) == {(0, "a" * 32, False)}
+        assert len(told) < 40_000
+        second.offer("b" * 32, quarantined=True)
+        os.write(write, b"nonsense\n1 r ../../etc\n")
+        del told[:]
+        assert notices.take(read, b"", lambda *notice: told.append(notice)) == b""
+        assert told == [(1, "b" * 32, True)]
+    finally:
+        os.close(read)
+        os.close(write)
 
 
 def test_a_killed_worker_is_back_and_what_was_answered_with_success_is_stored(service, ct):
@@ -229,6 +309,15 @@ def test_the_board_counts_over_workers_and_forgets_the_dead():
     assert board.claim(0, "c", in_all=3, of_host=2) == 0
     board.clear(1)
     assert (board.open(0), board.open(1)) == (1, 0)
-    board.set_pending(0, 5)
-    board.set_pending(1, 7)
+    board.add_writing(0, 5)
+    board.add_published(1, 17)
+    board.add_finished(1, 10)
     assert board.pending() == 12
+    board.clear(0)
+    assert board.pending() == 7
+    board.settle(1, 16)
+    assert board.pending() == 7
+    board.settle(1, 17)
+    assert board.pending() == 0
+    board.press(1)
+    assert [board.take_pressure(n) for n in (0, 1, 1)] == [False, True, False]

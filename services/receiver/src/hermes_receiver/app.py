@@ -22,19 +22,21 @@ from hermes_receiver.adapters.commitments import RequestFolder
 from hermes_receiver.adapters.dicomweb import DicomWebServer, Service
 from hermes_receiver.adapters.holdings import Holdings, IndexingPublisher, Records
 from hermes_receiver.adapters.listener import Listener, Serve
+from hermes_receiver.adapters.notices import Handover
 from hermes_receiver.adapters.reporter import report
-from hermes_receiver.adapters.share import Port, listening
+from hermes_receiver.adapters.share import Port, inherited, listening, shared_board
 from hermes_receiver.adapters.spool import Spool
-from hermes_receiver.adapters.tls import Certificates, Clients
+from hermes_receiver.adapters.tally import Tally
+from hermes_receiver.adapters.tls import Certificates
 from hermes_receiver.adapters.tokens import Tokens
 from hermes_receiver.core.collecting import Collected, Collecting
-from hermes_receiver.core.limits import Limits
+from hermes_receiver.core.limits import Ack, Limits
 from hermes_receiver.core.negotiation import Judge, Rejection
 from hermes_receiver.core.reception import Origin
 from hermes_receiver.handlers.association import AssociationHandler
 from hermes_receiver.handlers.committing import Commitments, Find
 from hermes_receiver.handlers.grace import Grace
-from hermes_receiver.handlers.ports import Announcer, Objects, Publisher
+from hermes_receiver.handlers.ports import Announcer, Objects, Publisher, Uploads
 from hermes_receiver.handlers.resubmitting import Quarantine
 from hermes_receiver.handlers.storing import Store
 from hermes_receiver.handlers.uploading import Uploader
@@ -48,15 +50,33 @@ class BusPort(Publisher, Records, Protocol):
 
 
 @dataclass(slots=True)
+class Uploading:
+    """What takes the entries of the spool away, in a receiver that does so itself."""
+
+    spool: Spool
+    uploader: Uploader
+    grace: Grace
+
+    async def keep_copies(self) -> None:
+        """Check the copies after an unclean stop, then remove them as they become due; runs until cancelled."""
+        if self.spool.was_unclean:
+            log.warning(
+                "the last receiver on this spool did not stop in order: its copies are checked against the store"
+            )
+            await self.uploader.check_done()
+        await self.grace.run()
+
+
+@dataclass(slots=True)
 class Receiver:
     """The parts of a running receiver."""
 
     spool: Spool
-    uploader: Uploader
+    uploads: Uploading | None
+    """None: another process uploads."""
     announcer: QueuedAnnouncer
     listeners: tuple[Listener, ...]
     """The plain port if it is open, then the TLS port if it is."""
-    grace: Grace
     limits: Limits
     commitments: Commitments
     tokens: Tokens
@@ -87,15 +107,6 @@ class Receiver:
         ends = await asyncio.gather(*(asyncio.to_thread(port.stop, drain) for port in ports))
         return all(ends)
 
-    async def keep_copies(self) -> None:
-        """Check the copies after an unclean stop, then remove them as they become due; runs until cancelled."""
-        if self.spool.was_unclean:
-            log.warning(
-                "the last receiver on this spool did not stop in order: its copies are checked against the store"
-            )
-            await self.uploader.check_done()
-        await self.grace.run()
-
     async def stop(self) -> None:
         """Take nothing new, finish what is under way, leave the spool in order."""
         self.spool.close(clean=await self.stop_listening())
@@ -120,18 +131,27 @@ def build(
     """
     limits = settings.limits()
     collected: Collected = Collecting(settings.extra_tags, extra_tags)
-    spool = Spool(settings.spool)
+    share, board = inherited(), shared_board()
+    if share is None or board is None:
+        spool = Spool(settings.spool)
+    else:
+        spool = Spool(settings.spool, worker=share.number, workers=share.workers, tally=Tally(board, share.number))
     spool.open()
-    uploader = Uploader(spool, objects, IndexingPublisher(bus, bus), collected, settings.upload_parallel)
+    uploading = None
+    uploads: Uploads
+    if share is not None and settings.ack is Ack.SPOOLED:
+        uploads = Handover(share.notices_fd, share.number)
+    else:
+        uploads = Uploader(spool, objects, IndexingPublisher(bus, bus), collected, settings.upload_parallel)
+        uploading = Uploading(spool, uploads, Grace(spool, uploads.finished, settings.spool_grace, limits))
     announcer = QueuedAnnouncer(bus, asyncio.get_running_loop())
-    store = Store(spool, uploader, announcer, limits, collected, settings.ack)
+    store = Store(spool, uploads, announcer, limits, collected, settings.ack)
     guarded = _requiring(settings.dicom_aet, judge) if settings.dicom_require_called_aet else judge
     folder = RequestFolder(settings.spool)
     commitments = Commitments(folder, Holdings(bus, objects, spool), report, find, announcer)
     sockets = listening(settings)
     listeners = _listeners(sockets, limits, _serving(store, announcer, guarded, commitments), tls)
-    grace = Grace(spool, uploader.finished, settings.spool_grace, limits)
-    waiting = uploader.replay()
+    waiting = uploading.uploader.replay() if uploading is not None else 0
     if waiting:
         log.info("%d entries of the spool wait to be uploaded", waiting)
     tokens = Tokens(bus, settings.spool / "tokens.json")
@@ -141,7 +161,7 @@ def build(
     if asked:
         log.info("%d storage commitment requests wait to be answered", asked)
     return Receiver(
-        spool, uploader, announcer, listeners, grace, limits, commitments, tokens, _web(sockets, settings, service, tls)
+        spool, uploading, announcer, listeners, limits, commitments, tokens, _web(sockets, settings, service, tls)
     )
 
 
@@ -151,7 +171,7 @@ async def main(context: Context[Settings]) -> None:
     objects = store_of(settings, settings.upload_parallel)
     context.cleanup.callback(objects.close)
     config = ConfigView(context.bus, settings.spool / "configuration.json")
-    certificates = tls(settings)
+    certificates = settings.certificates()
     receiver = build(
         settings,
         objects,
@@ -165,8 +185,10 @@ async def main(context: Context[Settings]) -> None:
     context.background("configuration", config.run())
     context.health.inform("configuration", config.problem)
     context.background("announcements", receiver.announcer.run())
-    context.background("uploads", receiver.uploader.run())
-    context.background("copies", receiver.keep_copies())
+    if (uploading := receiver.uploads) is not None:
+        context.background("uploads", uploading.uploader.run())
+        context.background("copies", uploading.keep_copies())
+        context.health.inform("uploads", uploading.uploader.problem)
     if receiver.web is not None:
         context.background("tokens", receiver.tokens.run())
     context.background("storage commitment", receiver.commitments.run())
@@ -176,7 +198,6 @@ async def main(context: Context[Settings]) -> None:
         context.background("certificates", certificates.run())
         context.health.inform("certificates", certificates.problem)
     context.health.inform("bus", context.bus.problem)
-    context.health.inform("uploads", receiver.uploader.problem)
     receiver.start()
     for listener in receiver.listeners:
         kind = "DICOM TLS" if listener.is_secure else "DICOM"
@@ -191,16 +212,6 @@ async def _stop_listening(context: Context[Settings], receiver: Receiver) -> Non
     """At the stop, end the associations first, while the bus still takes what they have to say."""
     await context.stopping.wait()
     await receiver.stop_listening()
-
-
-def tls(settings: Settings) -> Certificates | None:
-    """Return the certificates of the TLS port that the settings ask for, or None; raises CertificateError."""
-    if settings.dicom_tls_cert is None:
-        return None
-    clients = settings.dicom_tls_clients
-    if clients is None:
-        clients = Clients.NONE if settings.dicom_tls_ca is None else Clients.REQUIRED
-    return Certificates(settings.dicom_tls_cert, settings.dicom_tls_key, settings.dicom_tls_ca, clients)
 
 
 def _listeners(

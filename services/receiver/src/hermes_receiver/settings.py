@@ -12,7 +12,7 @@ from pydantic import Field, model_validator
 from hermes_common.durations import Duration
 from hermes_common.ids import AeTitle
 from hermes_common.runtime.settings import ObjectStoreSettings, RuntimeSettings
-from hermes_receiver.adapters.tls import Clients
+from hermes_receiver.adapters.tls import Certificates, Clients
 from hermes_receiver.core.limits import Ack, Limits
 
 _DEFAULT = Limits()
@@ -76,6 +76,15 @@ class Settings(RuntimeSettings, ObjectStoreSettings):
         if self.dicomweb_tls and self.dicom_tls_cert is None:
             raise ValueError("HERMES_DICOMWEB_TLS needs HERMES_DICOM_TLS_CERT")
         return self
+
+    def certificates(self) -> Certificates | None:
+        """Return the certificates of the TLS port that is asked for, or None; raises CertificateError."""
+        if self.dicom_tls_cert is None:
+            return None
+        clients = self.dicom_tls_clients
+        if clients is None:
+            clients = Clients.NONE if self.dicom_tls_ca is None else Clients.REQUIRED
+        return Certificates(self.dicom_tls_cert, self.dicom_tls_key, self.dicom_tls_ca, clients)
 
     def limits(self) -> Limits:
         """Return the limits that these settings make."""

@@ -1,6 +1,7 @@
-"""One worker process of the receiver: a whole receiver with a spool of its own, on a port that it shares.
+"""One process of a receiver of several: a worker, which receives into a spool of its own on a port that it shares, or
+the one that uploads from all spools.
 
-Started by the supervisor (:mod:`hermes_receiver.supervisor`), which speaks for all workers to the outside.
+Started by the supervisor (:mod:`hermes_receiver.supervisor`), which speaks for all of them to the outside.
 """
 
 from __future__ import annotations
@@ -11,12 +12,12 @@ import logging
 import os
 import sys
 import threading
-from typing import Final, NoReturn
+from typing import Final, NoReturn, assert_never
 
 from hermes_common.runtime.health import Health
 from hermes_common.runtime.service import Context, run_service
-from hermes_receiver import app
-from hermes_receiver.adapters.share import Share, inherited
+from hermes_receiver import app, uploads
+from hermes_receiver.adapters.share import Role, Share, inherited
 from hermes_receiver.settings import Settings
 
 log = logging.getLogger(__name__)
@@ -33,7 +34,13 @@ def main() -> NoReturn:
     threading.Thread(target=_watch, args=(share.lifeline_fd,), name="lifeline", daemon=True).start()
 
     async def start(context: Context[Settings]) -> None:
-        await app.main(context)
+        match share.role:
+            case Role.RECEIVE:
+                await app.main(context)
+            case Role.UPLOAD:
+                await uploads.main(context, share)
+            case _:
+                assert_never(share.role)
         context.background("report", _report(context.health, share))
 
     run_service("receiver", Settings, start, health=False, announced=False)

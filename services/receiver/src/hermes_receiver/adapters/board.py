@@ -1,8 +1,9 @@
-"""What the worker processes of one receiver count together: open associations and bytes that wait in the spools.
+"""What the processes of one receiver count together: open associations and bytes that wait in the spools.
 
-A piece of memory that all map. Each worker writes its own part alone; what a dead worker held is cleared by whoever
-starts its successor. A count that decides (is there room for one more?) is taken under a lock of the kernel, which a
-dying process lets go of.
+A piece of memory that all map. Each worker has a part, of which every cell is written by one process alone: what it
+holds and what it has taken in by the worker, what has left its spool by the process that uploads. What a dead worker
+held is cleared by whoever starts its successor. A count that decides (is there room for one more?) is taken under a
+lock of the kernel, which a dying process lets go of.
 """
 
 from __future__ import annotations
@@ -19,7 +20,9 @@ from dataclasses import dataclass
 from typing import Final
 
 _PLACE: Final = 16
-_HEAD: Final = 16
+_CELL: Final = 8
+_SERVING, _WRITING, _PUBLISHED, _FINISHED, _PRESSED = (number * _CELL for number in range(5))
+_HEAD: Final = 5 * _CELL
 _EMPTY: Final = bytes(_PLACE)
 _PATIENCE: Final = 2.0
 """Seconds after which a lock that another process does not let go of counts as no room."""
@@ -72,8 +75,9 @@ class Board:
         self._memory[at : at + _PLACE] = _EMPTY
 
     def clear(self, worker: int) -> None:
-        """Forget the associations of a worker that has died; the bytes in its spool still wait."""
+        """Forget the associations of a worker that has died, and what it was writing; what is in its spool waits."""
         self.set_serving(worker, 0)
+        self._put(worker, _WRITING, 0)
         at = self._at(worker) + _HEAD
         self._memory[at : at + self._places * _PLACE] = bytes(self._places * _PLACE)
 
@@ -81,30 +85,68 @@ class Board:
         """Return how many associations a worker has open."""
         return len(self._held(worker))
 
-    def set_pending(self, worker: int, octets: int) -> None:
-        """Say how many bytes wait in the spool of a worker."""
-        at = self._at(worker)
-        self._memory[at : at + 8] = octets.to_bytes(8, "little", signed=True)
+    def add_writing(self, worker: int, octets: int) -> None:
+        """Count bytes that a worker is writing, or (negative) has dropped."""
+        self._put(worker, _WRITING, self._get(worker, _WRITING) + octets)
+
+    def add_published(self, worker: int, octets: int) -> None:
+        """Count bytes that wait in the spool of a worker from now on."""
+        self._put(worker, _PUBLISHED, self._get(worker, _PUBLISHED) + octets)
+
+    def add_finished(self, worker: int, octets: int) -> None:
+        """Count bytes that wait no more in the spool of a worker; negative when they wait again."""
+        self._put(worker, _FINISHED, self._get(worker, _FINISHED) + octets)
+
+    def published(self, worker: int) -> int:
+        """Return the bytes that have ever begun to wait in the spool of a worker, for :meth:`settle`."""
+        return self._get(worker, _PUBLISHED)
+
+    def settle(self, worker: int, published: int) -> None:
+        """Nothing waits in the spool of a worker, which had published so much before anybody looked and has published
+        nothing since: make good what a process that was killed between doing and counting has left out.
+        """
+        if self._get(worker, _PUBLISHED) == published:
+            self._put(worker, _FINISHED, published)
+
+    def pending_of(self, worker: int) -> int:
+        """Return the bytes that wait in the spool of a worker, those being written included."""
+        waiting = self._get(worker, _PUBLISHED) - self._get(worker, _FINISHED)
+        return max(self._get(worker, _WRITING), 0) + max(waiting, 0)
 
     def pending(self) -> int:
         """Return the bytes that wait in the spools of all workers."""
-        starts = (self._at(number) for number in range(self._workers))
-        return sum(int.from_bytes(self._memory[at : at + 8], "little", signed=True) for at in starts)
+        return sum(map(self.pending_of, range(self._workers)))
+
+    def press(self, worker: int) -> None:
+        """Say that the volume had no room for an instance."""
+        self._put(worker, _PRESSED, 1)
+
+    def take_pressure(self, worker: int) -> bool:
+        """Return whether it had no room since this was last asked."""
+        pressed = self._get(worker, _PRESSED) != 0
+        if pressed:
+            self._put(worker, _PRESSED, 0)
+        return pressed
 
     def set_serving(self, worker: int, connections: int) -> None:
         """Say how many connections a worker serves."""
-        at = self._at(worker) + 8
-        self._memory[at : at + 8] = connections.to_bytes(8, "little")
+        self._put(worker, _SERVING, connections)
 
     def ahead(self, worker: int) -> int:
         """Return how many connections more a worker serves than the one that serves fewest."""
-        counts = [
-            int.from_bytes(self._memory[at + 8 : at + 16], "little") for at in map(self._at, range(self._workers))
-        ]
+        counts = [self._get(number, _SERVING) for number in range(self._workers)]
         return counts[worker] - min(counts)
 
     def _at(self, worker: int) -> int:
         return worker * (_HEAD + self._places * _PLACE)
+
+    def _get(self, worker: int, cell: int) -> int:
+        at = self._at(worker) + cell
+        return int.from_bytes(self._memory[at : at + _CELL], "little", signed=True)
+
+    def _put(self, worker: int, cell: int, value: int) -> None:
+        at = self._at(worker) + cell
+        self._memory[at : at + _CELL] = value.to_bytes(_CELL, "little", signed=True)
 
     def _held(self, worker: int) -> list[bytes]:
         at = self._at(worker) + _HEAD

@@ -14,6 +14,6 @@ UPLOAD_RETRIES = Counter("hermes_receiver_upload_retries", "Attempts to upload o
 PENDING = Gauge(
     "hermes_receiver_spool_pending_octets",
     "Bytes in the spool that are not in the object store yet",
-    multiprocess_mode="livesum",
+    multiprocess_mode="livemostrecent",
 )
 SAY_DROPPED = Counter("hermes_receiver_events_dropped", "Association events dropped while the bus was away")

@@ -1,4 +1,6 @@
-"""What a worker process inherits from its supervisor: its number, the listening sockets, the board, two pipes."""
+"""What a process of a receiver inherits from its supervisor: its role and number, the listening sockets, the board, and
+pipes.
+"""
 
 from __future__ import annotations
 
@@ -14,14 +16,25 @@ from hermes_receiver.adapters.board import Board
 from hermes_receiver.settings import Settings
 
 VARIABLE: Final = "HERMES_WORKER"
-"""Set by the supervisor for its workers, never by people."""
+"""Set by the supervisor for its children, never by people."""
+
+
+class Role(StrEnum):
+    """What a process is for."""
+
+    RECEIVE = "receive"
+    """A worker: receives into a spool of its own."""
+    UPLOAD = "upload"
+    """Takes the entries of all spools to the object store."""
 
 
 @dataclass(frozen=True, slots=True)
 class Share:
     """Numbers and descriptors; ``sockets`` maps what a port is for to a listening socket."""
 
+    role: Role
     number: int
+    """Of the worker; 0 for the process that uploads."""
     workers: int
     places: int
     board_fd: int
@@ -29,7 +42,11 @@ class Share:
     """Write end: what this worker says about its health."""
     lifeline_fd: int
     """Read end: its end of file says that the supervisor is gone."""
+    notices_fd: int
+    """The end of the pipe of notices (:mod:`hermes_receiver.adapters.notices`) that the role needs."""
     sockets: dict[str, int]
+    unclean: tuple[int, ...] = ()
+    """Workers whose last spool was not closed in order: what the process that uploads checks first."""
 
     def encode(self) -> str:
         """Return it as the value of :data:`VARIABLE`."""
@@ -60,7 +77,10 @@ def addresses(settings: Settings) -> dict[Port, tuple[str, int]]:
 def inherited() -> Share | None:
     """Return what this process has inherited, or None when it is no worker."""
     raw = os.environ.get(VARIABLE)
-    return None if raw is None else Share(**json.loads(raw))
+    if raw is None:
+        return None
+    said = json.loads(raw)
+    return Share(**{**said, "role": Role(said["role"]), "unclean": tuple(said["unclean"])})
 
 
 @functools.cache

@@ -6,7 +6,7 @@
     <spool>/done/<id>.dcm               uploaded and announced; a copy for the grace period
     <spool>/unclean                     exists while a receiver runs: found at the start, it says that the last one died
     <spool>/workers/<n>/                the spool of worker process n (from 1; worker 0 uses <spool> itself)
-    <spool>/lock                        locked (flock) by the receiver that uses the spool
+    <spool>/lock                        locked (flock) by the process that receives into the spool
 
 Ids are 32 hexadecimal digits, generated here; nothing that a sender says becomes part of a path.
 """
@@ -18,7 +18,6 @@ import errno
 import fcntl
 import os
 import re
-import threading
 from enum import StrEnum
 from pathlib import Path
 from typing import Final
@@ -26,10 +25,11 @@ from typing import Final
 from hermes_common.runtime.clock import new_id
 from hermes_receiver.adapters.commitments import adopt_requests
 from hermes_receiver.adapters.crashpoints import crash_point
-from hermes_receiver.adapters.share import inherited, shared_board
 from hermes_receiver.adapters.spoolfile import SpoolFile
+from hermes_receiver.adapters.tally import Tally
 from hermes_receiver.core.capacity import SpoolUse
 
+_MARK: Final = "unclean"
 _ENTRY: Final = re.compile(r"([0-9a-f]{32})\.dcm")
 
 
@@ -51,22 +51,27 @@ class Folder(StrEnum):
     DONE = "done"
 
 
-class Spool:
-    """The one user of a spool folder. Safe for use by many threads."""
+PENDING: Final = (Folder.READY, Folder.QUARANTINE)
+"""The folders whose entries wait to be uploaded."""
 
-    def __init__(self, root: Path) -> None:
-        share = inherited()
+
+class Spool:
+    """A spool folder. Safe for use by many threads.
+
+    One process :meth:`open` it and receives into it; the same one, or one that has :meth:`attach` ed itself to it,
+    takes entries out.
+    """
+
+    def __init__(self, root: Path, *, worker: int = 0, workers: int = 1, tally: Tally | None = None) -> None:
+        """``root`` is the folder of worker ``worker`` out of ``workers``."""
         self._root = root
-        self._worker = 0 if share is None else share.number
-        self._workers = 1 if share is None else share.workers
-        self._board = shared_board()
-        self._guard = threading.Lock()
-        self._pending = 0
+        self._worker = worker
+        self._workers = workers
+        self._tally = tally or Tally()
+        self._counted = tally is not None
         self._lock_fd = -1
         self._folder_fds: dict[Folder, int] = {}
         self.was_unclean = False
-        self.is_pressed = False
-        """An instance found no room on the volume since copies were last removed."""
 
     def open(self) -> None:
         """Lock the folder, remove half-written files, note whether the last user died.
@@ -75,36 +80,45 @@ class Spool:
         """
         self._root.mkdir(mode=0o750, parents=True, exist_ok=True)
         self._lock()
-        for name in ("incoming", *Folder):
-            (self._root / name).mkdir(mode=0o750, exist_ok=True)
-        self._folder_fds = {folder: os.open(self._root / folder, os.O_RDONLY | os.O_DIRECTORY) for folder in Folder}
+        self.attach()
         for leftover in (self._root / "incoming").iterdir():
             leftover.unlink(missing_ok=True)
-        marker = self._root / "unclean"
-        self.was_unclean = marker.exists()
+        self.was_unclean = is_unclean(self._root)
+        if not self._counted:
+            self._tally.publish(self.waiting())
         if self._worker == 0:
             self._adopt()
-        marker.touch(mode=0o640)
+        (self._root / _MARK).touch(mode=0o640)
         self._sync_root()
-        self._count(0, start=sum(self._size(folder, entry) for folder in _PENDING for entry in self.entries(folder)))
+
+    def attach(self) -> None:
+        """Make the folders where they are missing, and hold them. Raises OSError."""
+        for name in ("incoming", *Folder):
+            (self._root / name).mkdir(mode=0o750, parents=True, exist_ok=True)
+        self._folder_fds = {folder: os.open(self._root / folder, os.O_RDONLY | os.O_DIRECTORY) for folder in Folder}
+
+    def detach(self) -> None:
+        """Let go of the folders."""
+        for fd in self._folder_fds.values():
+            os.close(fd)
+        self._folder_fds = {}
 
     def close(self, *, clean: bool) -> None:
         """Let go of the folder; ``clean`` says that every entry is where it belongs and nothing was in flight."""
         if clean:
-            (self._root / "unclean").unlink(missing_ok=True)
+            (self._root / _MARK).unlink(missing_ok=True)
             self._sync_root()
-        for fd in (*self._folder_fds.values(), self._lock_fd):
-            if fd >= 0:
-                os.close(fd)
-        self._folder_fds, self._lock_fd = {}, -1
+        self.detach()
+        if self._lock_fd >= 0:
+            os.close(self._lock_fd)
+        self._lock_fd = -1
 
     def _adopt(self) -> None:
         """Take over what workers have left that are not there any more: there were more of them at the last start."""
         for other in worker_folders(self._root, self._workers):
-            left = Spool(other)
-            left._workers = left._worker = 1
-            left._board = None
+            left = Spool(other, worker=1)  # not the first, so that it adopts nothing itself
             left.open()
+            self._tally.publish(left.waiting())
             for folder in Folder:
                 for entry in left.entries(folder):
                     left.path(folder, entry).rename(self.path(folder, entry))
@@ -130,15 +144,27 @@ class Spool:
         finally:
             os.close(fd)
 
+    def waiting(self) -> int:
+        """Return the bytes of the entries that wait, looked up in the folders."""
+        return sum(self._size(folder, entry) for folder in PENDING for entry in self.entries(folder))
+
     @property
     def pending(self) -> int:
         """Bytes that wait in this spool, those being written included."""
-        return self._pending
+        return self._tally.pending
 
     @property
     def all_pending(self) -> int:
         """Bytes that wait in the spools of all workers of this receiver."""
-        return self._pending if self._board is None else self._board.pending()
+        return self._tally.all_pending
+
+    def press(self) -> None:
+        """Say that the volume had no room for an instance."""
+        self._tally.press()
+
+    def take_pressure(self) -> bool:
+        """Return whether it had no room since this was last asked."""
+        return self._tally.take_pressure()
 
     def use(self) -> SpoolUse:
         """Return the bytes that wait (those being written included) in all workers, and those free on the volume."""
@@ -148,7 +174,7 @@ class Spool:
     def create(self, head_bytes: int) -> SpoolFile:
         """Begin an entry under a new id; raises OSError."""
         entry = new_id().replace("-", "")
-        return SpoolFile(entry, self._root / "incoming" / f"{entry}.part", head_bytes, self._count)
+        return SpoolFile(entry, self._root / "incoming" / f"{entry}.part", head_bytes, self._tally.write)
 
     def publish(self, file: SpoolFile, folder: Folder) -> None:
         """Make a sealed file visible in ``folder``; on return it survives a power cut. Raises OSError, with nothing
@@ -163,6 +189,8 @@ class Spool:
         except OSError:
             file.discard()
             raise
+        self._tally.publish(file.size)
+        self._tally.write(-file.size)
 
     def path(self, folder: Folder, entry: str) -> Path:
         """Return where ``entry`` is in ``folder``; ValueError for what is no id."""
@@ -181,24 +209,18 @@ class Spool:
         size = self._size(folder, entry)
         with contextlib.suppress(FileNotFoundError):
             path.rename(self.path(Folder.DONE, entry))
-            self._count(-size)
+            self._tally.finish(size)
 
     def revive(self, entry: str) -> None:
         """Move an entry of ``done`` back to ``ready``: the store does not have it."""
         size = self._size(Folder.DONE, entry)
         self.path(Folder.DONE, entry).rename(self.path(Folder.READY, entry))
         os.fsync(self._folder_fds[Folder.READY])
-        self._count(size)
+        self._tally.finish(-size)
 
     def remove_done(self, entry: str) -> None:
         """Remove a copy from ``done``; its instance is in the store."""
         self.path(Folder.DONE, entry).unlink(missing_ok=True)
-
-    def _count(self, change: int, start: int | None = None) -> None:
-        with self._guard:
-            self._pending = change + (self._pending if start is None else start)
-            if self._board is not None:
-                self._board.set_pending(self._worker, self._pending)
 
     def _size(self, folder: Folder, entry: str) -> int:
         try:
@@ -207,7 +229,9 @@ class Spool:
             return 0
 
 
-_PENDING: Final = (Folder.READY, Folder.QUARANTINE)
+def is_unclean(root: Path) -> bool:
+    """Whether the last receiver on the spool ``root`` did not stop in order, or is running."""
+    return (root / _MARK).exists()
 
 
 def worker_folder(root: Path, worker: int) -> Path:
@@ -224,6 +248,3 @@ def worker_folders(root: Path, first: int) -> list[Path]:
 def is_no_space(exc: OSError) -> bool:
     """Whether an error says that the volume or a quota is full."""
     return exc.errno in (errno.ENOSPC, errno.EDQUOT)
-
-
-__all__ = ["Folder", "Spool", "SpoolBusyError", "is_no_space", "worker_folder", "worker_folders"]

@@ -13,6 +13,8 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any, Final
 
+from hermes_common.runtime.errors import UnusableSettingsError
+
 log = logging.getLogger(__name__)
 
 SUITES: Final = (
@@ -41,7 +43,7 @@ _VERIFY: Final = {
 }
 
 
-class CertificateError(Exception):
+class CertificateError(UnusableSettingsError):
     """A certificate, key or authority file cannot be used; the message names the file and the reason."""
 
 

@@ -1,4 +1,4 @@
-"""Worker processes: started, listened to, started again when they end, and ended."""
+"""The processes of a receiver: started, listened to, started again when they end, and ended."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from datetime import timedelta
-from typing import Final
+from typing import Final, assert_never
 
-from hermes_receiver.adapters.share import VARIABLE, Share
+from hermes_receiver.adapters.share import VARIABLE, Role, Share
 from hermes_receiver.core.backoff import delay
 
 log = logging.getLogger(__name__)
@@ -31,10 +31,10 @@ _LINE: Final = 64 * 1024
 
 
 class Worker:
-    """One worker process and its successors."""
+    """One process (see :class:`~hermes_receiver.adapters.share.Role`) and its successors."""
 
-    def __init__(self, share: Share, environment: Mapping[str, str], buried: Callable[[int, int], None]) -> None:
-        """``share`` without its pipes; ``buried`` is told the number and the process id of each worker that ended."""
+    def __init__(self, share: Share, environment: Mapping[str, str], buried: Callable[[Share, int], None]) -> None:
+        """``share`` without its pipes; ``buried`` is told the share and the process id of each process that ended."""
         self._share = share
         self._environment = environment
         self._buried = buried
@@ -43,6 +43,17 @@ class Worker:
         self._ready = False
         self._said: str | None = "starting"
         self.restarts = 0
+
+    @property
+    def name(self) -> str:
+        """What people call it."""
+        match self._share.role:
+            case Role.RECEIVE:
+                return f"worker {self._share.number}"
+            case Role.UPLOAD:
+                return "uploads"
+            case _:
+                assert_never(self._share.role)
 
     @property
     def pid(self) -> int | None:
@@ -74,8 +85,8 @@ class Worker:
             attempt = 0 if time.monotonic() - began > _STEADY.total_seconds() else attempt + 1
             pause = timedelta(0) if attempt < 2 else delay(attempt - 1, random.random())  # noqa: S311 - jitter
             log.error(
-                "worker %d ended (%s); it is started again in %.1f s",
-                self._share.number,
+                "%s ended (%s); started again in %.1f s",
+                self.name,
                 _words(code),
                 pause.total_seconds(),
             )
@@ -87,7 +98,7 @@ class Worker:
         hear, say = os.pipe()
         lifeline, hold = os.pipe()
         share = replace(self._share, status_fd=say, lifeline_fd=lifeline)
-        fds = (say, lifeline, share.board_fd, *share.sockets.values())
+        fds = (say, lifeline, share.board_fd, share.notices_fd, *share.sockets.values())
         try:
             process = await asyncio.create_subprocess_exec(
                 *_COMMAND,
@@ -115,7 +126,7 @@ class Worker:
                 task.cancel()
             await asyncio.gather(listener, stop, end, return_exceptions=True)
             self._process = None
-            self._buried(self._share.number, process.pid)
+            self._buried(self._share, process.pid)
 
     async def _end(self, process: asyncio.subprocess.Process) -> None:
         with contextlib.suppress(ProcessLookupError):
@@ -123,7 +134,7 @@ class Worker:
         try:
             await asyncio.wait_for(process.wait(), _END.total_seconds())
         except TimeoutError:
-            log.error("worker %d does not end, and is killed", self._share.number)
+            log.error("%s does not end, and is killed", self.name)
             with contextlib.suppress(ProcessLookupError):
                 process.kill()
 

@@ -39,7 +39,9 @@ class Grace:
 
     def sweep(self, now: float) -> None:
         """Remove what is due at ``now``, and all copies while the volume is short of space."""
-        pressed, self._spool.is_pressed = self._spool.is_pressed, False
-        short = pressed or shortage(self._spool.use(), self._limits, self._limits.free_bytes) is not None
+        short = (
+            self._spool.take_pressure()
+            or shortage(self._spool.use(), self._limits, self._limits.free_bytes) is not None
+        )
         while self._waiting and (short or self._waiting[0][0] <= now):
             self._spool.remove_done(self._waiting.popleft()[1])

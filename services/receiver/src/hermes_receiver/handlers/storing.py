@@ -187,7 +187,8 @@ class Reception:
     def _give_up(self, exc: OSError) -> None:
         log.error("the spool cannot take an instance: %s", exc)
         full = is_no_space(exc)
-        self._store.spool.is_pressed |= full
+        if full:
+            self._store.spool.press()
         comment = "disk full" if full else "the spool cannot be written"
         self._refuse(Answer(dimse_status.OUT_OF_RESOURCES, comment))
 

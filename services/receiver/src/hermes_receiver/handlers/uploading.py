@@ -5,7 +5,8 @@ Every entry is tried for ever. Trouble of the store or the bus holds the workers
 entry only sends that entry to the back of the queue, so that it cannot stop the others.
 
 A worker takes what waits in batches: one visit to a thread puts the objects, their events are published side by side.
-An entry that has just been received is known already and is not read back; one that has waited is read and verified.
+An entry that has just been received is known already and is not read back, or read without being verified where
+another process has received it; one that has waited is read and verified.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ from hermes_common.runtime.objectstore import StoreError, StoreUnavailable
 from hermes_receiver.adapters import metrics
 from hermes_receiver.adapters.crashpoints import crash_point
 from hermes_receiver.adapters.entry import Entry, read_entry
-from hermes_receiver.adapters.spool import Folder, Spool
+from hermes_receiver.adapters.spool import PENDING, Folder, Spool
 from hermes_receiver.core.backoff import delay
 from hermes_receiver.core.collecting import Collected
 from hermes_receiver.core.reception import DamagedEntryError, quarantined_event, stored_event
@@ -47,9 +48,9 @@ _GATHER: Final = timedelta(milliseconds=50)
 _BATCH_TIME: Final = 0.05
 """Seconds after which a batch of puts is cut short, so that what is stored is announced."""
 _KNOWN: Final = 2_000
-"""Entries of which what was received is held in memory."""
+"""Entries of which what was received is kept in mind."""
 _FRESH: Final = 30.0
-"""Seconds for which what is held in memory is believed; after that the file is read and verified before it goes out."""
+"""Seconds for which an entry counts as just received; after that the file is verified before it goes out."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,9 +63,10 @@ class Waiting:
 
 @dataclass(slots=True)
 class Known:
-    """An entry of which the receiving thread knows everything, and the point on the monotonic clock when it did."""
+    """What was received, and the point on the monotonic clock when that was heard."""
 
-    entry: Entry
+    entry: Entry | None
+    """None: another process has received it and knows what it is."""
     since: float
 
 
@@ -95,16 +97,18 @@ class Uploader:
         self._offered: deque[Waiting] = deque()
         self._nudged = False
         self._known: dict[str, Known] = {}
+        self._taken: set[str] = set()
         self._awaited: dict[str, Future[bool]] = {}
         self.finished: asyncio.Queue[str] = asyncio.Queue()
         """Ids that have reached ``done``, for whoever removes them later."""
 
-    def offer(self, entry: str, *, quarantined: bool, known: Entry | None = None) -> None:
+    def offer(self, entry: str, *, quarantined: bool, known: Entry | None = None, is_fresh: bool = False) -> None:
         """Take note of an entry; callable from any thread. After the loop has ended the next start finds it.
 
-        ``known`` is what the file says, from whoever has just written it.
+        ``known`` is what the file says, from whoever has just written it; ``is_fresh``: it has just been written, by
+        another process.
         """
-        if known is not None and len(self._known) < _KNOWN:
+        if (known is not None or is_fresh) and len(self._known) < _KNOWN:
             self._known[entry] = Known(known, time.monotonic())
         self._offered.append(Waiting(entry, Folder.QUARANTINE if quarantined else Folder.READY))
         if self._nudged and entry not in self._awaited:
@@ -125,7 +129,15 @@ class Uploader:
         """Queue what has been offered. An entry that is offered meanwhile is taken now or nudges again."""
         self._nudged = False
         while self._offered:
-            self._queue.put_nowait(self._offered.popleft())
+            self._enqueue(self._offered.popleft())
+
+    def _enqueue(self, waiting: Waiting) -> bool:
+        """Queue an entry unless it is queued or under way already."""
+        if waiting.entry in self._taken:
+            return False
+        self._taken.add(waiting.entry)
+        self._queue.put_nowait(waiting)
+        return True
 
     def expect(self, entry: str) -> Future[bool]:
         """Return what becomes true when ``entry``, which is to be offered after this, is stored and announced, and
@@ -138,15 +150,26 @@ class Uploader:
         self._awaited.pop(entry, None)
 
     def replay(self) -> int:
-        """Queue everything that waits in the spool; return how many. To be called once, before anything is received."""
-        waiting = [
-            Waiting(entry, folder)
-            for folder in (Folder.READY, Folder.QUARANTINE)
-            for entry in self._spool.entries(folder)
-        ]
-        for item in sorted(waiting, key=lambda w: w.entry):
-            self._queue.put_nowait(item)
-        return len(waiting)
+        """Queue everything that waits in the spool; return how many. To be called on the event loop, before anything is
+        received.
+        """
+        return sum(map(self._enqueue, self._waiting()))
+
+    async def look(self) -> int:
+        """Queue what waits in the spool and nobody has told of; return how many. At any time."""
+        found = await self._in_thread(self._waiting)
+        self._take_in()
+        return sum(self._enqueue(item) for item in found if self._spool.path(item.folder, item.entry).exists())
+
+    def _waiting(self) -> list[Waiting]:
+        """Return what waits in the spool, oldest first."""
+        waiting = [Waiting(entry, folder) for folder in PENDING for entry in self._spool.entries(folder)]
+        return sorted(waiting, key=lambda item: item.entry)
+
+    @property
+    def is_busy(self) -> bool:
+        """Whether entries are queued or under way."""
+        return bool(self._taken)
 
     def problem(self) -> str | None:
         """Return why uploading does not get on, in words, or None."""
@@ -224,6 +247,7 @@ class Uploader:
                 return exc
             except FileNotFoundError:
                 log.error("the spool file %s has disappeared", path.name)
+                self._loop.call_soon_threadsafe(self._taken.discard, waiting.entry)
             except (StoreError, DamagedEntryError, OSError, ValueError) as exc:
                 self._loop.call_soon_threadsafe(self._put_back, waiting, exc)
             else:
@@ -234,9 +258,9 @@ class Uploader:
 
     def _entry(self, waiting: Waiting, path: Path) -> Entry:
         known = self._known.pop(waiting.entry, None)
-        if known is not None and time.monotonic() - known.since < _FRESH:
-            return known.entry
-        return read_entry(waiting.entry, path, self._collected())
+        if known is None or time.monotonic() - known.since >= _FRESH:
+            return read_entry(waiting.entry, path, self._collected())
+        return known.entry or read_entry(waiting.entry, path, self._collected(), verify=False)
 
     async def _announce(self, batch: Batch) -> None:
         """Publish side by side; what is acknowledged is done, whatever becomes of the others."""
@@ -250,11 +274,12 @@ class Uploader:
         ]
         await self._in_thread(lambda: self._finish([waiting for waiting, _, _ in done]))
         for waiting, _, event in done:
+            self._taken.discard(waiting.entry)
             self._stuck.pop(waiting.entry, None)
             metrics.UPLOADED.labels("instance" if isinstance(event, InstanceStored) else "quarantine").inc()
             self.finished.put_nowait(waiting.entry)
             self._settle(waiting.entry, stored=True)
-        metrics.PENDING.set(self._spool.pending)
+        metrics.PENDING.set(self._spool.all_pending)
         for waiting, failure in failures:
             if isinstance(failure, (DamagedEntryError, OSError, ValueError)):
                 self._put_back(waiting, failure)
