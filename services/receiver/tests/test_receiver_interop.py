@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import importlib.util
 import json
 import os
 import shutil
@@ -379,3 +380,46 @@ def peak() -> int:
     import resource
 
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+
+
+@pytest.fixture(scope="session")
+def dcmjs() -> list[str]:
+    """The command of a sender made of dcmjs-dimse; what cannot be had skips here and fails in CI."""
+    here = Path(__file__).parent / "dcmjs"
+    spec = importlib.util.spec_from_file_location("hermes_assets", here.parents[2] / "web" / "assets" / "build.py")
+    build = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(build)
+    work = Path(sys.prefix) / "share" / "hermes-dcmjs"
+    work.mkdir(parents=True, exist_ok=True)
+    for name in ("package.json", "package-lock.json", "send.js"):
+        shutil.copyfile(here / name, work / name)
+    try:
+        node, npm = build.find_node()
+        options = ["--ignore-scripts", "--no-audit", "--no-fund", "--no-update-notifier", "--prefer-offline"]
+        subprocess.run([*npm, "ci", *options], cwd=work, check=True, capture_output=True, timeout=110)
+    except (build.NodeMissingError, subprocess.SubprocessError) as error:
+        if os.environ.get("CI") == "true":
+            pytest.fail(f"dcmjs-dimse cannot be installed: {error}")
+        pytest.skip("dcmjs-dimse cannot be installed")
+    return [*node, str(work / "send.js")]
+
+
+def test_what_dcmjs_dimse_sends_is_stored_and_what_it_mislabels_is_kept_aside_with_the_reason(receiver, sample, dcmjs):
+    names = [
+        "CT_small.dcm",
+        "MR_small.dcm",
+        "JPEG2000.dcm",
+        "MR_small_RLE.dcm",
+        "waveform_ecg.dcm",
+        "MR_small_bigendian.dcm",
+    ]
+    files = {str(sample(name).path): sample(name) for name in [*names, "image_dfl.dcm"]}
+    done = subprocess.run([*dcmjs, str(receiver.port), *files], check=False, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0, done.stderr
+    said = json.loads(done.stdout.splitlines()[-1])
+    *stored, deflated = (said["stored"].get(path) for path in files)
+    assert (said["echo"], stored) == (0, [0] * len(names))
+    assert deflated == 0xC000  # dcmjs-dimse names the deflated syntax, and does not deflate
+    sent = {one.sop_instance for one in list(files.values())[:-1]}
+    assert {event.sop_instance_uid for event in receiver.events(InstanceStored, len(names))} == sent
+    assert "is not deflated" in receiver.events(InstanceQuarantined)[0].reason

@@ -336,8 +336,13 @@ def test_a_deflated_bomb_is_bounded():
     packed = deflater.compress(HEAD + bomb) + deflater.compress(bytes(30_000_000)) + deflater.flush()
     with pytest.raises(UnreadableDataset, match="inflated"):
         extract_header(packed, "1.2.840.10008.1.2.1.99")
-    with pytest.raises(UnreadableDataset):
+    with pytest.raises(UnreadableDataset, match="cannot be inflated"):
         extract_header(b"\xff" * 100, "1.2.840.10008.1.2.1.99")
+
+
+def test_a_data_set_that_is_only_said_to_be_deflated_is_named_as_such():
+    with pytest.raises(UnreadableDataset, match="not deflated, although"):
+        extract_header(HEAD, "1.2.840.10008.1.2.1.99")
 
 
 def test_trailing_zero_padding_is_no_error():

@@ -81,6 +81,8 @@ def _inflate(data: Data) -> tuple[bytes, bool]:
     try:
         inflated = inflater.decompress(bytes(data[:INFLATE_LIMIT]), INFLATE_LIMIT)
     except zlib.error as exc:
+        if bytes(data[:2]) == b"\x08\x00" and bytes(data[4:6]).isalpha():
+            raise UnreadableDataset("the data set is not deflated, although its transfer syntax says so") from exc
         raise UnreadableDataset("the deflated data set cannot be inflated") from exc
     return inflated, bool(inflater.unconsumed_tail) or len(data) > INFLATE_LIMIT
 
