@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+import ssl
 import threading
 from datetime import timedelta
 
@@ -62,8 +63,8 @@ class Asker:
             self.arrived.set()
         return self.status, None
 
-    def listen(self, port: int = 0):
-        return self.ae.start_server(("127.0.0.1", port), block=False, evt_handlers=self.handlers)
+    def listen(self, port: int = 0, tls: ssl.SSLContext | None = None):
+        return self.ae.start_server(("127.0.0.1", port), block=False, evt_handlers=self.handlers, ssl_context=tls)
 
     def ask(self, running, references, transaction=None, *, stay=True, action=1, instance=COMMITMENT_INSTANCE):
         """Return the status of the N-ACTION; with ``stay``, wait for the result on the same association."""
@@ -174,8 +175,8 @@ def test_an_instance_that_retention_has_deleted_is_a_failure(receiver, ct, asker
     assert asker.failed() == {ct.sop_instance: 0x0112}
 
 
-def told_where(port: int) -> Sources:
-    address = CommitmentAddress(host="127.0.0.1", port=port)
+def told_where(port: int, *, tls: bool = False) -> Sources:
+    address = CommitmentAddress(host="127.0.0.1", port=port, tls=tls)
     return Sources(sources=(Source(slug="asker", name="Asker", calling_aet="ASKER", commitment=address),))
 
 
@@ -187,6 +188,35 @@ def test_a_sender_that_leaves_gets_its_result_on_a_new_association(receiver, ct,
     assert asker.arrived.wait(10)
     assert asker.committed() == {ct.sop_instance}
     assert receiver.events(CommitmentReported)[0].where == f"127.0.0.1:{server.server_address[1]}"
+    server.shutdown()
+
+
+def test_a_result_is_given_over_tls_with_the_certificate_of_the_receiver_and_only_to_whom_it_trusts(
+    make_receiver, ct, asker, authority, tmp_path
+):
+    cert, key = authority.issue("receiver", "/CN=receiver")
+    running = make_receiver(dicom_tls_cert=cert, dicom_tls_key=key, dicom_tls_ca=authority.ca, dicom_tls_port=0)
+    references = send(running, ct)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(*authority.issue("asker", "/CN=asker"))
+    context.load_verify_locations(authority.ca)
+    context.verify_mode = ssl.CERT_REQUIRED
+    server = asker.listen(tls=context)
+    running.sources = told_where(server.server_address[1], tls=True)
+    assert asker.ask(running, references, stay=False) == 0
+    assert asker.arrived.wait(10)
+    assert asker.committed() == {ct.sop_instance}
+    server.shutdown()
+    (tmp_path / "others").mkdir()
+    stranger = type(authority)(tmp_path / "others").issue("stranger", "/CN=stranger")
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(*stranger)
+    asker.arrived.clear()
+    server = asker.listen(tls=context)
+    running.sources = told_where(server.server_address[1], tls=True)
+    assert asker.ask(running, references, stay=False) == 0
+    running.eventually(lambda: any(b'"attempts":2' in f.read_bytes() for f in running.files("commitments")))
+    assert not asker.arrived.is_set()
     server.shutdown()
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 import socket
 import ssl
 import subprocess
@@ -18,40 +17,6 @@ from hermes_common.runtime.dicom.errors import AssociationError, Unreachable
 from hermes_common.runtime.dicom.requestor import StorageAssociation
 from hermes_receiver.adapters.tls import CertificateError, Clients, server_context
 from hermes_receiver.settings import Settings
-
-
-class Authority:
-    """A certificate authority in a folder, and certificates of it."""
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        self._run("req", "-x509", *self._key("ca"), "-days", "2", "-out", folder / "ca.pem", "-subj", "/CN=Test CA")
-        self.ca = folder / "ca.pem"
-
-    @staticmethod
-    def _run(*words: object) -> None:
-        subprocess.run(["openssl", *map(str, words)], check=True, capture_output=True)
-
-    def _key(self, name: str) -> list[object]:
-        return ["-newkey", "rsa:2048", "-nodes", "-keyout", self.folder / f"{name}.key"]
-
-    def issue(self, name: str, subject: str, days: int = 2) -> tuple[Path, Path]:
-        """Return certificate and key."""
-        request, cert, extension = (self.folder / f"{name}.{end}" for end in ("csr", "pem", "ext"))
-        extension.write_text("subjectAltName=IP:127.0.0.1\n")
-        self._run("req", *self._key(name), "-out", request, "-subj", subject)
-        by = ["-CA", self.ca, "-CAkey", self.folder / "ca.key", "-CAcreateserial", "-extfile", extension]
-        self._run("x509", "-req", "-in", request, *by, "-days", days, "-out", cert)
-        return cert, self.folder / f"{name}.key"
-
-
-@pytest.fixture(scope="module")
-def authority(tmp_path_factory) -> Authority:
-    if shutil.which("openssl") is None:
-        if os.environ.get("CI") == "true":
-            pytest.fail("openssl is not installed")
-        pytest.skip("openssl is not installed")
-    return Authority(tmp_path_factory.mktemp("authority"))
 
 
 @pytest.fixture(scope="module")

@@ -204,6 +204,10 @@ class CommitmentAddress(Document):
     port: Annotated[int, Field(ge=1, le=65535)]
     aet: AeTitle | None = None
     """AE title to call; None is the one that the request came from."""
+    tls: bool = False
+    """Whether they are taken over TLS: the receiver shows the certificate of its TLS port, and trusts the authorities
+    that vouch for its clients (``HERMES_DICOM_TLS_CA``), or without any those of the system.
+    """
 
 
 class Source(Document):

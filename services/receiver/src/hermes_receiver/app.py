@@ -23,7 +23,7 @@ from hermes_receiver.adapters.dicomweb import DicomWebServer, Service
 from hermes_receiver.adapters.holdings import Holdings, IndexingPublisher, Records
 from hermes_receiver.adapters.listener import Listener, Serve
 from hermes_receiver.adapters.notices import Handover
-from hermes_receiver.adapters.reporter import report
+from hermes_receiver.adapters.reporter import Reporter
 from hermes_receiver.adapters.share import Port, inherited, listening, shared_board
 from hermes_receiver.adapters.spool import Spool
 from hermes_receiver.adapters.tally import Tally
@@ -148,7 +148,7 @@ def build(
     store = Store(spool, uploads, announcer, limits, collected, settings.ack)
     guarded = _requiring(settings.dicom_aet, judge) if settings.dicom_require_called_aet else judge
     folder = RequestFolder(settings.spool)
-    commitments = Commitments(folder, Holdings(bus, objects, spool), report, find, announcer)
+    commitments = Commitments(folder, Holdings(bus, objects, spool), Reporter(settings.client_tls), find, announcer)
     sockets = listening(settings)
     listeners = _listeners(sockets, limits, _serving(store, announcer, guarded, commitments), tls)
     waiting = uploading.uploader.replay() if uploading is not None else 0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import ssl
 from datetime import timedelta
 from pathlib import Path
 from typing import Annotated, Self
@@ -12,7 +13,7 @@ from pydantic import Field, model_validator
 from hermes_common.durations import Duration
 from hermes_common.ids import AeTitle
 from hermes_common.runtime.settings import ObjectStoreSettings, RuntimeSettings
-from hermes_receiver.adapters.tls import Certificates, Clients
+from hermes_receiver.adapters.tls import Certificates, Clients, client_context
 from hermes_receiver.core.limits import Ack, Limits
 
 _DEFAULT = Limits()
@@ -85,6 +86,10 @@ class Settings(RuntimeSettings, ObjectStoreSettings):
         if clients is None:
             clients = Clients.NONE if self.dicom_tls_ca is None else Clients.REQUIRED
         return Certificates(self.dicom_tls_cert, self.dicom_tls_key, self.dicom_tls_ca, clients)
+
+    def client_tls(self) -> ssl.SSLContext:
+        """Return what associations that we ask for show and trust; raises CertificateError."""
+        return client_context(self.dicom_tls_cert, self.dicom_tls_key, self.dicom_tls_ca)
 
     def limits(self) -> Limits:
         """Return the limits that these settings make."""

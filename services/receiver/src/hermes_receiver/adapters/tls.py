@@ -74,6 +74,29 @@ def server_context(cert: Path, key: Path | None, ca: Path | None, clients: Clien
     return context
 
 
+def client_context(cert: Path | None, key: Path | None, ca: Path | None) -> ssl.SSLContext:
+    """Return the TLS context of an association that we ask for; raises :class:`CertificateError`.
+
+    With authorities of the house a certificate of theirs is enough (nodes are known by them); with those of the system
+    it has to name the host that is called.
+    """
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    context.set_ciphers(":".join(SUITES))
+    context.check_hostname = ca is None
+    _check_readable(*filter(None, (cert, key, ca)))
+    try:
+        if cert is not None:
+            context.load_cert_chain(cert, key, password=_refuse_passwords)
+        if ca is None:
+            context.load_default_certs()
+        else:
+            context.load_verify_locations(ca)
+    except (ssl.SSLError, OSError, ValueError) as exc:
+        raise CertificateError(f"the TLS files of the receiver cannot be used: {exc}") from exc
+    return context
+
+
 def _refuse_passwords() -> str:
     raise ValueError("password")
 

@@ -40,7 +40,9 @@ def _add(document: Document, form: Form) -> str:
 
 def _commitment(form: Form) -> Document | None:
     filled = form.filled({"commitment_host": "host", "commitment_port": "port", "commitment_aet": "aet"})
-    return dict(filled) or None
+    if not filled:
+        return None
+    return {**filled, "tls": form.text("commitment_tls") == "yes"}
 
 
 def _known(document: Document, form: Form) -> str:
