@@ -152,7 +152,8 @@ class Stream:
         """The full life of several series, with everything that happens to a site."""
         service = {"service": "receiver", "instance": "receiver@host.1"}
         self.say(ServiceStarted(**service, version="1"))
-        self.say(AssociationOpened(association_id="a-1.1", sender=SENDER))
+        secured = {"tls": "TLSv1.3 X", "certificate": "CN=ct", "user": "ann", "implementation": "CT_1 1.2.3"}
+        self.say(AssociationOpened(association_id="a-1.1", sender=SENDER, **secured))
         for number in range(1, 7):
             self.stored("1.1", number)
             self.stored("1.2", number)

@@ -109,6 +109,8 @@ async def test_the_life_of_a_series_reads_as_it_was(books, query, stream):
         ("ann", "user.logged_in", "ann"),
     ]
     assert query("SELECT state, instances FROM ledger.associations") == [("closed", 14)]
+    secured = query("SELECT tls, certificate, identity, implementation FROM ledger.associations")
+    assert secured == [("TLSv1.3 X", "CN=ct", "ann", "CT_1 1.2.3")]
     assert query("SELECT state, reason FROM ledger.services") == [("crashed", "killed")]
     assert query("SELECT cleared_at IS NULL, reason FROM ledger.alerts") == [(False, "up")]
     assert query("SELECT count(*) FROM ledger.instances WHERE duplicate") == [(1,)]

@@ -92,7 +92,9 @@ async def test_associations_are_listed_with_counts_and_reasons(api, viewer, make
     assert (await api.get("/api/v1/associations", params={"state": "nothing"})).json()["items"] == []
     first = (await api.get("/api/v1/associations", params={"limit": 1})).json()
     assert len(first["items"]) == 1
-    assert items[0]["calling_aet"] in (await viewer.get("/associations")).text
+    shown = (await viewer.get("/associations")).text
+    for name in ("calling_aet", "tls", "certificate", "identity", "implementation"):
+        assert items[0][name] in shown
 
 
 async def test_tokens_are_mirrored_as_hashes_and_a_revoked_one_is_gone_at_once(web: Web, api) -> None:

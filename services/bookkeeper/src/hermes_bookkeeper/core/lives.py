@@ -42,12 +42,15 @@ def life_row(said: Sequence[Said]) -> tuple[str, Row] | None:
 
 def _association(said: Sequence[Said]) -> Row:
     row: Row = {"state": "opened", "instances": 0, "refused": 0, "octets": 0, "reason": "", "closed_at": None}
+    row |= {"tls": "", "certificate": "", "identity": "", "implementation": ""}
     opened_at = None
     for item in said:
         event = item.event
         match event:
             case AssociationOpened():
                 opened_at = opened_at or item.time
+                row.update(tls=event.tls, certificate=event.certificate)
+                row.update(identity=event.user, implementation=event.implementation)
             case AssociationClosed():
                 row.update(instances=event.instances, refused=event.refused, octets=event.octets, closed_at=item.time)
                 aborted = isinstance(event, AssociationAborted)
@@ -56,6 +59,7 @@ def _association(said: Sequence[Said]) -> Row:
                 row.setdefault("opened_at", item.time - event.duration)
             case AssociationRejected():
                 row.update(state="rejected", reason=event.reason, closed_at=item.time)
+                row.update(tls=event.tls, certificate=event.certificate)
                 row.setdefault("opened_at", item.time)
             case _:
                 continue

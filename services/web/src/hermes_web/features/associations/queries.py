@@ -22,6 +22,14 @@ class AssociationItem(View):
     refused: int
     octets: int
     reason: str
+    tls: str
+    """TLS version and cipher suite; empty for a plain connection."""
+    certificate: str
+    """Subject of the verified client certificate; empty without one."""
+    identity: str
+    """Name of the user whose identity was verified (PS3.7 D.3.3.7); empty without one."""
+    implementation: str
+    """What the peer said about its implementation."""
     opened_at: datetime
     closed_at: datetime | None
 
