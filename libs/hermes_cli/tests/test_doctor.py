@@ -1,13 +1,22 @@
 """`hermes doctor` and `hermes events tail`."""
 
+import contextlib
 import json
+import socket
+import ssl
 import subprocess
 import sys
+import threading
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
 from pathlib import Path
 
 import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+from cryptography.x509.oid import NameOID
 
 from hermes_cli.commands.events import nats_command, without_secrets
 from hermes_cli.doctor.bus import judge_sync
@@ -15,10 +24,80 @@ from hermes_cli.doctor.finding import Level, examine, ok
 from hermes_cli.doctor.machine import judge_disk
 from hermes_cli.doctor.servers import judge_clock
 from hermes_cli.doctor.site import Site
+from hermes_cli.doctor.tls import check_tls
 from hermes_cli.output import clean, size, span
 from hermes_common.events import ServiceStarted
 
 NOW = datetime(2026, 1, 31, 12, tzinfo=UTC)
+
+
+class Certificate:
+    """A certificate that signs itself, in two files."""
+
+    def __init__(self, folder: Path, name: str, begin: datetime, end: datetime) -> None:
+        key = ec.generate_private_key(ec.SECP256R1())
+        subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
+        builder = x509.CertificateBuilder(subject, subject, key.public_key(), 7, begin, end)
+        self.certificate, self.key = folder / f"{name}.pem", folder / f"{name}.key"
+        self.certificate.write_bytes(builder.sign(key, hashes.SHA256()).public_bytes(Encoding.PEM))
+        self.key.write_bytes(key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
+
+    def site(self, folder: Path, port: int, key: Path | None = None) -> Site:
+        names = {"HERMES_DICOM_TLS_CERT": self.certificate, "HERMES_DICOM_TLS_KEY": key or self.key}
+        words = {"HERMES_HOME": folder, "HERMES_DICOM_HOST": "127.0.0.1", "HERMES_DICOM_TLS_PORT": port, **names}
+        return Site.of({name: str(value) for name, value in words.items()})
+
+
+@pytest.fixture
+def certificate(tmp_path):
+    day, today = timedelta(days=1), datetime.now(UTC)
+    return lambda name, begin, end: Certificate(tmp_path, name, today + begin * day, today + end * day)
+
+
+@contextlib.contextmanager
+def tls_port(certificate: Certificate):
+    """A port that shows a certificate to whoever comes."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(certificate.certificate, certificate.key)
+    with socket.create_server(("127.0.0.1", 0)) as server:
+
+        def serve() -> None:
+            with contextlib.suppress(OSError):
+                while True:
+                    sock, _ = server.accept()
+                    with sock, contextlib.suppress(OSError), context.wrap_socket(sock, server_side=True) as secure:
+                        secure.recv(1)
+
+        threading.Thread(target=serve, daemon=True).start()
+        yield server.getsockname()[1]
+        server.shutdown(socket.SHUT_RDWR)
+
+
+@pytest.mark.parametrize(("begin", "end", "level"), [(-9, 90, "ok"), (-9, 9, "warn"), (-9, -1, "fail"), (2, 9, "fail")])
+def test_a_certificate_is_judged_by_its_time_and_its_port_answers(certificate, tmp_path, begin, end, level):
+    one = certificate("receiver", begin, end)
+    with tls_port(one) as port:
+        dates, answer = check_tls(one.site(tmp_path, port))
+    assert (dates.level, answer.level) == (level, "ok")
+    assert "TLSv1.3" in answer.text
+
+
+def test_a_key_that_does_not_fit_and_a_port_that_shows_something_else_are_found(certificate, tmp_path):
+    one, other = certificate("receiver", -1, 90), certificate("other", -1, 90)
+    with tls_port(other) as port:
+        _, key, answer = check_tls(one.site(tmp_path, port, other.key))
+    assert (key.level, answer.level) == ("fail", "warn")
+    assert "is not the key of" in key.text
+    assert "another certificate" in answer.text
+
+
+def test_without_a_certificate_or_a_port_it_is_said_what_is_missing(certificate, tmp_path):
+    assert [found.level for found in check_tls(Site.of({"HERMES_HOME": str(tmp_path)}))] == ["ok"]
+    nothing = {"HERMES_HOME": str(tmp_path), "HERMES_DICOM_TLS_CERT": str(tmp_path / "none.pem")}
+    assert [found.level for found in check_tls(Site.of(nothing))] == ["fail"]
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    assert check_tls(certificate("receiver", -1, 90).site(tmp_path, port))[-1].level == "fail"
 
 
 @pytest.mark.parametrize(
@@ -50,8 +129,6 @@ def test_an_acknowledged_message_must_survive_a_power_cut(config, replicas, leve
 
 
 def test_a_check_that_hangs_or_breaks_does_not_hide_the_others(tmp_path):
-    import threading
-
     never = threading.Event()
 
     def hangs(_):

@@ -155,7 +155,7 @@ def operator_environment(site: Site) -> dict[str, str]:
         "HERMES_URL": site.web_address,
         "HERMES_ADMIN_TOKEN": site.admin_token,
     }
-    for need in (Need.STORE, Need.DATABASE, Need.DICOM_ADDRESS, Need.HTTP):
+    for need in (Need.STORE, Need.DATABASE, Need.DICOM, Need.DICOM_ADDRESS, Need.HTTP):
         result |= _part(need, site)
     return result
 

@@ -69,6 +69,8 @@ def check_dicom(site: Site) -> list[Finding]:
     from hermes_common.runtime.dicom.requestor import StorageAssociation, Timeouts
 
     port = site.environment.get("HERMES_DICOM_PORT", "")
+    if site.environment.get("HERMES_DICOM_PLAIN", "").lower() in {"false", "0", "no", "off"}:
+        return [ok("dicom", "the plain port is closed (HERMES_DICOM_PLAIN)")]
     if not port.isdigit():
         return [
             warn(
