@@ -21,7 +21,7 @@ from typing import Final
 
 _PLACE: Final = 16
 _CELL: Final = 8
-_SERVING, _WRITING, _PUBLISHED, _FINISHED, _PRESSED = (number * _CELL for number in range(5))
+_SERVING, _WRITING, _PUBLISHED, _FINISHED, _PRESSED = range(5)
 _HEAD: Final = 5 * _CELL
 _EMPTY: Final = bytes(_PLACE)
 _PATIENCE: Final = 2.0
@@ -48,6 +48,7 @@ class Board:
         self._places = places
         self._guard = threading.Lock()
         self._memory = mmap.mmap(fd, self.size(workers, places))
+        self._cells = memoryview(self._memory).cast("q")
 
     @staticmethod
     def size(workers: int, places: int) -> int:
@@ -141,12 +142,10 @@ class Board:
         return worker * (_HEAD + self._places * _PLACE)
 
     def _get(self, worker: int, cell: int) -> int:
-        at = self._at(worker) + cell
-        return int.from_bytes(self._memory[at : at + _CELL], "little", signed=True)
+        return self._cells[self._at(worker) // _CELL + cell]
 
     def _put(self, worker: int, cell: int, value: int) -> None:
-        at = self._at(worker) + cell
-        self._memory[at : at + _CELL] = value.to_bytes(_CELL, "little", signed=True)
+        self._cells[self._at(worker) // _CELL + cell] = value
 
     def _held(self, worker: int) -> list[bytes]:
         at = self._at(worker) + _HEAD

@@ -65,6 +65,8 @@ class Spool:
     def __init__(self, root: Path, *, worker: int = 0, workers: int = 1, tally: Tally | None = None) -> None:
         """``root`` is the folder of worker ``worker`` out of ``workers``."""
         self._root = root
+        self._incoming = root / "incoming"
+        self._folders = {folder: root / folder for folder in Folder}
         self._worker = worker
         self._workers = workers
         self._tally = tally or Tally()
@@ -81,7 +83,7 @@ class Spool:
         self._root.mkdir(mode=0o750, parents=True, exist_ok=True)
         self._lock()
         self.attach()
-        for leftover in (self._root / "incoming").iterdir():
+        for leftover in self._incoming.iterdir():
             leftover.unlink(missing_ok=True)
         self.was_unclean = is_unclean(self._root)
         if not self._counted:
@@ -93,9 +95,11 @@ class Spool:
 
     def attach(self) -> None:
         """Make the folders where they are missing, and hold them. Raises OSError."""
-        for name in ("incoming", *Folder):
-            (self._root / name).mkdir(mode=0o750, parents=True, exist_ok=True)
-        self._folder_fds = {folder: os.open(self._root / folder, os.O_RDONLY | os.O_DIRECTORY) for folder in Folder}
+        for path in (self._incoming, *self._folders.values()):
+            path.mkdir(mode=0o750, parents=True, exist_ok=True)
+        self._folder_fds = {
+            folder: os.open(path, os.O_RDONLY | os.O_DIRECTORY) for folder, path in self._folders.items()
+        }
 
     def detach(self) -> None:
         """Let go of the folders."""
@@ -174,7 +178,7 @@ class Spool:
     def create(self, head_bytes: int) -> SpoolFile:
         """Begin an entry under a new id; raises OSError."""
         entry = new_id().replace("-", "")
-        return SpoolFile(entry, self._root / "incoming" / f"{entry}.part", head_bytes, self._tally.write)
+        return SpoolFile(entry, self._incoming / f"{entry}.part", head_bytes, self._tally.write)
 
     def publish(self, file: SpoolFile, folder: Folder) -> None:
         """Make a sealed file visible in ``folder``; on return it survives a power cut. Raises OSError, with nothing
@@ -196,11 +200,11 @@ class Spool:
         """Return where ``entry`` is in ``folder``; ValueError for what is no id."""
         if not _ENTRY.fullmatch(f"{entry}.dcm"):
             raise ValueError("not the id of a spool entry")
-        return self._root / folder / f"{entry}.dcm"
+        return self._folders[folder] / f"{entry}.dcm"
 
     def entries(self, folder: Folder) -> list[str]:
         """Return the ids in ``folder``, oldest first; files that are not ours are left alone."""
-        names = (match[1] for path in (self._root / folder).iterdir() if (match := _ENTRY.fullmatch(path.name)))
+        names = (match[1] for path in self._folders[folder].iterdir() if (match := _ENTRY.fullmatch(path.name)))
         return sorted(names)
 
     def finish(self, folder: Folder, entry: str) -> None:
