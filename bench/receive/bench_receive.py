@@ -5,6 +5,7 @@
     .venv/bin/python bench/receive/bench_receive.py latency
     .venv/bin/python bench/receive/bench_receive.py memory
     .venv/bin/python bench/receive/bench_receive.py attacked
+    .venv/bin/python bench/receive/bench_receive.py disk
 
 Each writes a table (Markdown) and its figures (JSON) into bench/receive/results/.
 """
@@ -26,6 +27,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent))
 
 import attack
 import report
+from disk import written
 from objects import KINDS, Kind, generate
 from receivers import HermesReceiver, Running, orthanc, pause, storescp, storescp_as_it_comes
 from senders import send_dcmtk, send_fast
@@ -95,7 +97,7 @@ def compare(
                     some = files[: min(count, fewer.get(name, count))]
                     samples.append(run_once(start, name, sender, kind.name, some, associations, work))
         print(f"{kind.name}: round {number + 1} of {rounds}", file=sys.stderr, flush=True)
-    shutil.rmtree(work / "instances")
+    (work / "instances").rename(work / f"instances-{kind.name}")
     return samples
 
 
@@ -202,6 +204,32 @@ def attacked(arguments: argparse.Namespace) -> None:
     report.write("attacked", "honest traffic while attacked", rows)
 
 
+def disk(arguments: argparse.Namespace) -> None:
+    """What no receiver can exceed that answers when an instance is durable: the disk, without a network."""
+    rows = []
+    for kind in (KINDS[name] for name in ("ct", "mr", "tiny")):
+        for writers in (1, 4, 8):
+            found: dict[bool, list[float]] = {False: [], True: []}
+            with workplace(tmpfs=False) as work:
+                for number in range(arguments.rounds):
+                    for durable, rates in found.items():
+                        folder = work / f"{number}-{durable}"
+                        rates.append(written(folder, kind.octets, 600, writers, durable=durable))
+                        pause()
+            plain, synced = (statistics.median(rates) for rates in found.values())
+            rows.append(
+                {
+                    "kind": kind.name,
+                    "writers": writers,
+                    "written/s": plain,
+                    "durable/s": synced,
+                    "durable / written": synced / plain,
+                    "n": arguments.rounds,
+                }
+            )
+    report.write("disk", "files written, without and with fsync of file and folder; no network", rows)
+
+
 def save(name: str, title: str, samples: list[Sample], rounds: int) -> None:
     """Write medians as a table, and every run."""
     groups: dict[tuple[str, str, int], list[Sample]] = {}
@@ -268,6 +296,7 @@ def main() -> None:
     one.add_argument("--instances", type=int, default=100_000)
     one.set_defaults(run=memory)
     commands.add_parser("attacked").set_defaults(run=attacked)
+    commands.add_parser("disk").set_defaults(run=disk)
     chosen = parser.parse_args()
     chosen.run(chosen)
 
