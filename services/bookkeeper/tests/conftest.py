@@ -1,5 +1,6 @@
 """What the tests of the bookkeeper share: a ledger with its tables, and the lives of a few series as messages."""
 
+import asyncio
 import random
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from dataclasses import replace
@@ -11,6 +12,7 @@ import pytest
 from pydantic import SecretStr
 
 from hermes_bookkeeper.adapters.database import Database
+from hermes_bookkeeper.adapters.indexes import build_indexes
 from hermes_bookkeeper.adapters.ledger import SqlLedger
 from hermes_bookkeeper.adapters.migrate import migrate
 from hermes_common import ledger
@@ -246,6 +248,7 @@ def ledger_url(database_url: str) -> SecretStr:
     """URL of a database with the tables of the ledger, all empty."""
     url = SecretStr(database_url)
     migrate(url)
+    asyncio.run(build_indexes(url))
     return url
 
 

@@ -5,6 +5,7 @@ can ignore, and takes away what no running release reads.
 """
 
 from sqlalchemy import (
+    DDL,
     BigInteger,
     Boolean,
     Column,
@@ -16,15 +17,45 @@ from sqlalchemy import (
     PrimaryKeyConstraint,
     Table,
     Text,
+    event,
     false,
     text,
 )
-from sqlalchemy.dialects.postgresql import JSONB
+from sqlalchemy.dialects.postgresql import JSONB, TSVECTOR
 
 SCHEMA = "ledger"
 
 MILESTONE = "type <> 'hermes.v1.instance.stored'"
 """Condition of the index over what happened to a series besides receptions; a query has to repeat it."""
+
+SEPARATORS = "".join(mark for mark in map(chr, range(33, 127)) if not mark.isalnum())
+"""What parts words, besides white space: the punctuation of ASCII. ``DOE^JANE`` is two words, ``T1_SE/axial`` three."""
+
+SERIES_WORDS = """
+CREATE OR REPLACE FUNCTION ledger.series_words(tags jsonb, patient text, accession text, aet text) RETURNS tsvector
+LANGUAGE sql IMMUTABLE PARALLEL SAFE COST 1000 AS $body$
+    SELECT pg_catalog.to_tsvector('pg_catalog.simple', left(translate(
+        patient || ' ' || accession || ' ' || aet || ' ' || coalesce((
+            SELECT string_agg(value.value, ' ')
+            FROM jsonb_each(tags) AS tag, jsonb_array_elements_text(
+                CASE jsonb_typeof(tag.value) WHEN 'array' THEN tag.value ELSE '[]' END) AS value
+            WHERE value.value ~ '[^-0-9.,+ ]'
+        ), ''), $marks$!"#$%&'()*+,-./:;<=>?@[\\]^_`{|}~$marks$, repeat(' ', 32)), 200000))
+$body$"""
+"""The words of a series: every tag that is more than numbers, and what identifies; 'simple': folded to lower case, no
+language assumed."""
+
+KEEP_WORDS = """
+CREATE OR REPLACE FUNCTION ledger.keep_series_words() RETURNS trigger LANGUAGE plpgsql AS $body$
+BEGIN
+    NEW.words := ledger.series_words(NEW.tags, NEW.patient_id, NEW.accession_number, NEW.calling_aet);
+    RETURN NEW;
+END
+$body$"""
+WORDS_KEPT = """
+CREATE OR REPLACE TRIGGER keep_words BEFORE INSERT OR UPDATE OF tags, patient_id, accession_number, calling_aet, words
+ON ledger.series FOR EACH ROW EXECUTE FUNCTION ledger.keep_series_words()"""
+"""Whoever writes a series, also a release that does not know of its words."""
 
 metadata = MetaData(
     schema=SCHEMA,
@@ -53,12 +84,11 @@ events = Table(
     Column("subject", Text, nullable=False),
     Column("source", Text, nullable=False),
     _instant("time", nullable=False),
-    Column("series_uid", Text, index=True),
+    Column("series_uid", Text),
     Column("delivery_id", Text, index=True),
     Column("about", Text),
     _json("data"),
     _instant("recorded_at", nullable=False),
-    Index(None, "type", "time"),
     Index("ix_events_milestones", "series_uid", "seq", postgresql_where=text(MILESTONE)),
     Index("ix_events_about", "about", postgresql_where=text("about IS NOT NULL")),
 )
@@ -94,11 +124,19 @@ series = Table(
     _instant("ended_at"),
     _instant("deleted_at"),
     Column("last_seq", BigInteger, nullable=False),
+    Column("words", TSVECTOR),
     Index(None, "last_received_at", "series_uid"),
     Index(None, "state", "last_received_at"),
+    Index(None, "modality", "last_received_at"),
+    Index(None, "calling_aet", "last_received_at"),
+    Index(None, "address", "last_received_at"),
+    Index(None, "patient_id"),
+    Index(None, "accession_number"),
+    Index(None, "words", postgresql_using="gin"),
 )
 """One row a series. ``state``: receiving, completed, routed, delivered, partly_failed, failed, unmatched, discarded,
-deleted. ``instances`` counts distinct SOP instances, ``ended_at`` when its last delivery ended."""
+deleted. ``instances`` counts distinct SOP instances, ``ended_at`` when its last delivery ended, ``words`` what people
+search for; those of a series that an earlier release wrote are null until the bookkeeper has come to it."""
 
 instances = Table(
     "instances",
@@ -223,6 +261,9 @@ deliveries = Table(
     Column("last_seq", BigInteger, nullable=False),
     Index(None, "target", "state"),
     Index(None, "state", "updated_at"),
+    Index(None, "target", "updated_at"),
+    Index(None, "updated_at", "delivery_id"),
+    Index("ix_deliveries_rules", "rules", postgresql_using="gin", postgresql_ops={"rules": "jsonb_path_ops"}),
 )
 """One row a delivery. ``state`` is one of ``hermes_common.records.DeliveryState``; ``delivered`` counts the instances
 of which the target said that it has them."""
@@ -369,3 +410,11 @@ parked = Table(
     _instant("time", nullable=False),
 )
 """Messages that could not be worked on; their content is in the stream HERMES_PARKED."""
+
+
+for _moment, _statement in (
+    ("before_create", SERIES_WORDS),
+    ("before_create", KEEP_WORDS),
+    ("after_create", WORDS_KEPT),
+):
+    event.listen(series, _moment, DDL(_statement.replace("%", "%%")))  # type: ignore[no-untyped-call]  # it has no types

@@ -12,6 +12,7 @@ from datetime import datetime
 from psycopg2.extensions import cursor as Cursor  # noqa: N812  # psycopg2 spells its classes in lower case
 
 from hermes_bookkeeper.adapters import loading, receptions, sql
+from hermes_bookkeeper.adapters.copying import Encoded
 from hermes_bookkeeper.core.alerts import (
     Say,
     alerts_of,
@@ -71,7 +72,13 @@ def _once(facts: Iterable[Fact]) -> list[Fact]:
 
 
 def _insert(cursor: Cursor, facts: Sequence[Fact], now: datetime) -> set[str]:
-    """Insert events; return the ids of those that are new, or are now known from an earlier place in the stream."""
+    """Insert events; return the ids of those that are new, or are now known from an earlier place in the stream.
+
+    What a closed month has (``partitions``) stays there, unless it is now known from an earlier place.
+    """
+    closed = _in_closed_months(cursor, [fact.id for fact in facts])
+    if earlier := [fact.id for fact in facts if fact.seq < closed.get(fact.id, 0)]:
+        cursor.execute("DELETE FROM ledger.events WHERE id = ANY(%s)", [earlier])
     rows: list[Row] = [
         {
             "id": fact.id,
@@ -83,12 +90,21 @@ def _insert(cursor: Cursor, facts: Sequence[Fact], now: datetime) -> set[str]:
             "series_uid": fact.series_uid,
             "delivery_id": fact.delivery_id,
             "about": fact.about,
-            "data": sql.Encoded(fact.data),
+            "data": Encoded(fact.data),
             "recorded_at": now,
         }
         for fact in facts
+        if fact.id not in closed or fact.seq < closed[fact.id]
     ]
     return set(sql.upsert(cursor, ledger.events, rows, sql.first_said, returning="id"))
+
+
+def _in_closed_months(cursor: Cursor, ids: Sequence[str]) -> dict[str, int]:
+    """Return the sequences of the events that lie in another part than the present one."""
+    cursor.execute(
+        "SELECT id, seq FROM ledger.events WHERE id = ANY(%s) AND tableoid <> 'ledger.events'::regclass", [list(ids)]
+    )
+    return dict(iter(cursor.fetchall()))
 
 
 def _lives(cursor: Cursor, abouts: Collection[str]) -> None:
@@ -121,7 +137,13 @@ def _series(cursor: Cursor, fresh: Sequence[Fact], received: Sequence[Row]) -> N
     touched = {fact.series_uid for fact in fresh if fact.series_uid is not None and fact.event is not None}
     if not touched:
         return
-    counted = receptions.add(cursor, received, touched)
+    derive_series(cursor, touched, receptions.add(cursor, received, touched))
+
+
+def derive_series(cursor: Cursor, touched: Collection[str], counted: receptions.Counted) -> None:
+    """Derive the rows of series again, with these counts of their receptions."""
+    if not touched:
+        return
     known = receptions.load(cursor, counted)
     said = loading.milestones(cursor, touched)
     deliveries = loading.deliveries_of(cursor, touched)

@@ -23,7 +23,7 @@ P = ParamSpec("P")
 T = TypeVar("T")
 
 _MIGRATION_LOCK = 0x6865726D_77656231  # "herm" "web1"
-_MISSING = frozenset({"42P01", "3F000"})  # undefined_table, invalid_schema_name
+_MISSING = frozenset({"42P01", "3F000", "42883"})  # undefined_table, invalid_schema_name, undefined_function
 _QUERY_CANCELED = "57014"
 
 
@@ -31,7 +31,9 @@ class Database:
     """The connections of this process."""
 
     def __init__(self, url: str, pool: int, statement_seconds: int) -> None:
-        options = f"-c statement_timeout={statement_seconds * 1000} -c lock_timeout=5000 -c timezone=UTC"
+        options = (
+            f"-c statement_timeout={statement_seconds * 1000} -c lock_timeout=5000 -c timezone=UTC -c work_mem=16MB"
+        )
         self._engine = create_engine(
             url,
             pool_size=pool,
