@@ -10,6 +10,7 @@ from typing import Any
 from hermes_common.manifest import Manifest
 from hermes_common.runtime.bus import Bus
 from hermes_common.runtime.clock import now
+from hermes_common.runtime.crashpoints import crash_point
 from hermes_common.runtime.errors import TransientError
 from hermes_dispatcher.adapters import metrics
 from hermes_dispatcher.adapters.objects import Item, Supply
@@ -17,7 +18,7 @@ from hermes_dispatcher.adapters.records import Hold
 from hermes_dispatcher.adapters.targets.interface import Permit, Sender
 from hermes_dispatcher.adapters.threads import in_daemon, on_loop
 from hermes_dispatcher.core.outcomes import Delivered, NotDelivered, Outcome, Trouble
-from hermes_dispatcher.core.retrying import missing_of
+from hermes_dispatcher.core.retrying import from_elsewhere, missing_of
 from hermes_dispatcher.handlers.checkpointing import Checkpointer, Heard
 
 log = logging.getLogger(__name__)
@@ -68,7 +69,7 @@ class Attempt:
             if position not in done
         ]
         checkpoints = asyncio.create_task(self._checkpoints.run())
-        sending = asyncio.ensure_future(self._sending(sender, items, supply))
+        sending = asyncio.ensure_future(self._sending(sender, from_elsewhere(items, self._hold.record.tries), supply))
         try:
             await self._until_ended(sending, checkpoints)
             self._checkpoints.close()
@@ -84,6 +85,7 @@ class Attempt:
         target = self._hold.record.target
 
         def report(item: Item, outcome: Outcome, octets: int) -> None:
+            crash_point("dispatcher.answered")
             heard = Heard(item.position, item.instance.sop_instance_uid, outcome, now())
             if isinstance(outcome, Delivered):
                 metrics.INSTANCES.labels(target, "delivered").inc()
