@@ -36,12 +36,25 @@ def show(uid: Uid, json: Json = False, url: Url = None, token: Token = None) -> 
 def _print_decision(decision: dict[str, Any]) -> None:
     rules = [rule for rule in decision.get("rules") or [] if rule.get("status") not in ("not_matched", "off")]
     said = ", ".join(f"{rule.get('slug')} {rule.get('status')}" for rule in rules) or "no rule"
+    if decision.get("kind") == "manual":
+        said = clean(decision.get("actor"))
     say(
         f"\ndecision {decision.get('round')}: {decision.get('outcome')} by {said} (revision {decision.get('revision')})"
     )
     say(clean(f"  {decision.get('reason')}"))
     for problem in decision.get("problems") or []:
         say(clean(f"  problem: {problem}"))
+
+
+@app.command("discard")
+def discard(uid: Uid, reason: Reason = "", json: Json = False, url: Url = None, token: Token = None) -> None:
+    """Discard what of a study is undecided and goes nowhere yet; what was sent stays sent."""
+    with api(url, token) as router:
+        answer = router.post(f"/studies/{segment(uid)}/discard", {"reason": reason})
+    if json:
+        print_json(answer)
+    else:
+        say(f"asked for; `hermes studies show {uid}` shows what becomes of it")
 
 
 @app.command("complete")
