@@ -41,8 +41,10 @@ from hermes_dispatcher.adapters.objects import Objects
 from hermes_dispatcher.adapters.targets import opening
 from hermes_dispatcher.handlers import commanding, due
 from hermes_dispatcher.handlers.attempting import Pace
+from hermes_dispatcher.handlers.expiring import Expiry
 from hermes_dispatcher.handlers.previewing import Previewer
 from hermes_dispatcher.handlers.queues import Queues
+from hermes_dispatcher.handlers.stopping import Running
 from hermes_dispatcher.handlers.testing import Answerer, Prober
 from hermes_dispatcher.handlers.watching import Watch
 from hermes_dispatcher.handlers.working import Worker
@@ -217,6 +219,8 @@ class Place:
         self.lease = timedelta(seconds=60)
         self.sender_of: Any = opening(SEALER)
         self.changer = changer
+        self.started: list[asyncio.subprocess.Process] = []
+        """Dispatchers in processes of their own: none outlives its test, whatever becomes of it."""
 
     # -- what is to be sent
 
@@ -288,10 +292,13 @@ class Place:
         path.mkdir(exist_ok=True)
         return config.FolderTarget(slug=slug, name=slug, path=str(path), **({"retry": QUICK} | more))
 
-    async def command(self, delivery_id: str, action: Any, scope: Any = "missing", command_id: str = "") -> None:
+    async def command(
+        self, delivery_id: str, action: Any, scope: Any = "missing", command_id: str = "", to: str | None = None
+    ) -> None:
         command = DeliveryCommand(
-            command_id=command_id or new_id(), actor="ann", delivery_id=delivery_id, action=action, scope=scope
-        )
+            command_id=command_id or new_id(), actor="ann", reason="so it is", delivery_id=delivery_id, action=action,
+            scope=scope, to=to,
+        )  # fmt: skip
         await self.bus.enqueue(subjects.DELIVERY_COMMANDS, command, new_id())
 
     # -- what became of it
@@ -353,18 +360,21 @@ class Place:
         view, stop = ConfigView(bus), asyncio.Event()
         pace = Pace(self.lease, timedelta(milliseconds=20), timedelta(seconds=2))
         tester = Prober(name, self.sender_of)
-        watch = Watch(bus, view, tester.test)
+        watch = Watch(bus, view, tester.test_endpoint)
+        running = Running(bus)
         objects = Objects(self.store, 100_000, self.folder)
         supplies = Supplies(objects, self.changer, SEALER)
-        worker = Worker(bus, view, objects, supplies, self.sender_of, watch, pace, stop)
+        worker = Worker(bus, view, objects, supplies, self.sender_of, watch, pace, stop, running)
         queues = Queues(bus, view, watch, worker.handle, stop, self.lease, ack_wait=timedelta(seconds=2))
         background = [asyncio.create_task(view.run()), asyncio.create_task(Answerer(bus, view, tester).run())]
+        background.append(asyncio.create_task(running.run()))
         background.append(asyncio.create_task(Previewer(bus, supplies, name).run()))
         tasks = [
             asyncio.create_task(queues.run()),
             asyncio.create_task(watch.run(stop)),
-            asyncio.create_task(ConsumerLoop(bus, due.CONSUMER, stop).each(due.Due(bus).handle, 4)),
-            asyncio.create_task(ConsumerLoop(bus, commanding.CONSUMER, stop).each(commanding.Commander(bus).handle, 2)),
+            asyncio.create_task(Expiry(bus, view, watch, timedelta(milliseconds=200)).run(stop)),
+            asyncio.create_task(ConsumerLoop(bus, due.CONSUMER, stop).each(due.Due(bus, view).handle, 4)),
+            asyncio.create_task(ConsumerLoop(bus, commanding.CONSUMER, stop).each(commanding.Commander(bus).handle, 8)),
         ]
         try:
             yield stop
@@ -394,4 +404,8 @@ async def place(
     monkeypatch.setattr("hermes_common.runtime.consumer._FETCH", 0.3)  # how long a stop waits for an empty queue
     made = Place(bus, nats_url, tmp_path, changer_of_all)
     yield made
+    for process in made.started:
+        with contextlib.suppress(ProcessLookupError):
+            process.kill()
+        await process.wait()
     made.store.close()

@@ -274,6 +274,7 @@ attempts = Table(
     Column("delivery_id", Text, nullable=False),
     Column("attempt", Integer, nullable=False),
     Column("dispatcher", Text, nullable=False, server_default=""),
+    Column("endpoint", Text, nullable=False, server_default=""),
     _instant("started_at"),
     _instant("ended_at"),
     Column("result", Text, nullable=False, server_default=""),
@@ -281,7 +282,8 @@ attempts = Table(
     Column("reason", Text, nullable=False, server_default=""),
     PrimaryKeyConstraint("delivery_id", "attempt"),
 )
-"""One row an attempt; ``result`` is the state that it left the delivery in, empty while it runs."""
+"""One row an attempt; ``result`` is the state that it left the delivery in, empty while it runs; ``endpoint`` is the
+address that it went to."""
 
 SENT_AS = (
     "sent_sop_instance_uid", "sent_series_uid", "sent_study_uid", "sent_transfer_syntax_uid", "sent_digest"

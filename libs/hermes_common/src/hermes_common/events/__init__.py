@@ -11,8 +11,10 @@ from hermes_common.events.delivery import (
     DeliveryCancelled,
     DeliveryDismissed,
     DeliveryFailed,
+    DeliveryHeld,
     DeliveryProgressed,
     DeliveryQueued,
+    DeliveryReleased,
     DeliveryRestarted,
     DeliveryRetrying,
     DeliveryStarted,
@@ -61,7 +63,14 @@ from hermes_common.events.series import (
 )
 from hermes_common.events.store import StoreCleaned, StorePressed, StoreRelieved, StoreSwept
 from hermes_common.events.study import StudyCompleted, StudyHeld
-from hermes_common.events.target import TargetDown, TargetPaused, TargetResumed, TargetUp
+from hermes_common.events.target import (
+    TargetDown,
+    TargetEndpointDown,
+    TargetEndpointUp,
+    TargetPaused,
+    TargetResumed,
+    TargetUp,
+)
 from hermes_common.events.wire import MalformedEventError, UnknownEventError, decode, encode
 
 EVENT_TYPES: dict[str, type[Event]] = {
@@ -88,8 +97,10 @@ __all__ = [
     "DeliveryCancelled",
     "DeliveryDismissed",
     "DeliveryFailed",
+    "DeliveryHeld",
     "DeliveryProgressed",
     "DeliveryQueued",
+    "DeliveryReleased",
     "DeliveryRestarted",
     "DeliveryRetrying",
     "DeliveryStarted",
@@ -127,6 +138,8 @@ __all__ = [
     "StudyHeld",
     "Tags",
     "TargetDown",
+    "TargetEndpointDown",
+    "TargetEndpointUp",
     "TargetPaused",
     "TargetResumed",
     "TargetUp",

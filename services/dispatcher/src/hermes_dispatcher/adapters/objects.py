@@ -25,6 +25,9 @@ LARGEST_MANIFEST = 256 * 1024 * 1024
 AHEAD = 2
 """Instances that are read and checked while another one is being sent."""
 
+PACED = 32 * 1024
+"""Octets that are sent between two looks at a limit."""
+
 _HEAD = PREAMBLE_LENGTH + 4 + MAX_META_LENGTH
 _BLOCK = 1024 * 1024
 
@@ -53,14 +56,26 @@ class Prepared:
     file: Path | None = None
     recoded: "Callable[[Item, Prepared, str], tuple[Item, Prepared | NotDelivered]] | None" = None
     """Where the target may get it in another transfer syntax: makes that of it, and closes this one."""
+    pace: Callable[[int], None] | None = None
+    """Waits until so many octets may be sent, where there is a limit."""
 
     def chunks(self) -> Iterator[bytes]:
-        """Yield the data set."""
+        """Yield the data set, at the pace of the limit if there is one."""
+        return self._whole() if self.pace is None else self._at_pace(self.pace)
+
+    def _whole(self) -> Iterator[bytes]:
         if self.file is None:
             yield self.data
             return
         with self.file.open("rb") as file:
             while block := file.read(_BLOCK):
+                yield block
+
+    def _at_pace(self, pace: Callable[[int], None]) -> Iterator[bytes]:
+        for chunk in self._whole():
+            for start in range(0, len(chunk), PACED):
+                block = chunk[start : start + PACED]
+                pace(len(block))
                 yield block
 
     def close(self) -> None:

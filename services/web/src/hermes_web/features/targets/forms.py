@@ -19,12 +19,14 @@ from hermes_common.config import (
     StowTarget,
     Target,
 )
+from hermes_common.endpoints import Strategy
 from hermes_common.secrets import mark_of, shown
 from hermes_common.targets import KINDS, secrets_of
 from hermes_web.core.configuration import problems_of
 from hermes_web.errors import FieldProblem, InvalidError
 from hermes_web.features.rules.forms import slug_of
 from hermes_web.features.targets import changes_form
+from hermes_web.features.targets.endpoints import lines_of, read_lines
 from hermes_web.features.targets.fields import Field, Group
 from hermes_web.http.forms import Form
 
@@ -80,6 +82,30 @@ _AUTH_FIELDS = {
     "oauth2": ("token_url", "client_id", "client_secret", "scope"),
 }
 
+
+def _endpoints(example: str) -> Group:
+    return Group(
+        "Further addresses of the same archive",
+        "The first address is the one above. An address that does not answer is left out until it does.",
+        (
+            Field(
+                "endpoints",
+                "Further endpoints",
+                f"One a line, such as {example}; behind it weight=2 or at_once=4 if wanted.",
+                "area",
+            ),
+            Field(
+                "strategy",
+                "Which one is used",
+                "failover: the first that is up. study affinity: a study stays at one.",
+                "select",
+                choices=tuple(strategy.value for strategy in Strategy),
+            ),
+            Field("weight", "Weight of the first", "1 to 100.", "number"),
+        ),
+    )
+
+
 GROUPS: dict[str, tuple[Group, ...]] = {
     "dicom": (
         Group(
@@ -95,6 +121,7 @@ GROUPS: dict[str, tuple[Group, ...]] = {
                 *_LIMITS,
             ),
         ),
+        _endpoints("PACS2@pacs2.example.org:104"),
         _tls("Speak TLS", "Without it images travel in the clear."),
     ),
     "stow": (
@@ -109,6 +136,7 @@ GROUPS: dict[str, tuple[Group, ...]] = {
                 *_LIMITS,
             ),
         ),
+        _endpoints("https://pacs2.example.org/dicom-web"),
         _AUTH,
         _tls("Use the settings below", "For https; without them the system's authorities are trusted."),
     ),
@@ -173,7 +201,10 @@ _LAST = (
         "How much at once",
         "",
         (
-            Field("concurrency", "Deliveries at once", "Over all dispatchers.", "number"),
+            Field("concurrency", "Deliveries at once", "To each endpoint, over all dispatchers.", "number"),
+            Field(
+                "bandwidth", "Octets a second", "At most, over everything; 65536 or more. Empty is no limit.", "number"
+            ),
             Field("enabled", "Deliveries are made; otherwise they wait", type="check"),
         ),
     ),
@@ -185,6 +216,9 @@ _LAST = (
             Field("retry.delay", "First wait", "Such as 60s."),
             Field("retry.factor", "Each wait longer by", "A factor from 1 to 10."),
             Field("retry.max_delay", "Longest wait", "Such as 1h."),
+            Field(
+                "retry.max_age", "Given up after", "Such as 7d, also with the target down all the time; 0s is never."
+            ),
         ),
     ),
     Group(
@@ -207,9 +241,9 @@ def address_of(target: AnyTarget) -> str:
     """Return where a target is, in one line."""
     match target:
         case DicomTarget():
-            return f"{target.called_aet}@{target.host}:{target.port}"
+            return f"{target.called_aet}@{target.host}:{target.port}{_more(target)}"
         case StowTarget():
-            return target.url
+            return f"{target.url}{_more(target)}"
         case S3Target():
             return f"{target.bucket} at {target.endpoint}"
         case SftpTarget():
@@ -218,6 +252,11 @@ def address_of(target: AnyTarget) -> str:
             return target.path
         case _:
             assert_never(target)
+
+
+def _more(target: DicomTarget | StowTarget) -> str:
+    count = len(target.endpoints)
+    return f" and {count} more" if count else ""
 
 
 def groups_of(kind: str) -> tuple[Group, ...]:
@@ -243,6 +282,8 @@ def values_of(target: AnyTarget) -> dict[str, Any]:
     for field in fields_of(target.kind):
         found = changes[field.path] if field.path in changes else _at(document, field.path.split("."))
         values[field.path] = bool(found) if field.type == "check" or _is_secret(field) else found
+    if "endpoints" in values:
+        values["endpoints"] = lines_of(document["endpoints"])
     if "tls.check_name" in values and document.get("tls") is None:
         values["tls.check_name"] = True
     return values
@@ -293,8 +334,11 @@ def made_of(form: Form, values: dict[str, Any], known: AnyTarget | None) -> AnyT
             flat[field.path] = "" if form.checked(f"{field.path}.remove") else typed or kept.get(field.path, "")
         else:
             flat[field.path] = values[field.path]
-    if flat.get("max_pdu") == "":
-        flat["max_pdu"] = None
+    for name in ("max_pdu", "bandwidth"):
+        if flat.get(name) == "":
+            flat[name] = None
+    if "endpoints" in flat:
+        flat["endpoints"] = read_lines(flat["endpoints"], kind)
     document = _nested(flat, values)
     document["pause"] = None if known is None or known.pause is None else known.pause.model_dump()
     try:
