@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import itertools
 import logging
+from collections.abc import Awaitable, Callable
 from datetime import timedelta
 
 import nats.errors
@@ -12,17 +13,26 @@ from prometheus_client import Gauge
 from pydantic import SecretStr
 
 from hermes_bookkeeper.adapters.database import Database
+from hermes_bookkeeper.adapters.fleet import BusFleet
 from hermes_bookkeeper.adapters.ledger import SqlLedger
 from hermes_bookkeeper.adapters.migrate import migrate
+from hermes_bookkeeper.adapters.observing import SqlObserver
+from hermes_bookkeeper.adapters.outbox import SqlOutbox
+from hermes_bookkeeper.adapters.sending import Post
 from hermes_bookkeeper.adapters.upkeep import keep_up
 from hermes_bookkeeper.errors import DatabaseUnavailableError, RefusedError
+from hermes_bookkeeper.handlers.channeltests import Answerer
 from hermes_bookkeeper.handlers.recording import Recorder, database_backoff
+from hermes_bookkeeper.handlers.telling import Teller
+from hermes_bookkeeper.handlers.watching import Watcher
 from hermes_bookkeeper.settings import Settings
 from hermes_common import subjects
 from hermes_common.config import Kind
 from hermes_common.runtime.bus import Bus
+from hermes_common.runtime.clock import now
 from hermes_common.runtime.configview import ConfigView
 from hermes_common.runtime.consumer import Consumer, ConsumerLoop
+from hermes_common.runtime.sealing import Sealer
 from hermes_common.runtime.service import Context
 
 log = logging.getLogger(__name__)
@@ -50,15 +60,40 @@ async def main(context: Context[Settings]) -> None:
     context.work("bookkeeper", keep_books(context.bus, database, settings, context.stopping, migrated))
     context.background("look", _look(context.bus, probe))
     context.background("configuration", config.run())
+    context.health.inform("configuration", config.problem)
     context.background("upkeep", _look_after(settings.database_url, upkeep, config, migrated))
+    _mind_alerts(context, config, migrated)
+
+
+def _mind_alerts(context: Context[Settings], config: ConfigView, migrated: asyncio.Event) -> None:
+    """Start to watch for what no event says, and to tell of alerts, once the tables are up to date."""
+    settings, bus = context.settings, context.bus
+    database = Database(settings.database_url, "bookkeeper-alerts")
+    context.cleanup.push_async_callback(database.close)
+    teller = Teller(
+        SqlOutbox(database), Post(Sealer(settings.secret_key)), lambda: config.alerting, now, context.instance
+    )
+    watcher = Watcher(SqlObserver(database), BusFleet(bus, lag), bus, lambda: (config.alerting, config.targets), now)
+    context.health.inform("alerts", database.problem)
+    context.background("telling", _once_known(config, migrated, teller.run))
+    context.background("watching", _once_known(config, migrated, watcher.run))
+    context.background("tests of channels", Answerer(bus, teller, config.refresh).run())
+
+
+async def _once_known(config: ConfigView, migrated: asyncio.Event, run: Callable[[], Awaitable[None]]) -> None:
+    """Run when the tables are there and the configuration is known: by the built-in default nobody would be told."""
+    await migrated.wait()
+    await config.loaded.wait()
+    await run()
 
 
 async def keep_books(
-    bus: Bus, database: Database, settings: Settings, stopping: asyncio.Event, migrated: asyncio.Event
+    bus: Bus, database: Database, settings: Settings, stopping: asyncio.Event, migrated: asyncio.Event | None = None
 ) -> None:
     """Wait for the database and the bus, then record every event until stopped. ``migrated`` is set in between."""
     await _migrated(settings.database_url, database, stopping)
-    migrated.set()
+    if migrated is not None and not stopping.is_set():
+        migrated.set()
     ready = asyncio.create_task(bus.ready())
     stop = asyncio.create_task(stopping.wait())
     await asyncio.wait({ready, stop}, return_when=asyncio.FIRST_COMPLETED)
