@@ -22,6 +22,7 @@ class AlertKind(StrEnum):
 
     DELIVERY_FAILED = "delivery_failed"
     TARGET_DOWN = "target_down"
+    ENDPOINT_DOWN = "endpoint_down"
     QUEUE_LATE = "queue_late"
     SOURCE_SILENT = "source_silent"
     SPOOL_FILLING = "spool_filling"
@@ -31,6 +32,9 @@ class AlertKind(StrEnum):
     RULE_FAILED = "rule_failed"
     RULE_MATCHED = "rule_matched"
     STUDY_HELD = "study_held"
+    STORE_FULL = "store_full"
+    STORE_CLEANED = "store_cleaned"
+    OBJECTS_MISSING = "objects_missing"
     QUARANTINED = "quarantined"
     MESSAGE_PARKED = "message_parked"
     CHANNEL_FAILING = "channel_failing"
