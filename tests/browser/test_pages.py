@@ -31,6 +31,7 @@ PLAIN = (
     *("/rules", "/rules/new", "/targets", "/sources", "/policies", "/audit", "/users", "/password"),
     *("/alerts", "/alerts/channels", "/alerts/channels/_new/apprise", "/alerts/channels/_new/webhook"),
     "/alerts/conditions",
+    *("/account", "/account/second-factor", "/system", "/start", "/users/admin", "/sign-in/code"),
 )
 """Pages that have their look from the elements and macros alone: seen once wide and once narrow."""
 

@@ -8,12 +8,12 @@ from zoneinfo import ZoneInfo
 
 from pydantic import AfterValidator, AwareDatetime, Field, SecretStr, field_validator
 
+from hermes_common.addresses import Url, check_url
 from hermes_common.alerttexts import BODY, TITLE, Template
 from hermes_common.documents import Document, refuse_repeats
 from hermes_common.durations import Duration
 from hermes_common.ids import AeTitle, Slug
 from hermes_common.secrets import PREFIX, Secret
-from hermes_common.targets import Url, check_url
 from hermes_common.windows import Clock, check_zone
 
 

@@ -27,8 +27,10 @@ from hermes_web.adapters.configstore import ConfigStore
 from hermes_web.adapters.database import Database
 from hermes_web.adapters.fleet import Fleet
 from hermes_web.adapters.hashing import Hasher
+from hermes_web.adapters.identity_provider import IdentityProvider
 from hermes_web.adapters.live import Live
 from hermes_web.adapters.outbox import Outbox
+from hermes_web.adapters.recentlog import RecentLog
 from hermes_web.adapters.replays import Replays
 from hermes_web.adapters.rule_hits import RuleHits
 from hermes_web.adapters.server import serve
@@ -37,6 +39,7 @@ from hermes_web.core.passwords import fold_name, name_problem, password_problem
 from hermes_web.core.roles import PUBLIC
 from hermes_web.core.standing import Standings
 from hermes_web.errors import UnavailableError
+from hermes_web.features.account.pages import AccountPages
 from hermes_web.features.alerts.api import AlertsController
 from hermes_web.features.alerts.pages import AlertPages
 from hermes_web.features.associations.controllers import AssociationsController, associations_page
@@ -51,7 +54,7 @@ from hermes_web.features.flow.pages import flow_page
 from hermes_web.features.live.controllers import changes, changes_of_series, palette, series_news
 from hermes_web.features.operations.controllers import livez, metrics, openapi, readyz
 from hermes_web.features.policies.pages import PolicyPages
-from hermes_web.features.quarantine.controllers import QuarantineController, quarantine_page
+from hermes_web.features.quarantine.controllers import QuarantineController, QuarantinePages
 from hermes_web.features.queues.pages import pause_target, queues_page, resume_target
 from hermes_web.features.rules.api import RuleToolsController
 from hermes_web.features.rules.live import RuleLive
@@ -60,14 +63,23 @@ from hermes_web.features.rules.pages import RulePages
 from hermes_web.features.rules.tools import RuleToolPages
 from hermes_web.features.series.api import SeriesController
 from hermes_web.features.series.pages import SeriesPages
-from hermes_web.features.signin.pages import sign_in_form, sign_in_page, sign_out_form
+from hermes_web.features.signin.pages import (
+    second_step_form,
+    second_step_page,
+    sign_in_form,
+    sign_in_page,
+    sign_out_form,
+)
+from hermes_web.features.signin.sso import SsoPages
 from hermes_web.features.sources.api import SeenController
 from hermes_web.features.sources.pages import SourcePages
+from hermes_web.features.start.pages import StartPages
 from hermes_web.features.status.controllers import overview, status
 from hermes_web.features.storage.api import StorageController, policies_preview
 from hermes_web.features.storage.pages import storage_page, sweep_form
 from hermes_web.features.studies.api import StudiesController
 from hermes_web.features.studies.pages import StudyPages
+from hermes_web.features.system.pages import diagnostics, system_api, system_page
 from hermes_web.features.targets.api import TargetsController, target_states
 from hermes_web.features.targets.pages import TargetPages
 from hermes_web.features.tokens.api import TokensController
@@ -120,7 +132,19 @@ def make_web(settings: Settings, version: str, bus: Bus, health: Health) -> Web:
         access=AccessMirror(database, bus),
         rule_hits=RuleHits(database),
         standings=Standings(),
+        recent=RecentLog(),
+        provider=_provider(settings),
     )
+
+
+def _provider(settings: Settings) -> IdentityProvider | None:
+    if settings.oidc_issuer is not None:
+        return IdentityProvider(settings)
+    if not settings.local_sign_in:
+        raise UnusableSettingsError(
+            "HERMES_LOCAL_SIGN_IN is false and HERMES_OIDC_ISSUER is missing: nobody could sign in"
+        )
+    return None
 
 
 def build(web: Web) -> Litestar:
@@ -143,13 +167,13 @@ def _api() -> Router:
     areas = [TokensController, UsersController, RuleToolsController, TargetsController, SeriesController]
     lists = [StudiesController, DeliveriesController, AuditController, QuarantineController, AlertsController]
     senders = [AssociationsController, SeenController, StorageController]
-    handlers = [*documents, *areas, *lists, *senders, policies_preview, target_states, status, openapi]
+    handlers = [*documents, *areas, *lists, *senders, policies_preview, target_states, status, system_api, openapi]
     return Router("/api/v1", route_handlers=handlers, opt={"api": True})
 
 
 def _pages() -> list[ControllerRouterHandler]:
     lists: list[ControllerRouterHandler] = [overview, audit_page]
-    lists += [quarantine_page, associations_page, storage_page, sweep_form]
+    lists += [associations_page, storage_page, sweep_form]
     areas: list[ControllerRouterHandler] = [
         SeriesPages,
         StudyPages,
@@ -163,9 +187,13 @@ def _pages() -> list[ControllerRouterHandler]:
         SourcePages,
         PolicyPages,
         AlertPages,
+        StartPages,
+        QuarantinePages,
     ]
+    lists += [system_page, diagnostics]
     lists += [flow_page, queues_page, pause_target, resume_target, series_news, changes, changes_of_series, palette]
-    return [*lists, *areas, HistoryPages, UserPages, sign_in_page, sign_in_form, sign_out_form]
+    signing = [sign_in_page, sign_in_form, second_step_page, second_step_form, sign_out_form, SsoPages]
+    return [*lists, *areas, HistoryPages, UserPages, AccountPages, *signing]
 
 
 def _static(assets: Assets) -> list[Router]:
@@ -205,6 +233,7 @@ async def main(context: Context[Settings]) -> None:
     seeded = asyncio.Event()
     context.health.require("accounts", lambda: None if seeded.is_set() else "the accounts are not ready yet")
     context.health.inform("bus", context.bus.problem)
+    logging.getLogger().addHandler(web.recent)
     app = Shell(build(web))
     context.work("http", serve(app, context.settings, context.stopping))
     context.background("accounts", _accounts(web, seeded))

@@ -17,8 +17,10 @@ from hermes_web.adapters.configstore import ConfigStore
 from hermes_web.adapters.database import Database
 from hermes_web.adapters.fleet import Fleet
 from hermes_web.adapters.hashing import Hasher
+from hermes_web.adapters.identity_provider import IdentityProvider
 from hermes_web.adapters.live import Live
 from hermes_web.adapters.outbox import Outbox
+from hermes_web.adapters.recentlog import RecentLog
 from hermes_web.adapters.replays import Replays
 from hermes_web.adapters.rule_hits import RuleHits
 from hermes_web.adapters.targets import TargetsOnBus
@@ -57,6 +59,9 @@ class Web:
     live: Live
     rule_hits: RuleHits
     standings: Standings
+    recent: RecentLog
+    provider: IdentityProvider | None
+    """None unless one is configured."""
 
     async def rules(self) -> tuple[Revision, RuleSet]:
         """Return the present rules, from the bucket itself."""

@@ -46,6 +46,7 @@ from hermes_common.events.reception import (
     AssociationRejected,
     InstanceQuarantined,
     InstanceRefused,
+    InstanceResubmitted,
     InstanceStored,
 )
 from hermes_common.events.series import (
@@ -112,6 +113,7 @@ __all__ = [
     "InstanceOutcome",
     "InstanceQuarantined",
     "InstanceRefused",
+    "InstanceResubmitted",
     "InstanceStored",
     "MalformedEventError",
     "MessageParked",

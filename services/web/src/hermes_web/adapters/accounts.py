@@ -4,15 +4,15 @@ from datetime import datetime
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict
-from sqlalchemy import Connection, func, insert, select, text, update
+from sqlalchemy import Connection, delete, func, insert, select, text, update
 from sqlalchemy.exc import IntegrityError
 
 from hermes_common.events import UserChanged, UserCreated, UserDisabled
 from hermes_common.runtime.clock import new_id, now
 from hermes_web.adapters.hashing import digest
 from hermes_web.adapters.outbox import put
-from hermes_web.adapters.schema import sessions, tokens, users
-from hermes_web.adapters.sessions import end_all
+from hermes_web.adapters.schema import second_factors, sessions, tokens, users
+from hermes_web.adapters.sessions import end_all, end_by_mark
 from hermes_web.core.roles import AccountRole, TokenRole
 from hermes_web.errors import FieldProblem, InvalidError, NotFoundError, StateConflictError
 
@@ -32,6 +32,9 @@ class User(BaseModel):
     password_changed_at: datetime
     last_sign_in_at: datetime | None = None
     sessions: int = 0
+    external: bool = False
+    """Whether an identity provider answers for it: it has no password here, and its role comes from there."""
+    second_factor: bool = False
 
 
 class Token(BaseModel):
@@ -49,7 +52,19 @@ class Token(BaseModel):
     revoked_at: datetime | None = None
 
 
-_SHOWN = [column for column in users.c if column.name != "password_hash"]
+_FACTOR = select(second_factors.c.user_id).where(
+    second_factors.c.user_id == users.c.id, second_factors.c.confirmed_at.isnot(None)
+)
+_SHOWN = [
+    *(column for column in users.c if column.name not in {"password_hash", "issuer", "subject"}),
+    users.c.issuer.isnot(None).label("external"),
+    _FACTOR.exists().label("second_factor"),
+]
+
+
+def hold(connection: Connection) -> None:
+    """Take the lock under which accounts are made and change their role, until the transaction ends."""
+    connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _ADMINS})
 
 
 def list_users(connection: Connection) -> list[User]:
@@ -101,6 +116,8 @@ def set_role(connection: Connection, name: str, role: AccountRole, actor: str) -
 def set_password(connection: Connection, name: str, hashed: str, actor: str) -> User:
     """Change a password and end every session of the account."""
     user = _locked(connection, name)
+    if user.external:
+        raise StateConflictError(f"{name} is an account of the identity provider", "Its password is changed there.")
     _change(connection, user, password_hash=hashed, password_changed_at=now())
     end_all(connection, user.id)
     put(connection, UserChanged(user=name, actor=actor, detail="password changed; all sessions ended"))
@@ -132,13 +149,21 @@ def end_sessions(connection: Connection, name: str, actor: str) -> int:
     return count
 
 
+def end_session(connection: Connection, name: str, mark: str, actor: str) -> None:
+    """End one session of an account; raise :class:`NotFoundError`."""
+    if not end_by_mark(connection, name, mark):
+        raise NotFoundError("this session has ended already")
+    put(connection, UserChanged(user=name, actor=actor, detail="a session ended"))
+
+
 def list_tokens(connection: Connection) -> list[Token]:
     """Return every token that was not revoked more than a month ago, newest first."""
-    columns = [column for column in tokens.c if column.name not in {"token_hash", "owner_id"}]
+    columns = [column for column in tokens.c if column.name not in {"token_hash", "owner_id", "brief"}]
     joined = tokens.outerjoin(users, users.c.id == tokens.c.owner_id)
     rows = connection.execute(
         select(*columns, users.c.name.label("owner"))
         .select_from(joined)
+        .where(~tokens.c.brief)
         .where(tokens.c.revoked_at.is_(None) | (tokens.c.revoked_at > text("now() - interval '30 days'")))
         .order_by(tokens.c.created_at.desc())
     )
@@ -162,9 +187,18 @@ def create_token(
     return next(token for token in list_tokens(connection) if token.id == values["id"])
 
 
+def create_brief_token(connection: Connection, name: str, secret: str, expires_at: datetime) -> None:
+    """Store a token of an administrator for what a page of theirs asks of another service; removes those that ended."""
+    at = now()
+    connection.execute(delete(tokens).where(tokens.c.brief, tokens.c.expires_at < at))
+    owner_id = select(users.c.id).where(users.c.name == name).scalar_subquery()
+    values: dict[str, Any] = {"id": new_id(), "name": name, "role": "admin", "owner_id": owner_id, "created_at": at}
+    connection.execute(insert(tokens).values(**values, token_hash=digest(secret), expires_at=expires_at, brief=True))
+
+
 def revoke_token(connection: Connection, token_id: str, actor: str) -> None:
     """End a token; raise :class:`NotFoundError`."""
-    ended = (tokens.c.id == token_id) & tokens.c.revoked_at.is_(None)
+    ended = (tokens.c.id == token_id) & tokens.c.revoked_at.is_(None) & ~tokens.c.brief
     row = connection.execute(
         update(tokens).where(ended).values(revoked_at=now()).returning(tokens.c.name)
     ).one_or_none()
@@ -180,7 +214,7 @@ def any_account(connection: Connection) -> bool:
 
 def seed(connection: Connection, name: str, hashed: str, token: str | None) -> bool:
     """Make the first administrator, and a token, if there is no user at all; return whether it was done."""
-    connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _ADMINS})
+    hold(connection)
     if any_account(connection):
         return False
     create_user(connection, name, "admin", hashed, "hermes")
@@ -190,7 +224,7 @@ def seed(connection: Connection, name: str, hashed: str, token: str | None) -> b
 
 
 def _locked(connection: Connection, name: str) -> User:
-    connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _ADMINS})
+    hold(connection)
     return get_user(connection, name)
 
 

@@ -1,6 +1,7 @@
 """The tables of schema ``accounts``: written by the web service alone. Migrations are in ``hermes_web/migrations``."""
 
 from sqlalchemy import (
+    BigInteger,
     Boolean,
     Column,
     DateTime,
@@ -11,6 +12,7 @@ from sqlalchemy import (
     MetaData,
     Table,
     Text,
+    false,
     true,
 )
 from sqlalchemy.dialects.postgresql import JSONB
@@ -35,7 +37,11 @@ users = Table(
     _instant("created_at"),
     _instant("password_changed_at"),
     _instant("last_sign_in_at", nullable=True),
+    Column("issuer", Text, nullable=True),
+    Column("subject", Text, nullable=True),
+    Index("ix_users_issuer_subject", "issuer", "subject", unique=True),
 )
+"""``issuer`` and ``subject`` are who an account of an identity provider is; such an account has no password here."""
 
 sessions = Table(
     "sessions",
@@ -62,7 +68,9 @@ tokens = Table(
     _instant("expires_at", nullable=True),
     _instant("last_used_at", nullable=True),
     _instant("revoked_at", nullable=True),
+    Column("brief", Boolean, nullable=False, server_default=false()),
 )
+"""``brief`` tokens are made by pages for a person who is signed in, to ask another service; nobody sees them."""
 
 login_attempts = Table(
     "login_attempts",
@@ -74,6 +82,55 @@ login_attempts = Table(
     Index("ix_login_attempts_account", "account", "at"),
     Index("ix_login_attempts_address", "address", "at"),
 )
+
+second_factors = Table(
+    "second_factors",
+    metadata,
+    Column("user_id", ForeignKey(users.c.id, ondelete="CASCADE"), primary_key=True),
+    Column("secret", Text, nullable=False),
+    Column("last_step", BigInteger, nullable=True),
+    _instant("created_at"),
+    _instant("confirmed_at", nullable=True),
+)
+"""The secrets of one-time codes, sealed with ``HERMES_SECRET_KEY``; not in force before they are confirmed."""
+
+recovery_codes = Table(
+    "recovery_codes",
+    metadata,
+    Column("code_hash", Text, primary_key=True),
+    Column("user_id", ForeignKey(users.c.id, ondelete="CASCADE"), nullable=False, index=True),
+    _instant("used_at", nullable=True),
+)
+"""By the SHA-256 of user and code: 80 random bits need no slow hash."""
+
+half_sessions = Table(
+    "half_sessions",
+    metadata,
+    Column("id_hash", Text, primary_key=True),
+    Column("user_id", ForeignKey(users.c.id, ondelete="CASCADE"), nullable=False, index=True),
+    _instant("expires_at"),
+)
+"""Who has given the right password and not yet the second factor."""
+
+saved_views = Table(
+    "saved_views",
+    metadata,
+    Column("user_id", ForeignKey(users.c.id, ondelete="CASCADE"), primary_key=True),
+    Column("name", Text, primary_key=True),
+    Column("search", Text, nullable=False),
+    _instant("created_at"),
+)
+"""Searches of the list of series that a person has kept."""
+
+choices = Table(
+    "choices",
+    metadata,
+    Column("name", Text, primary_key=True),
+    Column("value", Text, nullable=False),
+    Column("actor", Text, nullable=False),
+    _instant("at"),
+)
+"""What was decided once for the whole installation, such as that the first steps are not to be shown."""
 
 outbox = Table(
     "outbox",

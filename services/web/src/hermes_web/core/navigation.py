@@ -37,6 +37,8 @@ _ICONS: Final = {
     "/alerts": "alerts",
     "/audit": "audit",
     "/users": "users",
+    "/system": "system",
+    "/start": "start",
 }
 
 

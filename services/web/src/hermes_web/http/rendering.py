@@ -17,7 +17,8 @@ from hermes_web.http.assets import Assets
 from hermes_web.http.icons import icon
 
 AREAS = (
-    *("signin", "status", "series", "studies", "deliveries", "rules", "targets", "sources", "policies"),
+    *("account", "signin", "status", "series", "studies", "deliveries", "rules", "targets", "sources", "policies"),
+    *("system", "start"),
     *("flow", "queues", "errors", "associations", "storage"),
     *("quarantine", "alerts", "audit", "users", "tokens", "configuration"),
 )
@@ -40,6 +41,8 @@ NAVIGATION = (
     ("/alerts", "Alerts"),
     ("/audit", "Audit"),
     ("/users", "Users and tokens"),
+    ("/system", "System"),
+    ("/start", "First steps"),
 )
 
 DONE = {
@@ -54,8 +57,12 @@ DONE = {
     "enabled": "Enabled.",
     "password": "The password is changed; all other sessions ended.",
     "role": "The role is changed; the account has to sign in again.",
+    "session": "The session is ended.",
+    "second-factor": "The second factor is removed; all sessions of the account ended.",
     "sessions": "All sessions of the account ended.",
     "revoked": "Revoked.",
+    "saved-view": "Your views are changed.",
+    "skipped": "The first steps are no longer shown; the menu leads to them.",
     "out": "You are signed out.",
 }
 """What was done, by the word in the address after it: no text of a request is shown back."""
