@@ -4,7 +4,7 @@ import sqlalchemy as sa
 from alembic import op
 
 revision = "r0004"
-down_revision = "r0008"
+down_revision = "r0003"
 
 
 def upgrade() -> None:

@@ -8,8 +8,8 @@ import sqlalchemy as sa
 from alembic import op
 from sqlalchemy.dialects import postgresql
 
-revision = "r0007"
-down_revision = "r0008"
+revision = "r0006"
+down_revision = "r0005"
 
 SERIES_WORDS = """
 CREATE OR REPLACE FUNCTION ledger.series_words(tags jsonb, patient text, accession text, aet text) RETURNS tsvector

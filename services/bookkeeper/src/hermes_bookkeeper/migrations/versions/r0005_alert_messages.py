@@ -3,8 +3,8 @@
 import sqlalchemy as sa
 from alembic import op
 
-revision = "r0006"
-down_revision = "r0008"
+revision = "r0005"
+down_revision = "r0004"
 
 
 def upgrade() -> None:
