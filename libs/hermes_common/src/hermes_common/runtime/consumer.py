@@ -76,7 +76,8 @@ class Consumer:
     stream: str
     durable: str
     subjects: tuple[str, ...]
-    ack_wait: timedelta = timedelta(seconds=30)
+    ack_wait: timedelta = timedelta(seconds=15)
+    """How long what a killed process had in hand waits for another one. While a process lives it says so, in thirds."""
     max_ack_pending: int = 1000
     max_attempts: int = 8
     """Unexpected errors before a message is parked."""

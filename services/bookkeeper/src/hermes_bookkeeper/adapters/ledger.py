@@ -2,11 +2,14 @@
 
 from collections.abc import Sequence
 
+from psycopg2.extensions import cursor as Cursor  # noqa: N812  # psycopg2 spells its classes in lower case
+
 from hermes_bookkeeper.adapters import books
 from hermes_bookkeeper.adapters.database import Database
 from hermes_bookkeeper.core.alerts import Say
 from hermes_bookkeeper.core.facts import Fact
 from hermes_common.runtime.clock import now
+from hermes_common.runtime.crashpoints import crash_point
 
 
 class SqlLedger:
@@ -20,4 +23,10 @@ class SqlLedger:
 
         Raises DatabaseUnavailableError or RefusedError; then nothing was taken down, or the same can be done again.
         """
-        return await self._database.run(lambda cursor: books.record(cursor, facts, now()))
+
+        def work(cursor: Cursor) -> list[Say]:
+            says = books.record(cursor, facts, now())
+            crash_point("bookkeeper.uncommitted")
+            return says
+
+        return await self._database.run(work)

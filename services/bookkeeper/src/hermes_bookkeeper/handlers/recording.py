@@ -13,6 +13,7 @@ from hermes_bookkeeper.core.facts import Fact, read
 from hermes_bookkeeper.errors import DatabaseUnavailableError, RefusedError
 from hermes_common.events import Event, MalformedEventError
 from hermes_common.runtime.consumer import Done, Message, Outcome, Park
+from hermes_common.runtime.crashpoints import crash_point
 
 log = logging.getLogger(__name__)
 
@@ -63,8 +64,10 @@ class Recorder:
             if len(messages) > 1:
                 raise
             return [Park(str(error))]
+        crash_point("bookkeeper.recorded")
         for say in says:
             await self._publisher.publish(say.event, say.id)
+        crash_point("bookkeeper.said")
         return outcomes
 
     async def _record(self, facts: Sequence[Fact]) -> list[Say]:

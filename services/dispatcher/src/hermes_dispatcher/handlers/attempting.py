@@ -10,6 +10,7 @@ from typing import Any
 from hermes_common.manifest import Manifest
 from hermes_common.runtime.bus import Bus
 from hermes_common.runtime.clock import now
+from hermes_common.runtime.crashpoints import crash_point
 from hermes_common.runtime.errors import TransientError
 from hermes_dispatcher.adapters import metrics
 from hermes_dispatcher.adapters.objects import Item, Supply
@@ -84,6 +85,7 @@ class Attempt:
         target = self._hold.record.target
 
         def report(item: Item, outcome: Outcome, octets: int) -> None:
+            crash_point("dispatcher.answered")
             heard = Heard(item.position, item.instance.sop_instance_uid, outcome, now())
             if isinstance(outcome, Delivered):
                 metrics.INSTANCES.labels(target, "delivered").inc()

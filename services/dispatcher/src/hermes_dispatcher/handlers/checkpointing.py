@@ -16,6 +16,7 @@ from hermes_common.events import InstanceOutcome
 from hermes_common.ranges import format_ranges, parse_ranges
 from hermes_common.records import Lease
 from hermes_common.runtime.bus import Bus
+from hermes_common.runtime.crashpoints import crash_point
 from hermes_dispatcher.adapters.records import Hold, patiently
 from hermes_dispatcher.adapters.targets.interface import Permit
 from hermes_dispatcher.adapters.threads import Window
@@ -110,8 +111,11 @@ class Checkpointer:
             token = self._hold.owner
             event, event_id = saying.progressed(self._hold.record, outcomes, token, self._number)
             await patiently(lambda: self._bus.publish(event, event_id))
+            crash_point("dispatcher.progress-said")
             self._account(batch)
         await self._renew()
+        if batch:
+            crash_point("dispatcher.progress-recorded")
         del self._pending[: len(batch)]
         self.window.give(len(batch))
 

@@ -7,6 +7,7 @@ from hermes_common.records import DeliveryState
 from hermes_common.runtime.bus import Bus
 from hermes_common.runtime.clock import now
 from hermes_common.runtime.consumer import Consumer, Done, Message, Outcome
+from hermes_common.runtime.crashpoints import crash_point
 from hermes_dispatcher.adapters.records import Deliveries
 from hermes_dispatcher.core import lifecycle
 from hermes_dispatcher.handlers.speaking import Speaker
@@ -35,6 +36,8 @@ class Due:
                 return Done()
             record = lifecycle.due(record, now())
             await self._deliveries.change(record, revision)
+            crash_point("dispatcher.due")
         if record.state is DeliveryState.QUEUED:
             await self._speaker.enqueue(record)
+            crash_point("dispatcher.queued-again")
         return Done()

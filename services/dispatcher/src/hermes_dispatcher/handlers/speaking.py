@@ -7,6 +7,7 @@ from hermes_common.commands import DeliveryWork
 from hermes_common.records import DeliveryRecord, DeliveryState
 from hermes_common.runtime.bus import Bus
 from hermes_common.runtime.clock import now
+from hermes_common.runtime.crashpoints import crash_point
 from hermes_dispatcher.core import saying
 
 _SOONEST = timedelta(seconds=1)
@@ -25,6 +26,7 @@ class Speaker:
             at = max(record.next_attempt_at, now() + _SOONEST)
             timer = subjects.delivery_timer(record.delivery_id)
             await self._bus.arm(timer, subjects.delivery_due(record.delivery_id), at)
+            crash_point("dispatcher.wait-armed")
         said = saying.standing(record)
         if said is not None:
             await self._bus.publish(*said)

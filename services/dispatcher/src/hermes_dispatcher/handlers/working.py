@@ -20,6 +20,7 @@ from hermes_common.runtime.bus import Bus
 from hermes_common.runtime.clock import new_id, now
 from hermes_common.runtime.configview import ConfigView
 from hermes_common.runtime.consumer import Done, Message, Outcome, Park, RetryAfter
+from hermes_common.runtime.crashpoints import crash_point
 from hermes_common.targets import AnyTarget
 from hermes_dispatcher.adapters import metrics
 from hermes_dispatcher.adapters.objects import ManifestUnusableError, Objects
@@ -107,6 +108,7 @@ class Worker:
         permit = Permit()
         permit.extend(time.monotonic(), lease.until - now())
         hold = Hold(self._deliveries, begun, await self._deliveries.change(begun, revision), lease.owner)
+        crash_point("dispatcher.leased")
         try:
             return await self._attempt(hold, permit, manifest, target)
         except FencedError as error:
@@ -130,6 +132,7 @@ class Worker:
     async def _attempt(self, hold: Hold, permit: Permit, manifest: Manifest, target: AnyTarget) -> Outcome:
         began = time.monotonic()
         await self._bus.publish(*saying.started(hold.record, self._bus.name))
+        crash_point("dispatcher.started")
         attempt = Attempt(self._bus, hold, permit, self._pace, self._stop)
         result = await attempt.run(manifest, self._sender_of(target), self._objects.supply)
         end = await self._end(hold, result, manifest, target)
@@ -158,12 +161,16 @@ class Worker:
         match decision:
             case retrying.Succeed():
                 await hold.write(lifecycle.succeeded(record, now()))
+                crash_point("dispatcher.succeeded")
             case retrying.TryAgain(at=at, reason=reason):
                 await hold.write(lifecycle.retrying(record, at, reason, now()))
+                crash_point("dispatcher.retrying")
             case retrying.GiveUp(reason=reason):
                 await hold.write(lifecycle.failed(record, reason, now()))
+                crash_point("dispatcher.failed")
         log.info(
             "delivery %s to %s: %s %s", record.delivery_id, target.slug, hold.record.state.value, hold.record.reason
         )
         await self._speaker.standing(hold.record)
+        crash_point("dispatcher.end-said")
         return Done()

@@ -12,6 +12,7 @@ from hermes_common.runtime.bus import Bus
 from hermes_common.runtime.clock import now
 from hermes_common.runtime.configview import ConfigView
 from hermes_common.runtime.consumer import Consumer, Done, Message, Outcome, Park
+from hermes_common.runtime.crashpoints import crash_point
 from hermes_common.runtime.errors import BusUnavailableError
 from hermes_router.core.quiet import Quiet, expected_of_series, quiet_for, shortened
 from hermes_router.handlers.associations import Associations
@@ -100,3 +101,4 @@ class Assembler:
         note = {"quiet_period": format_duration(quiet.period), "quiet_for": quiet.used, **(more or {})}
         due = now() + (wait or quiet).period
         await self._bus.arm(subjects.series_timer(uid), subjects.series_due(uid), due, note)
+        crash_point("router.armed")

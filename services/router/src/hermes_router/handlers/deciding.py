@@ -23,6 +23,7 @@ from hermes_common.runtime.bus import Bus
 from hermes_common.runtime.clock import new_id, now
 from hermes_common.runtime.configview import ConfigView
 from hermes_common.runtime.consumer import Consumer, Done, Message, Outcome, RetryAfter
+from hermes_common.runtime.crashpoints import crash_point
 from hermes_router.adapters.documents import Documents
 from hermes_router.core import lifecycle, planning
 from hermes_router.core.batching import Reception, next_batch, rule_fields
@@ -41,7 +42,6 @@ CONSUMER = Consumer(
     stream=subjects.TIMERS,
     durable="router-decider",
     subjects=("hermes.due.series.*",),
-    ack_wait=timedelta(seconds=60),
     max_ack_pending=256,
 )
 
@@ -171,10 +171,13 @@ class Decider:
             in_study = await self._studies.join(study_uid, series_uid)
             decision = await self._decide(manifest, batches, earlier, in_study=in_study)
             await self._documents.write_decisions(series_uid, manifest.batch_id, [decision])
+            crash_point("router.decision-written")
         await self._documents.write_manifest(manifest)
+        crash_point("router.manifest-written")
         waited = self._waited(manifest, waited)
         changed = lifecycle.with_batch(record, manifest, decision, now(), waited, in_study=in_study)
         revision = await self.store(changed, revision)
+        crash_point("router.decided")
         if decision is not None:
             DECISIONS.labels(decision.outcome, decision.kind).inc()
             log.info(
@@ -240,9 +243,13 @@ class Decider:
         decision: Decision | None,
     ) -> tuple[SeriesRecord, int]:
         await self._speaker.completed(manifest, batch, earlier)
+        crash_point("router.completed-said")
         if decision is not None:
             await self._speaker.decided(manifest, batch, decision)
         if batch.awaits_study:
             await self._studies.batched(record.study_uid, record.series_uid, expected_of_study(manifest.tags))
+        crash_point("router.said")
         record = lifecycle.said(record, batch.batch_id, now())
-        return record, await self.store(record, revision)
+        revision = await self.store(record, revision)
+        crash_point("router.over")
+        return record, revision

@@ -27,6 +27,7 @@ from hermes_common.records import BatchRef, DeliveryRecord
 from hermes_common.runtime.bus import Bus
 from hermes_common.runtime.clock import now
 from hermes_common.runtime.configview import ConfigView
+from hermes_common.runtime.crashpoints import crash_point
 from hermes_common.runtime.errors import ConflictError
 from hermes_router.core.batching import conflicts
 from hermes_router.core.planning import for_event
@@ -68,6 +69,7 @@ class Speaker:
         """Say a decision, and put its deliveries to work."""
         event_id = derived_id("decided", manifest.batch_id, command_id)
         await self._bus.publish(_decided(manifest, batch, decision), event_id, decision.decided_at)
+        crash_point("router.decision-said")
         await asyncio.gather(*(self._queue(manifest, batch, decision, planned) for planned in decision.deliveries))
 
     async def _queue(self, manifest: Manifest, batch: BatchRef, decision: Decision, planned: PlannedDelivery) -> None:
@@ -89,6 +91,7 @@ class Speaker:
         )
         with contextlib.suppress(ConflictError):  # it exists: this was said before
             await self._bus.create(subjects.STATE, subjects.delivery_state(planned.delivery_id), record)
+        crash_point("router.delivery-recorded")
         event = DeliveryQueued(
             series_uid=manifest.series_uid,
             study_uid=manifest.study_uid,
@@ -103,10 +106,12 @@ class Speaker:
             actor=decision.actor,
         )
         await self._bus.publish(event, derived_id("queued", planned.delivery_id), decision.decided_at)
+        crash_point("router.delivery-said")
         work = DeliveryWork(delivery_id=planned.delivery_id)
         await self._bus.enqueue(
             subjects.delivery_work(planned.target, planned.priority.value), work, f"{planned.delivery_id}.0"
         )
+        crash_point("router.delivery-queued")
 
 
 def _decided(manifest: Manifest, batch: BatchRef, decision: Decision) -> Event:

@@ -25,6 +25,7 @@ from hermes_common.runtime.bus import Bus
 from hermes_common.runtime.clock import new_id, now
 from hermes_common.runtime.configview import ConfigView
 from hermes_common.runtime.consumer import Consumer, Done, Message, Outcome, Park, RetryAfter
+from hermes_common.runtime.crashpoints import crash_point
 from hermes_router.adapters.documents import Documents
 from hermes_router.core import completeness, lifecycle, planning, rounds, studies
 from hermes_router.core.batching import rule_fields
@@ -40,7 +41,6 @@ CONSUMER = Consumer(
     stream=subjects.TIMERS,
     durable="router-studies",
     subjects=("hermes.due.study.*",),
-    ack_wait=timedelta(seconds=60),
     max_ack_pending=64,
 )
 
@@ -48,7 +48,6 @@ COMMANDS = Consumer(
     stream=subjects.WORK,
     durable="router-study-commands",
     subjects=(subjects.STUDY_COMMANDS,),
-    ack_wait=timedelta(seconds=60),
     max_ack_pending=64,
 )
 
@@ -200,9 +199,11 @@ class StudyDecider:
         if found.kind == "rules":
             report_failures({rule.slug: rule.reason for rule in found.rules if rule.status == "failed"}, found.revision)
         key = await self._documents.write_round(found)
+        crash_point("router.study-written")
         pending = PendingCommand(command_id=found.decision_id, decision_key=key)
         changed = studies.decided(record, found.round, pending, moment.at)
         revision = await self._records.store(changed, revision)
+        crash_point("router.study-decided")
         STUDIES.labels(found.outcome, found.kind).inc()
         log.info("study %s: %d series, decided as %s: %s", record.study_uid, len(found.series), found.outcome, reason)
         await self._say(changed, revision, pending)
@@ -231,6 +232,7 @@ class StudyDecider:
             key=pending.decision_key,
         )
         await self._bus.publish(event, derived_id("study", found.decision_id), found.decided_at)
+        crash_point("router.study-said")
         record = studies.said(record, now())
         return record, await self._records.store(record, revision)
 
@@ -249,6 +251,7 @@ class StudyDecider:
             await self._documents.write_decisions(series.series_uid, found.decision_id, list(decisions.values()))
         changed = lifecycle.with_study(record, found.decision_id, series.batches, decisions, now())
         revision = await self._decider.store(changed, revision)
+        crash_point("router.study-applied")
         await self._decider.say_pending(changed, revision)
 
     async def _held(self, record: StudyRecord) -> None:

@@ -15,6 +15,7 @@ from hermes_common.ids import derived_id
 from hermes_common.runtime.bus import Bus
 from hermes_common.runtime.clock import now
 from hermes_common.runtime.configview import default
+from hermes_common.runtime.crashpoints import crash_point
 from hermes_common.runtime.errors import BusUnavailableError, ConflictError
 from hermes_common.secrets import shown
 from hermes_web.errors import PreconditionFailedError
@@ -57,6 +58,7 @@ class ConfigStore:
                 await self._bus.update(subjects.CONFIG, kind.value, saved, found[1])
         except ConflictError as error:
             raise self._late(kind, await self.current(kind)) from error
+        crash_point("web.saved")
         self._unsaid.append((saved, before.document if before.revision else {}))
         await self._say_pending()
         return saved
