@@ -1,0 +1,51 @@
+"""``python -m hermes_chaos``: the harness from the command line. Exit code 1 after a violation."""
+
+import argparse
+import logging
+import os
+import random
+import shutil
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))  # tests/, for its harness
+
+from hermes_chaos.checker import LedgerViolation
+from hermes_chaos.report import report
+from hermes_chaos.run import Plan, run
+from hermes_chaos.scenarios import CHECKOUT, LAST, SCENARIOS
+
+
+def main() -> int:
+    """Run; print the seed first and the report last."""
+    parser = argparse.ArgumentParser(prog="hermes_chaos", description=__doc__)
+    parser.add_argument("--cycles", type=int, default=120, help="faults at least, in whole passes (120)")
+    parser.add_argument("--seed", type=int, default=random.SystemRandom().randrange(10**6), help="what chance starts from")
+    parser.add_argument(
+        "--scenario", action="append", default=[], choices=[*SCENARIOS, *LAST], help="only this one; may be repeated"
+    )
+    parser.add_argument("--seconds", type=float, help="begin no scenario after so many seconds")
+    parser.add_argument("--report", type=Path, help="write the report to this file too")
+    parser.add_argument("--home", type=Path, help="where the router's data and logs go; kept")
+    given = parser.parse_args()
+    logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(message)s")
+    logging.getLogger("hermes_chaos").setLevel(logging.INFO)
+    logging.getLogger("pynetdicom").setLevel(logging.CRITICAL)
+    home = given.home or Path("/var/tmp") / f"hermes-chaos-{os.getpid()}"
+    print(f"seed {given.seed}; logs in {home / 'logs'}", flush=True)
+    plan = Plan(given.seed, given.cycles, given.scenario, given.seconds)
+    try:
+        result = run(plan, home, shutil.which("storescp"), keep=given.home is not None)
+    except LedgerViolation as violation:
+        print(f"seed {given.seed}: {violation}", file=sys.stderr)
+        return 1
+    text = report(result, CHECKOUT)
+    print(text)
+    if given.report is not None:
+        given.report.parent.mkdir(parents=True, exist_ok=True)
+        given.report.write_text(text, encoding="utf-8")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

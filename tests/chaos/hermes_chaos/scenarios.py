@@ -1,0 +1,294 @@
+"""The faults. Each scenario takes a world in which instances are on their way, does something to it, and says what it
+did; that everything ends all the same is for the checker.
+"""
+
+import os
+import signal
+import subprocess
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final
+
+from hermes_chaos.fleet import SERVER_NAMES, SERVICE_NAMES, crash_points
+from hermes_chaos.rebuilding import differences
+from hermes_chaos.sender import Route
+from hermes_chaos.world import World
+
+CHECKOUT = Path(__file__).resolve().parents[3]
+RANDOM = "at random"
+REACHED = 30.0
+"""Seconds after which a crash point that was not passed counts as not reached."""
+
+FAKETIME = Path("/usr/lib/x86_64-linux-gnu/faketime/libfaketimeMT.so.1")
+REPEATING = frozenset({"dispatcher", "nats", "s3"})
+"""Whose death has instances sent again that were under way."""
+
+
+@dataclass(slots=True)
+class Chain:
+    """A process that dies again and again: at one crash point after the other, and at random in between."""
+
+    name: str
+    steps: list[str]
+    step: str = ""
+    since: float = 0.0
+    kill_at: float | None = None
+    killed: bool = False
+
+    def is_over(self) -> bool:
+        """Whether it has died at every step, and runs for good now."""
+        return not self.steps and not self.step
+
+
+def kills(world: World, randomly: int = 3) -> None:
+    """kill -9 of every service at every crash point that its code names, and at random, all services side by side.
+
+    Of router and dispatcher there are two, so that one is there while the other is not.
+    """
+    points = crash_points(CHECKOUT)
+    chains = []
+    for service in SERVICE_NAMES:
+        cards = [*points[service], *[RANDOM] * randomly]
+        world.chance.shuffle(cards)
+        if service in ("router", "dispatcher"):
+            chains += [Chain(service, cards[::2]), Chain(f"{service}.2", cards[1::2])]
+        else:
+            chains.append(Chain(service, [card for card in cards if not card.startswith("cleaner.")]))
+    for name in ("router.2", "dispatcher.2"):
+        world.fleet.spawn(name)
+    with world.traffic():
+        for chain in chains:
+            world.fleet.kill(chain.name)
+            _next(world, chain)
+        saves = 0
+        deadline = time.monotonic() + len(points) * 200
+        while not all(chain.is_over() for chain in chains) and time.monotonic() < deadline:
+            world.tend()
+            for chain in chains:
+                if not chain.is_over():
+                    _watch(world, chain)
+                if chain.step == "web.saved" and world.fleet.is_ready("web"):
+                    saves += 1
+                    world.save_if_possible(saves)
+        world.fleet.await_ready([chain.name for chain in chains])
+    world.all_run()
+    for name in ("router.2", "dispatcher.2"):
+        if (code := world.fleet.terminate(name)) != 0:
+            raise ValueError(f"{name} did not end as told, but with {code}")
+
+
+def _next(world: World, chain: Chain) -> None:
+    chain.step = chain.steps.pop() if chain.steps else ""
+    chain.since, chain.kill_at, chain.killed = time.time(), None, False
+    point = {} if chain.step in ("", RANDOM) else {"HERMES_CRASH_POINT": f"{chain.step}:{world.chance.choice((1, 1, 2))}"}
+    world.fleet.spawn(chain.name, **point)
+
+
+def _watch(world: World, chain: Chain) -> None:
+    """Look at a process that is to die: it has, or it is killed, or it cannot be brought to."""
+    service = chain.name.partition(".")[0]
+    if world.fleet.died(chain.name):
+        if chain.step == RANDOM or not chain.killed:
+            name = f"kill -9 of {service} {RANDOM}" if chain.step == RANDOM else f"kill -9 at {chain.step}"
+            world.tally.add(name, time.time(), repeats=service in REPEATING)
+        _next(world, chain)
+    elif chain.step == RANDOM:
+        if chain.kill_at is None and world.fleet.is_ready(chain.name):
+            chain.kill_at = time.time() + world.chance.uniform(0.0, 1.0)
+        if chain.kill_at is not None and time.time() >= chain.kill_at:
+            world.fleet.kill(chain.name)
+            chain.killed = True
+    elif chain.step and time.time() - chain.since > REACHED:
+        world.tally.unreached.append(chain.step)
+        world.fleet.kill(chain.name)
+        chain.killed = True
+
+
+def servers(world: World, longest: float = 2.0) -> None:
+    """NATS, S3 and PostgreSQL away, each and in pairs, killed and hanging, for up to ``longest`` seconds."""
+    pairs = [(first, second) for at, first in enumerate(SERVER_NAMES) for second in SERVER_NAMES[at + 1 :]]
+    combinations: list[tuple[str, ...]] = [*[(name,) for name in SERVER_NAMES], *pairs]
+    world.chance.shuffle(combinations)
+    with world.traffic():
+        for names in combinations:
+            since = time.time()
+            for name in names:
+                world.fleet.kill(name)
+            world.tend(world.chance.uniform(0.3, longest))
+            for name in names:
+                world.fleet.spawn(name)
+            world.fleet.await_ready(names)
+            world.tally.add(f"{' and '.join(names)} killed", since, repeats=True)
+            world.tend(0.5)
+        for name in SERVER_NAMES:
+            since = time.time()
+            world.fleet.signal(name, signal.SIGSTOP)
+            try:
+                world.tend(world.chance.uniform(1.0, max(1.0, longest)))
+            finally:
+                world.fleet.signal(name, signal.SIGCONT)
+            world.tally.add(f"{name} hanging", since, repeats=True)
+            world.tend(0.5)
+    world.all_run()
+
+
+def targets(world: World, seconds: float = 8.0) -> None:
+    """Every trick of a target, over and over, and every status there is."""
+    with world.traffic(senders=1, pause=1.0):
+        for _ in range(2):
+            world.send_every_status()
+            world.tend(seconds / 2)
+    world.all_run()
+
+
+def twins(world: World) -> None:
+    """Two of each service, one of which is stopped in the middle of its work and goes on later: SIGSTOP, SIGCONT."""
+    doubled = ("router", "dispatcher", "cleaner", "bookkeeper")
+    for name in doubled:
+        world.fleet.spawn(f"{name}.2")
+    world.fleet.await_ready([f"{name}.2" for name in doubled])
+    since = time.time()
+    with world.traffic():
+        world.tend(1.5)
+        world.tally.add("two of each service", since, repeats=False)
+        for _ in range(2):
+            since = time.time()
+            for name in (*doubled, "receiver"):
+                world.fleet.signal(name, signal.SIGSTOP)
+            try:
+                world.tend(world.chance.uniform(3.5, 5.0))  # longer than a lease
+            finally:
+                for name in (*doubled, "receiver"):
+                    world.fleet.signal(name, signal.SIGCONT)
+            for name in (*doubled, "receiver"):
+                world.tally.add(f"SIGSTOP of {name}", since, repeats=name in REPEATING)
+            world.tend(1.0)
+    world.all_run()
+    for name in doubled:
+        if (code := world.fleet.terminate(f"{name}.2")) != 0:
+            raise ValueError(f"{name}.2 did not end as told, but with {code}")
+
+
+CLOCKS: Final = (
+    ("receiver", "-1h"), ("receiver", "+1d"), ("bookkeeper", "+1d"), ("bookkeeper", "-1h"), ("dispatcher", "-1h"),
+    ("router", "-1h"),
+)  # fmt: skip
+"""Service, and how far its clock is wrong. A router or dispatcher whose clock is ahead makes others wait as long: what
+it decides is not lost, but cannot be waited for here."""
+
+
+def clocks(world: World) -> None:
+    """Clocks that are wrong for a while, by libfaketime."""
+    if not FAKETIME.exists():
+        world.tally.skipped.append("clocks: libfaketime is not installed")
+        return
+    with world.traffic():
+        for service, offset in world.chance.sample(CLOCKS, 3):
+            since = time.time()
+            world.fleet.restart(service, **fake_time(offset))
+            world.tend(1.5)
+            world.fleet.restart(service)
+            world.tally.add(f"clock of {service} off by {offset}", since, repeats=True)
+    world.all_run()
+
+
+def fake_time(offset: str) -> dict[str, str]:
+    """Return the environment of a process whose clock is wrong; its monotonic clock stays right."""
+    return {"LD_PRELOAD": str(FAKETIME), "FAKETIME": offset, "FAKETIME_DONT_FAKE_MONOTONIC": "1", "FAKETIME_NO_CACHE": "1"}
+
+
+def disk(world: World) -> None:
+    """The volume of the spool is full, and has space again."""
+    spool = world.fleet.site.spool
+    if not spool.parent.is_mount():
+        world.tally.skipped.append("disk: a volume of its own for the spool needs root")
+        return
+    filling = spool.parent / "filling"
+    with world.traffic():
+        for _ in range(2):
+            since = time.time()
+            refused = world.ledger.answers.get(0xA700, 0)
+            with filling.open("wb") as file:
+                file.write(b"\0" * (os.statvfs(spool.parent).f_bavail * os.statvfs(spool.parent).f_frsize))
+            deadline = time.monotonic() + 20
+            while world.ledger.answers.get(0xA700, 0) == refused and time.monotonic() < deadline:
+                world.tend()
+            filling.unlink()
+            if world.ledger.answers.get(0xA700, 0) == refused:
+                raise ValueError(f"a full spool was not answered with A700H, but with {world.ledger.answers}")
+            world.tally.add("volume of the spool full", since, repeats=False)
+            world.tend(1.0)
+    world.all_run()
+
+
+def cleaner(world: World) -> None:
+    """Everything that is done may go now, and nothing else: the cleaner killed at work, and its clock ten years on."""
+    shut = Route("shut", lambda _, __: {"shut": "delivered"})
+    for _ in range(2):
+        world.sender.send(world.sender.make(shut, 3))
+    points = [*crash_points(CHECKOUT)["cleaner"], *[RANDOM] * 3]
+    chain = Chain("cleaner", points)
+    world.keep_for("1s")
+    with world.traffic(senders=1):
+        world.fleet.kill("cleaner")
+        _next(world, chain)
+        while not chain.is_over():
+            world.tend()
+            _watch(world, chain)
+        if FAKETIME.exists():
+            since = time.time()
+            world.fleet.restart("cleaner", **fake_time("+3650d"))
+            world.tend(3.0)
+            world.tally.add("clock of cleaner off by +3650d", since, repeats=False)
+        world.fleet.restart("cleaner")
+    world.all_run()
+    deadline = time.monotonic() + 40
+    while "deleted" not in {row[0] for row in world.collector.query("SELECT state FROM ledger.series")}:
+        if time.monotonic() > deadline:
+            raise ValueError("the cleaner deleted nothing of what is done")
+        world.tend(0.5)
+    world.open_shut()
+
+
+def events(world: World) -> None:
+    """Every event of the stream twice and shuffled into empty tables: they become the same tables."""
+    since = time.time()
+    found = differences(world.fleet, world.chance)
+    if found:
+        raise ValueError("the tables differ when the events come twice and shuffled:\n" + "\n".join(found))
+    world.tally.add("every event twice and shuffled", since, repeats=False)
+
+
+SCENARIOS: Final[dict[str, Callable[[World], None]]] = {
+    "kills": kills,
+    "servers": servers,
+    "targets": targets,
+    "twins": twins,
+    "clocks": clocks,
+    "disk": disk,
+}
+"""Those that leave the router as it was, in the order in which a pass does them."""
+
+LAST: Final[dict[str, Callable[[World], None]]] = {"cleaner": cleaner, "events": events}
+"""Those at the end of a run, after which little is left."""
+
+
+@dataclass(slots=True)
+class Volume:
+    """A small volume for the spool, where we may mount one. To be entered around the whole run."""
+
+    folder: Path
+    mounted: bool = field(default=False)
+
+    def __enter__(self) -> Path:
+        self.folder.mkdir(parents=True, exist_ok=True)
+        command: Sequence[str] = ("mount", "-t", "tmpfs", "-o", "size=24m", "hermes-chaos", str(self.folder))
+        if os.geteuid() == 0:
+            self.mounted = subprocess.run(command, check=False, capture_output=True).returncode == 0
+        return self.folder / "spool"
+
+    def __exit__(self, *_: object) -> None:
+        if self.mounted:
+            subprocess.run(["umount", "-l", str(self.folder)], check=True)

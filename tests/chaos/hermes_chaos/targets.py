@@ -1,0 +1,183 @@
+"""Targets that keep a ledger of their own: a scripted Storage SCP on pynetdicom, and DCMTK's storescp."""
+
+import hashlib
+import threading
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+from harness import StoreScp, digest
+from pydicom import dcmread
+from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian, ImplicitVRLittleEndian, MRImageStorage
+from pynetdicom import AE, evt
+from pynetdicom.sop_class import Verification
+
+from hermes_chaos.books import Fault, Kept, Ledger
+
+Trick = Literal["slow", "deaf", "abort-at-byte", "abort-at-end", "hang-at-end", "busy"]
+TRICKS: tuple[Trick, ...] = (
+    "slow",
+    "deaf",
+    "abort-at-byte",
+    "abort-at-end",
+    "hang-at-end",
+    "busy",
+)
+"""What a target does once, after which it behaves."""
+
+STATUSES = (
+    *(0x0000, 0x0110, 0x0111, 0x0001, 0x0210, 0x0117, 0x0122, 0x0213, 0x0124, 0x0211, 0xA700, 0xA800, 0xA900),
+    *(0xA701, 0xA9FF, 0xB000, 0xFE00, 0xB006, 0xB007, 0x8123, 0xBFFF, 0xC000, 0xC123),
+)
+"""One for each instance of a series to the target that answers every status. Those that may pass stand alone: three
+in a row end an attempt."""
+
+SILENCE = 2.5
+"""Seconds for which a target that hangs says nothing: longer than the router waits for it."""
+
+
+class ScriptedTarget:
+    """A Storage SCP that behaves, except where :meth:`play` tells it otherwise."""
+
+    def __init__(
+        self,
+        slug: str,
+        port: int,
+        ledger: Ledger,
+        *,
+        classes: tuple[str, ...] = (CTImageStorage, MRImageStorage),
+        syntaxes: tuple[str, ...] = (ExplicitVRLittleEndian,),
+        answer: Callable[[int], int] = lambda _: 0,
+    ) -> None:
+        self.slug = slug
+        self.port = port
+        self._ledger = ledger
+        self._answer = answer
+        """Returns the status for an instance number."""
+        self._lock = threading.Lock()
+        self._trick: Trick | None = None
+        self._octets = 0
+        self._limit = 0
+        self._closing = threading.Event()
+        self._closing_since = 0.0
+        self.faults: list[Fault] = []
+        """Tricks that were played."""
+        entity = AE(ae_title="TARGET")
+        entity.maximum_associations = 50
+        entity.network_timeout = 10
+        for uid in classes:
+            entity.add_supported_context(uid, list(syntaxes))
+        entity.add_supported_context(Verification)
+        handlers: list[Any] = [
+            (evt.EVT_C_STORE, self._store),
+            (evt.EVT_DATA_RECV, self._data),
+            (evt.EVT_C_ECHO, lambda _: 0),
+        ]
+        self._server = entity.start_server(("127.0.0.1", port), block=False, evt_handlers=handlers)
+
+    def configuration(self, **more: Any) -> dict[str, Any]:
+        """Return the target as the router is told of it."""
+        return {
+            "kind": "dicom",
+            "slug": self.slug,
+            "name": self.slug,
+            "host": "127.0.0.1",
+            "port": self.port,
+            "called_aet": "TARGET",
+            "response_timeout": "1s",
+            "connect_timeout": "2s",
+            "retry": {"max_attempts": 1000, "delay": "1s", "factor": 1, "max_delay": "1s"},
+            **more,
+        }
+
+    def play(self, trick: Trick, octets: int = 3000) -> None:
+        """Have the next association that brings something meet a trick; ``octets``: where it is aborted."""
+        with self._lock:
+            self._trick, self._octets, self._limit = trick, 0, octets
+
+    @property
+    def is_tricky(self) -> bool:
+        """Whether a trick waits to be played."""
+        with self._lock:
+            return self._trick is not None
+
+    def close(self) -> None:
+        """Stop serving."""
+        self._closing.set()
+        self._server.shutdown()
+
+    def _take(self, *tricks: Trick) -> Trick | None:
+        with self._lock:
+            if self._trick not in tricks:
+                return None
+            trick, self._trick = self._trick, None
+            self.faults.append(Fault(f"target {trick}", time.time(), time.time() + SILENCE, repeats=True))
+            return trick
+
+    def _data(self, event: evt.Event) -> None:
+        with self._lock:
+            self._octets += len(event.data)
+            reached = self._octets >= self._limit
+        if reached and self._take("abort-at-byte"):
+            event.assoc.abort()
+        elif reached and self._take("deaf"):
+            self._closing.wait(SILENCE)
+
+    def _store(self, event: evt.Event) -> int | None:
+        data = event.request.DataSet.getvalue()
+        uid = str(event.request.AffectedSOPInstanceUID)
+        found = hashlib.sha256(data).hexdigest()
+        match self._take("slow", "abort-at-end", "hang-at-end", "busy"):
+            case "slow":
+                self._closing.wait(0.8)
+            case "abort-at-end":
+                self._keep(uid, found, None)
+                event.assoc.abort()
+                return 0xC000
+            case "hang-at-end":
+                self._keep(uid, found, None)
+                self._closing.wait(SILENCE)
+                event.assoc.abort()
+                return 0xC000
+            case "busy":
+                self._keep(uid, found, 0xA700)
+                return 0xA700
+        status = self._answer(int(uid.rpartition(".")[2]))
+        self._keep(uid, found, status)
+        return status
+
+    def _keep(self, uid: str, found: str, status: int | None) -> None:
+        self._ledger.keep(Kept(self.slug, uid, found, status, time.time()))
+
+
+class StoreScpTarget:
+    """DCMTK's storescp: its ledger is the folder that it writes, one file for each C-STORE that it answered."""
+
+    def __init__(self, slug: str, program: str, folder: Path, port: int) -> None:
+        self.slug = slug
+        self.port = port
+        self._scp = StoreScp(program, folder, port)
+        self._scp.start()
+        self._known: dict[Path, Kept] = {}
+
+    def configuration(self, **more: Any) -> Mapping[str, Any]:
+        """Return the target as the router is told of it."""
+        return ScriptedTarget.configuration(self, **more)  # type: ignore[arg-type]
+
+    def kept(self) -> list[Kept]:
+        """Return what it has."""
+        for path in self._scp.received():
+            if path not in self._known:
+                uid = str(dcmread(path, stop_before_pixels=True).SOPInstanceUID)
+                self._known[path] = Kept(self.slug, uid, digest(path), 0, path.stat().st_mtime)
+        return list(self._known.values())
+
+    def close(self) -> None:
+        """Stop serving."""
+        self._scp.stop()
+
+
+def implicit_only() -> tuple[str, ...]:
+    """Return the transfer syntaxes of a target that does not take what is sent here."""
+    return (ImplicitVRLittleEndian,)
