@@ -51,3 +51,7 @@ fuzz *args:
 # the receiver beside storescp and Orthanc: throughput, nagle, s3, latency, memory, attacked
 bench-receive *args:
     .venv/bin/python bench/receive/bench_receive.py {{args}}
+
+# kill, starve, deceive: the whole router under faults, and a join of all books (tests/chaos/README.md)
+chaos *args:
+    PYTHONPATH=tests/chaos .venv/bin/python -m hermes_chaos {{args}}

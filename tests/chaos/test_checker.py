@@ -72,6 +72,12 @@ def test_a_second_copy_is_put_down_to_a_fault_between_the_two_and_to_no_other() 
     assert contradictions(replace(twice, faults=[Fault("kill", 200.0, 201.0, repeats=True)]))
 
 
+def test_of_an_instance_that_was_sent_again_one_object_is_enough() -> None:
+    again = replace(RECEPTION, reception_id="r2", key="1.2/1.2.1-again.dcm", stored_digest=None)
+    assert contradictions(replace(GOOD, receptions=[RECEPTION, again])) == []
+    assert contradictions(replace(GOOD, receptions=[replace(RECEPTION, stored_digest=None), again]))
+
+
 def test_what_was_never_acknowledged_may_be_there_or_not() -> None:
     unheard = replace(SENT, acknowledged_at=None)
     assert contradictions(replace(GOOD, sent=[unheard])) == []

@@ -75,6 +75,18 @@ async def test_what_a_target_refuses_for_good_is_sent_once_and_the_rest_is_deliv
     assert await said_delivered(place, delivery) == set(peer.stored())
 
 
+async def test_instances_over_which_a_target_is_always_busy_do_not_keep_the_others_back(place, scp) -> None:
+    always = {f"{SERIES}.{n}" for n in range(3)}
+    peer = scp(lambda n, uid: 0xA700 if uid in always else 0)
+    await place.targets(peer.target())
+    delivery = await place.delivery("pacs", [place.instance(n) for n in range(12)])
+    async with place.dispatcher():
+        record = await place.until(delivery, DeliveryState.FAILED)
+    assert (record.delivered, record.tries) == ("3-11", 3)
+    assert await said_delivered(place, delivery) == set(peer.stored())
+    assert set(peer.stored().values()) == {1}
+
+
 async def test_a_sop_class_that_the_target_does_not_take_fails_alone_and_at_once(place, scp) -> None:
     peer = scp(classes=(CT,))
     await place.targets(peer.target())

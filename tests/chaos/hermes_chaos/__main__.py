@@ -1,4 +1,4 @@
-"""``python -m hermes_chaos``: the harness from the command line. Exit code 1 after a violation."""
+"""``python -m hermes_chaos``: the harness from the command line."""
 
 import argparse
 import logging
@@ -13,16 +13,27 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))  # tests/, for its 
 from hermes_chaos.checker import LedgerViolation
 from hermes_chaos.report import report
 from hermes_chaos.run import Plan, run
-from hermes_chaos.scenarios import CHECKOUT, LAST, SCENARIOS
+from hermes_chaos.scenarios import APART, CHECKOUT, LAST, SCENARIOS
+
+UNREACHED = 3
 
 
 def main() -> int:
-    """Run; print the seed first and the report last."""
+    """Run; print the seed first and the report last.
+
+    Returns 0, 1 after a violation, 3 if there are crash points that nothing passed.
+    """
     parser = argparse.ArgumentParser(prog="hermes_chaos", description=__doc__)
     parser.add_argument("--cycles", type=int, default=120, help="faults at least, in whole passes (120)")
-    parser.add_argument("--seed", type=int, default=random.SystemRandom().randrange(10**6), help="what chance starts from")
     parser.add_argument(
-        "--scenario", action="append", default=[], choices=[*SCENARIOS, *LAST], help="only this one; may be repeated"
+        "--seed", type=int, default=random.SystemRandom().randrange(10**6), help="what chance starts from"
+    )
+    parser.add_argument(
+        "--scenario",
+        action="append",
+        default=[],
+        choices=[*SCENARIOS, *LAST, *APART],
+        help="only this one; may be repeated",
     )
     parser.add_argument("--seconds", type=float, help="begin no scenario after so many seconds")
     parser.add_argument("--report", type=Path, help="write the report to this file too")
@@ -44,7 +55,7 @@ def main() -> int:
     if given.report is not None:
         given.report.parent.mkdir(parents=True, exist_ok=True)
         given.report.write_text(text, encoding="utf-8")
-    return 0
+    return UNREACHED if result.world.tally.unreached else 0
 
 
 if __name__ == "__main__":

@@ -1,5 +1,6 @@
 """The checker: joins the books of the sender, the targets and the router, and says where they contradict each other."""
 
+import itertools
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime
@@ -81,7 +82,10 @@ class _Join:
                 yield f"changed: {_name(sent)} was sent as {sent.digest[:12]} and received as {digests}"
 
     def held_is_unchanged(self) -> Iterator[str]:
-        """The object of every reception of a series that was not deleted is there, with the sender's bytes."""
+        """Of what was received of a series that was not deleted an object is there, with the sender's bytes.
+
+        An instance that was sent again has several receptions; the objects of all but one may be removed.
+        """
         for reception in self._evidence.receptions:
             sent = self._sent.get(reception.sop_instance_uid)
             if sent is None:
@@ -92,6 +96,8 @@ class _Join:
             if self._evidence.series.get(reception.series_uid) == "deleted":
                 continue
             if reception.stored_digest is None:
+                if any(each.stored_digest == sent.digest for each in self._receptions[reception.sop_instance_uid]):
+                    continue
                 yield f"lost: the object {reception.key} of {_name(sent)} is not in the store"
             elif reception.stored_digest != sent.digest:
                 yield f"changed: the object {reception.key} of {_name(sent)} has other bytes than were sent"
@@ -130,7 +136,9 @@ class _Join:
         if end == "failed":
             if delivered:
                 return None if self._confirmed(sent.sop_instance_uid, target) else "delivered, though refused"
-            ended = [delivery for outcome, delivery in said if outcome.result == "failed" and delivery.state == "failed"]
+            ended = [
+                delivery for outcome, delivery in said if outcome.result == "failed" and delivery.state == "failed"
+            ]
             if not ended:
                 return "no provable end, neither delivered nor failed"
         return None
@@ -152,7 +160,7 @@ class _Join:
         """A second copy needs a fault between the first and itself."""
         for (sop, target), several in self._kept.items():
             confirmed = [kept for kept in several if confirms(kept.status)]
-            for first, second in zip(confirmed, confirmed[1:], strict=False):
+            for first, second in itertools.pairwise(confirmed):
                 if not self._explained(first.at, second.at):
                     yield (
                         f"twice: {sop} was delivered to {target} at {_time(first.at)} and at {_time(second.at)}, "

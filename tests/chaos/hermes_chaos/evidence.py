@@ -9,6 +9,7 @@ from typing import Any
 
 import psycopg2
 from pydantic import SecretStr
+from sqlalchemy.engine import make_url
 
 from hermes_chaos.books import Delivery, Evidence, Fault, Kept, Outcome, Reception, Sent
 from hermes_cli.api import Api
@@ -21,7 +22,6 @@ from hermes_common.runtime.bus import Bus
 from hermes_common.runtime.objectstore import ObjectMissing, ObjectStore
 from hermes_common.runtime.settings import ObjectStoreSettings, RuntimeSettings
 from hermes_common.runtime.store import store_of
-from sqlalchemy.engine import make_url
 
 LARGEST = 64 * 1024 * 1024
 
@@ -71,7 +71,9 @@ class Collector:
             " FROM ledger.deliveries"
         )
         receptions = self.query("SELECT reception_id, series_uid, sop_instance_uid, digest, key FROM ledger.instances")
-        parked = [f"{consumer}: {reason}" for consumer, reason in self.query("SELECT consumer, reason FROM ledger.parked")]
+        parked = [
+            f"{consumer}: {reason}" for consumer, reason in self.query("SELECT consumer, reason FROM ledger.parked")
+        ]
         live: dict[str, DeliveryRecord] = {}
         api: dict[str, tuple[str, frozenset[Outcome]]] = {}
         stored: dict[str, str] = {}

@@ -1,7 +1,6 @@
 """The router as processes: three servers and the services, each of which can be killed, stopped, started otherwise."""
 
 import os
-import random
 import re
 import signal
 import time
@@ -19,6 +18,7 @@ from hermes_local.servers.s3 import S3Server
 from hermes_local.services import SERVICES, Service, Site, operator_environment, program_of
 
 SERVER_NAMES = ("nats", "s3", "postgres")
+"""The servers of a router on one NATS; in a cluster there are ``nats.2`` and ``nats.3`` beside the first."""
 SERVICE_NAMES = tuple(service.name for service in SERVICES)
 
 QUICK = {
@@ -40,20 +40,54 @@ def crash_points(checkout: Path) -> dict[str, list[str]]:
     return found
 
 
-class Fleet:
-    """One router in ``home``. To be made and used in the main thread: its processes end with it."""
+CLUSTER = """
+cluster {{
+  name: hermes
+  listen: "127.0.0.1:{port}"
+  routes: [{routes}]
+}}
+"""
 
-    def __init__(self, home: Path, environment: Mapping[str, str] | None = None, spool: Path | None = None) -> None:
+
+class NatsNode(NatsServer):
+    """One server of a NATS cluster; ``routes`` are the ports on which its servers find each other, its own first."""
+
+    def __init__(self, name: str, routes: Sequence[int], home: Path, ports: Ports, users: Mapping[str, str]) -> None:
+        super().__init__(home / name, ports, users, log=home / "logs" / f"{name}.log", port=0, monitoring_port=0)
+        self.name = name
+        self._file = home / name / "nats.conf"
+        self._routes = routes
+
+    def prepare(self) -> None:
+        """Write the configuration of a server that is not alone."""
+        super().prepare()
+        routes = ", ".join(f"nats://127.0.0.1:{port}" for port in self._routes[1:])
+        text = self._file.read_text("utf-8").replace("server_name: hermes", f"server_name: {self.name}")
+        self._file.write_text(text + CLUSTER.format(port=self._routes[0], routes=routes), "utf-8")
+
+
+class Fleet:
+    """One router in ``home``. To be made and used in the main thread: its processes end with it.
+
+    ``nodes``: how many NATS servers it has; three make a cluster. ``spool``: where the receiver's spool is.
+    """
+
+    def __init__(self, home: Path, nodes: int = 1, spool: Path | None = None) -> None:
         home.mkdir(mode=0o755, parents=True, exist_ok=True)
         self.home = home
         self.ports = Ports(state=None)
-        self.kills: list[str] = []
         secrets = load_or_create(home)
         self._logs = home / "logs"
         self._logs.mkdir(exist_ok=True)
-        self.nats = NatsServer(
-            home / "nats", self.ports, secrets.nats, log=self._logs / "nats.log", port=0, monitoring_port=0
-        )
+        names = ["nats", *[f"nats.{number}" for number in range(2, nodes + 1)]]
+        routes = {name: self.ports.take(f"{name}-route", 0) for name in names if nodes > 1}
+        self.nats: dict[str, NatsServer] = {}
+        for name, port in routes.items():
+            others = [each for each in routes.values() if each != port]
+            self.nats[name] = NatsNode(name, [port, *others], home, self.ports, secrets.nats)
+        if not routes:
+            log = self._logs / "nats.log"
+            self.nats["nats"] = NatsServer(home / "nats", self.ports, secrets.nats, log=log, port=0, monitoring_port=0)
         self.postgres = PostgresServer(
             home / "postgres",
             self.ports,
@@ -71,10 +105,10 @@ class Fleet:
             log=self._logs / "s3.log",
             port=0,
         )
-        self._servers: dict[str, Server] = {"nats": self.nats, "postgres": self.postgres, "s3": self.s3}
+        self._servers: dict[str, Server] = {**self.nats, "s3": self.s3, "postgres": self.postgres}
         clean = {name: value for name, value in os.environ.items() if not name.startswith("HERMES_")}
         self.site = Site(
-            nats_url=self.nats.url,
+            nats_url=lambda user: ",".join(node.url(user) for node in self.nats.values()),
             database_url=self.postgres.url,
             object_store={
                 "HERMES_OBJECT_STORE": "s3",
@@ -94,7 +128,7 @@ class Fleet:
             admin_password=secrets.admin_password,
             admin_token=secrets.admin_token,
             secret_key=secrets.secret_key,
-            given={**clean, **QUICK, **(environment or {})},
+            given={**clean, **QUICK, "HERMES_NATS_REPLICAS": str(nodes)},
         )
         self._health: dict[str, int] = {}
         self.processes: dict[str, Process] = {}
@@ -108,9 +142,9 @@ class Fleet:
         """Start everything, and wait until it is ready."""
         for server in self._servers.values():
             server.prepare()
-        for name in SERVER_NAMES:
+        for name in self._servers:
             self.spawn(name)
-        for name in SERVER_NAMES:
+        for name in self._servers:
             self.processes[name].wait_ready()
         for name in SERVICE_NAMES:
             self.spawn(name)
@@ -182,7 +216,7 @@ class Fleet:
         for name in [each for each in self.processes if each not in self._servers]:
             self.processes[name].signal(signal.SIGCONT)
             self.processes[name].signal(signal.SIGTERM)
-        for name in [*[each for each in self.processes if each not in self._servers], *SERVER_NAMES]:
+        for name in [*[each for each in self.processes if each not in self._servers], *self._servers]:
             if name in self.processes:
                 self.processes.pop(name).stop()
         self.ports.close()
@@ -195,18 +229,3 @@ class Fleet:
 def _service_of(name: str) -> Service:
     plain = name.partition(".")[0]
     return next(service for service in SERVICES if service.name == plain)
-
-
-class Deck:
-    """Cards that are drawn in a random order, and shuffled again when all were drawn."""
-
-    def __init__(self, cards: Sequence[str], chance: random.Random) -> None:
-        self._cards = list(cards)
-        self._chance = chance
-        self._left: list[str] = []
-
-    def draw(self) -> str:
-        """Return the next card."""
-        if not self._left:
-            self._left = self._chance.sample(self._cards, len(self._cards))
-        return self._left.pop()

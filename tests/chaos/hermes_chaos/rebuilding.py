@@ -6,13 +6,13 @@ from datetime import UTC, datetime
 from typing import Any
 
 import psycopg2
-from hermes_bookkeeper.adapters import books
-from hermes_bookkeeper.adapters.migrate import migrate
-from hermes_bookkeeper.core.facts import read
 from psycopg2.extensions import connection as Connection  # noqa: N812  # psycopg2 spells its classes in lower case
 from pydantic import SecretStr
 from sqlalchemy.engine import make_url
 
+from hermes_bookkeeper.adapters import books
+from hermes_bookkeeper.adapters.migrate import migrate
+from hermes_bookkeeper.core.facts import read
 from hermes_chaos.fleet import Fleet
 from hermes_common import ledger, subjects
 from hermes_common.runtime.bus import Bus

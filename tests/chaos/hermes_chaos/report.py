@@ -24,13 +24,20 @@ def report(result: Result, checkout: Path) -> str:
     lines = [
         f"# Chaos run of {datetime.now(UTC):%Y-%m-%d}, seed {result.plan.seed}",
         "",
-        f"{total} cycles in {result.seconds:.0f} s on {os.cpu_count()} cores: **0 violations** (95 %: less than "
-        f"{_bound(total)} of cycles).",
+        (
+            f"{total} cycles in {result.seconds:.0f} s on {os.cpu_count()} cores: **0 violations** (95 %: less than "
+            f"{_bound(total)} of cycles)."
+        ),
         "",
-        f"{len(sent)} instances sent, {acknowledged} acknowledged, {pairs} pairs of instance and target brought to a "
-        f"provable end, {len(kept)} C-STOREs seen by targets. The sender was answered: {_answers(world.ledger.answers)}.",
-        f"The last instance ended {max(tally.settled, default=0):.0f} s after the last fault of its pass at most. "
-        f"{tally.restarted} deliveries were restarted by hand because five dispatchers had died over them in a row.",
+        (
+            f"{len(sent)} instances sent, {acknowledged} acknowledged, {pairs} pairs of instance and target brought to "
+            f"a provable end, {len(kept)} C-STOREs seen by targets. The sender was answered: "
+            f"{_answers(world.ledger.answers)}."
+        ),
+        (
+            f"The last instance ended {max(tally.settled, default=0):.0f} s after the last fault of its pass at most. "
+            f"{tally.restarted} deliveries were restarted by hand: five dispatchers had died over each in a row."
+        ),
         "",
         "| fault | n | violations | bound (3/n) |",
         "|---|---|---|---|",

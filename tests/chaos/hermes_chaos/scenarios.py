@@ -2,6 +2,9 @@
 did; that everything ends all the same is for the checker.
 """
 
+import asyncio
+import contextlib
+import logging
 import os
 import signal
 import subprocess
@@ -11,15 +14,22 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
+import nats
+import nats.errors
+import nats.js.errors
+
 from hermes_chaos.fleet import SERVER_NAMES, SERVICE_NAMES, crash_points
 from hermes_chaos.rebuilding import differences
 from hermes_chaos.sender import Route
 from hermes_chaos.world import World
+from hermes_common import subjects
+
+log = logging.getLogger(__name__)
 
 CHECKOUT = Path(__file__).resolve().parents[3]
 RANDOM = "at random"
 REACHED = 30.0
-"""Seconds after which a crash point that was not passed counts as not reached."""
+"""Seconds after which a crash point that was not passed is put off to the end; twice counts as not reached."""
 
 FAKETIME = Path("/usr/lib/x86_64-linux-gnu/faketime/libfaketimeMT.so.1")
 REPEATING = frozenset({"dispatcher", "nats", "s3"})
@@ -36,6 +46,7 @@ class Chain:
     since: float = 0.0
     kill_at: float | None = None
     killed: bool = False
+    put_off: set[str] = field(default_factory=set)
 
     def is_over(self) -> bool:
         """Whether it has died at every step, and runs for good now."""
@@ -82,7 +93,9 @@ def kills(world: World, randomly: int = 3) -> None:
 def _next(world: World, chain: Chain) -> None:
     chain.step = chain.steps.pop() if chain.steps else ""
     chain.since, chain.kill_at, chain.killed = time.time(), None, False
-    point = {} if chain.step in ("", RANDOM) else {"HERMES_CRASH_POINT": f"{chain.step}:{world.chance.choice((1, 1, 2))}"}
+    point = (
+        {} if chain.step in ("", RANDOM) else {"HERMES_CRASH_POINT": f"{chain.step}:{world.chance.choice((1, 1, 2))}"}
+    )
     world.fleet.spawn(chain.name, **point)
 
 
@@ -91,6 +104,7 @@ def _watch(world: World, chain: Chain) -> None:
     service = chain.name.partition(".")[0]
     if world.fleet.died(chain.name):
         if chain.step == RANDOM or not chain.killed:
+            log.debug("%s died: %s", chain.name, chain.step)
             name = f"kill -9 of {service} {RANDOM}" if chain.step == RANDOM else f"kill -9 at {chain.step}"
             world.tally.add(name, time.time(), repeats=service in REPEATING)
         _next(world, chain)
@@ -101,7 +115,11 @@ def _watch(world: World, chain: Chain) -> None:
             world.fleet.kill(chain.name)
             chain.killed = True
     elif chain.step and time.time() - chain.since > REACHED:
-        world.tally.unreached.append(chain.step)
+        if chain.step in chain.put_off:
+            world.tally.unreached.append(chain.step)
+        else:
+            chain.put_off.add(chain.step)
+            chain.steps.insert(0, chain.step)
         world.fleet.kill(chain.name)
         chain.killed = True
 
@@ -196,7 +214,12 @@ def clocks(world: World) -> None:
 
 def fake_time(offset: str) -> dict[str, str]:
     """Return the environment of a process whose clock is wrong; its monotonic clock stays right."""
-    return {"LD_PRELOAD": str(FAKETIME), "FAKETIME": offset, "FAKETIME_DONT_FAKE_MONOTONIC": "1", "FAKETIME_NO_CACHE": "1"}
+    return {
+        "LD_PRELOAD": str(FAKETIME),
+        "FAKETIME": offset,
+        "FAKETIME_DONT_FAKE_MONOTONIC": "1",
+        "FAKETIME_NO_CACHE": "1",
+    }
 
 
 def disk(world: World) -> None:
@@ -221,6 +244,40 @@ def disk(world: World) -> None:
             world.tally.add("volume of the spool full", since, repeats=False)
             world.tend(1.0)
     world.all_run()
+
+
+REPLICATED: Final = (subjects.EVENTS, subjects.WORK, subjects.TIMERS, f"KV_{subjects.STATE}")
+LEADERS: Final = 6
+
+
+def cluster(world: World) -> None:
+    """A NATS cluster loses the server that leads a stream, again and again."""
+    with world.traffic():
+        for _ in range(LEADERS):
+            stream = world.chance.choice(REPLICATED)
+            leader = asyncio.run(_leader(world.fleet.environment["HERMES_NATS_URL"], stream))
+            since = time.time()
+            world.fleet.kill(leader)
+            world.tend(world.chance.uniform(1.0, 3.0))
+            world.fleet.spawn(leader)
+            world.fleet.await_ready([leader])
+            world.tally.add("kill -9 of the leader of a stream in a NATS cluster", since, repeats=True)
+    world.all_run()
+
+
+async def _leader(url: str, stream: str) -> str:
+    """Return the name of the server that leads a stream."""
+    connection = await nats.connect(url.split(","), connect_timeout=5)
+    try:
+        for _ in range(100):
+            with contextlib.suppress(nats.errors.Error, nats.js.errors.Error):
+                found = (await connection.jetstream(timeout=2).stream_info(stream)).cluster
+                if found is not None and found.leader:
+                    return str(found.leader)
+            await asyncio.sleep(0.2)
+    finally:
+        await connection.close()
+    raise ValueError(f"within 20 s nobody leads the stream {stream}")
 
 
 def cleaner(world: World) -> None:
@@ -270,6 +327,9 @@ SCENARIOS: Final[dict[str, Callable[[World], None]]] = {
     "disk": disk,
 }
 """Those that leave the router as it was, in the order in which a pass does them."""
+
+APART: Final[dict[str, Callable[[World], None]]] = {"cluster": cluster}
+"""Those that need a router of their own; only when asked for by name."""
 
 LAST: Final[dict[str, Callable[[World], None]]] = {"cleaner": cleaner, "events": events}
 """Those at the end of a run, after which little is left."""

@@ -10,6 +10,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from pydicom.uid import CTImageStorage
+
 from hermes_chaos.books import End, Evidence, Fault, Ledger, confirms
 from hermes_chaos.checker import LedgerViolation, unended, verify
 from hermes_chaos.evidence import Collector
@@ -17,7 +19,6 @@ from hermes_chaos.fleet import SERVICE_NAMES, Fleet
 from hermes_chaos.sender import MIXED, Route, Sender
 from hermes_chaos.targets import STATUSES, TRICKS, ScriptedTarget, StoreScpTarget, Trick, implicit_only
 from hermes_cli.errors import CliError
-from pydicom.uid import CTImageStorage
 
 STUCK = 90.0
 """Seconds after the last fault within which everything has to have ended."""
@@ -58,14 +59,17 @@ class World:
         self.tricky: dict[Trick, ScriptedTarget] = {
             trick: ScriptedTarget(trick, port(trick), ledger) for trick in TRICKS
         }
-        self._played = {trick: 0 for trick in TRICKS}
+        self._played = dict.fromkeys(TRICKS, 0)
         self._replay_at = dict.fromkeys(TRICKS, 0.0)
         self.plain: dict[str, ScriptedTarget] = {
             "steady": ScriptedTarget("steady", port("steady"), ledger),
             "ct-only": ScriptedTarget("ct-only", port("ct-only"), ledger, classes=(CTImageStorage,)),
             "implicit-only": ScriptedTarget("implicit-only", port("implicit-only"), ledger, syntaxes=implicit_only()),
             "every-status": ScriptedTarget(
-                "every-status", port("every-status"), ledger, answer=lambda number: STATUSES[(number - 1) % len(STATUSES)]
+                "every-status",
+                port("every-status"),
+                ledger,
+                answer=lambda number: STATUSES[(number - 1) % len(STATUSES)],
             ),
         }
         self.storescp = None if storescp is None else StoreScpTarget("storescp", storescp, folder / "scp", port("scp"))

@@ -1,15 +1,21 @@
 """Whether and when a delivery is tried again."""
 
 from collections import Counter
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import TypeVar
 
 from hermes_common.config import Retry as Policy
 from hermes_dispatcher.core.outcomes import PASSING, WORDS, NotDelivered
 
+T = TypeVar("T")
+
 SPREAD = 0.1
 """Part of the delay by which attempts are spread, so that they do not all come at once after an outage."""
+
+STRIDE = 3
+"""Instances that a try begins behind where the one before it began."""
 
 LONGEST = 1500
 """Characters of a reason that are kept."""
@@ -66,6 +72,16 @@ def decide(
         attempts = "1 attempt" if tries == 1 else f"{tries} attempts"
         return GiveUp(f"{reason}; given up after {attempts}")
     return TryAgain(now + delay(policy, tries, jitter), reason)
+
+
+def from_elsewhere(items: Sequence[T], tries: int) -> Sequence[T]:
+    """Return all items, begun at another place with each try (from 1).
+
+    A target that is busy a few times in a row ends an attempt. If it is busy for ever over the same few instances,
+    these are not always the first, and do not keep the others back.
+    """
+    start = max(tries - 1, 0) * STRIDE % len(items) if items else 0
+    return [*items[start:], *items[:start]]
 
 
 def describe(left: Collection[NotDelivered], total: int) -> str:

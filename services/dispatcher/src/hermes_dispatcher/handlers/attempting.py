@@ -18,7 +18,7 @@ from hermes_dispatcher.adapters.records import Hold
 from hermes_dispatcher.adapters.targets.interface import Permit, Sender
 from hermes_dispatcher.adapters.threads import in_daemon, on_loop
 from hermes_dispatcher.core.outcomes import Delivered, NotDelivered, Outcome, Trouble
-from hermes_dispatcher.core.retrying import missing_of
+from hermes_dispatcher.core.retrying import from_elsewhere, missing_of
 from hermes_dispatcher.handlers.checkpointing import Checkpointer, Heard
 
 log = logging.getLogger(__name__)
@@ -69,7 +69,7 @@ class Attempt:
             if position not in done
         ]
         checkpoints = asyncio.create_task(self._checkpoints.run())
-        sending = asyncio.ensure_future(self._sending(sender, items, supply))
+        sending = asyncio.ensure_future(self._sending(sender, from_elsewhere(items, self._hold.record.tries), supply))
         try:
             await self._until_ended(sending, checkpoints)
             self._checkpoints.close()
