@@ -25,8 +25,10 @@ QUICK = {
     "HERMES_DISPATCHER_LEASE": "3s",
     "HERMES_RECEIVER_WORKERS": "1",
     "HERMES_SPOOL_MIN_FREE_BYTES": "1000000",
+    "HERMES_SPOOL_GRACE": "30s",
 }
-"""One process for each service, so that a kill is the end of it, and leases that end within a test's patience."""
+"""One process for each service, so that a kill is the end of it; leases that end within a test's patience; and a spool
+that fits into a small volume."""
 
 _POINT = re.compile(r'\bcrash_point\(\s*"([^"]+)"\s*\)')
 

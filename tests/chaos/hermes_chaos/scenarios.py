@@ -53,7 +53,7 @@ class Chain:
         return not self.steps and not self.step
 
 
-def kills(world: World, randomly: int = 3) -> None:
+def kills(world: World, randomly: int = 2) -> None:
     """kill -9 of every service at every crash point that its code names, and at random, all services side by side.
 
     Of router and dispatcher there are two, so that one is there while the other is not.
@@ -233,8 +233,9 @@ def disk(world: World) -> None:
         for _ in range(2):
             since = time.time()
             refused = world.ledger.answers.get(0xA700, 0)
-            with filling.open("wb") as file:
-                file.write(b"\0" * (os.statvfs(spool.parent).f_bavail * os.statvfs(spool.parent).f_frsize))
+            with contextlib.suppress(OSError), filling.open("wb", buffering=0) as file:
+                while file.write(bytes(65536)):
+                    pass
             deadline = time.monotonic() + 20
             while world.ledger.answers.get(0xA700, 0) == refused and time.monotonic() < deadline:
                 world.tend()

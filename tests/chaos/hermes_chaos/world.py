@@ -190,8 +190,6 @@ class World:
 
     def settle(self, within: float = STUCK) -> None:
         """Wait until everything that was acknowledged has ended; raise :class:`LedgerViolation` if it does not."""
-        for trick, target in self.tricky.items():
-            self.tally.cycles[f"target {trick}"] = len(target.faults)
         began = time.monotonic()
         left: list[str] = []
         while time.monotonic() - began < within:
@@ -199,6 +197,8 @@ class World:
             left = unended(self.collector.quickly(sent, kept))
             if not left:
                 self.tally.settled.append(time.monotonic() - began)
+                for trick, target in self.tricky.items():
+                    self.tally.cycles[f"target {trick}"] = len(target.faults)
                 return
             if any(_WORN in line for line in left):
                 self._restart_worn()
