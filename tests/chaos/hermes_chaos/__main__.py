@@ -5,6 +5,7 @@ import logging
 import os
 import random
 import shutil
+import signal
 import sys
 from pathlib import Path
 
@@ -41,6 +42,7 @@ def main() -> int:
     given = parser.parse_args()
     logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(message)s")
     logging.getLogger("hermes_chaos").setLevel(logging.INFO)
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))  # processes and volumes end in order
     logging.getLogger("pynetdicom").setLevel(logging.CRITICAL)
     home = given.home or Path("/var/tmp") / f"hermes-chaos-{os.getpid()}"
     print(f"seed {given.seed}; logs in {home / 'logs'}", flush=True)

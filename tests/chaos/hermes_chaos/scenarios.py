@@ -152,7 +152,7 @@ def servers(world: World, longest: float = 2.0) -> None:
     world.all_run()
 
 
-def targets(world: World, seconds: float = 8.0) -> None:
+def targets(world: World, seconds: float = 6.0) -> None:
     """Every trick of a target, over and over, and every status there is."""
     with world.traffic(senders=1, pause=1.0):
         for _ in range(2):
@@ -203,7 +203,7 @@ def clocks(world: World) -> None:
         world.tally.skipped.append("clocks: libfaketime is not installed")
         return
     with world.traffic():
-        for service, offset in world.chance.sample(CLOCKS, 3):
+        for service, offset in world.chance.sample(CLOCKS, 2):
             since = time.time()
             world.fleet.restart(service, **fake_time(offset))
             world.tend(1.5)

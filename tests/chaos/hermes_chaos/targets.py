@@ -1,6 +1,8 @@
 """Targets that keep a ledger of their own: a scripted Storage SCP on pynetdicom, and DCMTK's storescp."""
 
+import contextlib
 import hashlib
+import socket
 import threading
 import time
 from collections.abc import Callable, Mapping
@@ -32,6 +34,8 @@ STATUSES = (
 )
 """One for each instance of a series to the target that answers every status. Those that may pass stand alone: three
 in a row end an attempt."""
+
+A_ABORT = bytes((7, 0, 0, 0, 0, 4, 0, 0, 0, 0))
 
 SILENCE = 2.5
 """Seconds for which a target that hangs says nothing: longer than the router waits for it."""
@@ -120,7 +124,7 @@ class ScriptedTarget:
             self._octets += len(event.data)
             reached = self._octets >= self._limit
         if reached and self._take("abort-at-byte"):
-            event.assoc.abort()
+            _abort(event.assoc)
         elif reached and self._take("deaf"):
             self._closing.wait(SILENCE)
 
@@ -133,12 +137,12 @@ class ScriptedTarget:
                 self._closing.wait(0.8)
             case "abort-at-end":
                 self._keep(uid, found, None)
-                event.assoc.abort()
+                _abort(event.assoc)
                 return 0xC000
             case "hang-at-end":
                 self._keep(uid, found, None)
                 self._closing.wait(SILENCE)
-                event.assoc.abort()
+                _abort(event.assoc)
                 return 0xC000
             case "busy":
                 self._keep(uid, found, 0xA700)
@@ -176,6 +180,15 @@ class StoreScpTarget:
     def close(self) -> None:
         """Stop serving."""
         self._scp.stop()
+
+
+def _abort(association: Any) -> None:
+    """Send an A-ABORT (PS3.8 9.3.8) and hang up. pynetdicom's own way is not made for the thread that calls us."""
+    connection = association.dul.socket.socket
+    if connection is not None:
+        with contextlib.suppress(OSError):
+            connection.sendall(A_ABORT)
+            connection.shutdown(socket.SHUT_RDWR)
 
 
 def implicit_only() -> tuple[str, ...]:

@@ -146,7 +146,7 @@ class World:
             for trick, target in self.tricky.items():
                 if not target.is_tricky and time.monotonic() >= self._replay_at[trick]:
                     self._replay_at[trick] = time.monotonic() + 4
-                    target.play(trick, self.chance.randint(500, 4000))
+                    target.play(trick, self.chance.randint(500, 2500))
                     self.sender.in_background(self.sender.make(Route(trick, _delivered(trick)), 4))
             if (left := end - time.monotonic()) <= 0:
                 return
