@@ -32,6 +32,7 @@ REACHED = 30.0
 """Seconds after which a crash point that was not passed is put off to the end; twice counts as not reached."""
 
 FAKETIME = Path("/usr/lib/x86_64-linux-gnu/faketime/libfaketimeMT.so.1")
+DOUBLED: Final = ("router", "dispatcher")
 REPEATING = frozenset({"dispatcher", "nats", "s3"})
 """Whose death has instances sent again that were under way."""
 
@@ -63,7 +64,7 @@ def kills(world: World, randomly: int = 2) -> None:
     for service in SERVICE_NAMES:
         cards = [*points[service], *[RANDOM] * randomly]
         world.chance.shuffle(cards)
-        if service in ("router", "dispatcher"):
+        if service in DOUBLED:
             chains += [Chain(service, cards[::2]), Chain(f"{service}.2", cards[1::2])]
         else:
             chains.append(Chain(service, [card for card in cards if not card.startswith("cleaner.")]))
@@ -85,6 +86,8 @@ def kills(world: World, randomly: int = 2) -> None:
                     world.save_if_possible(saves)
         world.fleet.await_ready([chain.name for chain in chains])
     world.all_run()
+    if world.tally.unreached:
+        log.warning("not reached: %s", ", ".join(world.tally.unreached))
     for name in ("router.2", "dispatcher.2"):
         if (code := world.fleet.terminate(name)) != 0:
             raise ValueError(f"{name} did not end as told, but with {code}")

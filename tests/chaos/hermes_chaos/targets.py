@@ -28,6 +28,9 @@ TRICKS: tuple[Trick, ...] = (
 )
 """What a target does once, after which it behaves."""
 
+SILENT = frozenset({"deaf", "hang-at-end"})
+"""Targets that are not waited for for long."""
+
 STATUSES = (
     *(0x0000, 0x0110, 0x0111, 0x0001, 0x0210, 0x0117, 0x0122, 0x0213, 0x0124, 0x0211, 0xA700, 0xA800, 0xA900),
     *(0xA701, 0xA9FF, 0xB000, 0xFE00, 0xB006, 0xB007, 0x8123, 0xBFFF, 0xC000, 0xC123),
@@ -89,8 +92,7 @@ class ScriptedTarget:
             "host": "127.0.0.1",
             "port": self.port,
             "called_aet": "TARGET",
-            "response_timeout": "1s",
-            "connect_timeout": "2s",
+            "response_timeout": "1s" if self.slug in SILENT else "20s",
             "retry": {"max_attempts": 1000, "delay": "1s", "factor": 1, "max_delay": "1s"},
             **more,
         }

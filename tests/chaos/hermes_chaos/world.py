@@ -98,7 +98,7 @@ class World:
 
     def configure(self, retention: str = "1h") -> None:
         """Save targets, rules and policies as an administrator."""
-        few = {"retry": {"max_attempts": 2, "delay": "1s", "factor": 1, "max_delay": "1s"}}
+        few = {"retry": {"max_attempts": 3, "delay": "1s", "factor": 1, "max_delay": "1s"}}
         targets: list[Mapping[str, Any]] = [target.configuration() for target in self.tricky.values()]
         targets += [
             target.configuration(**(few if slug == "every-status" else {})) for slug, target in self.plain.items()
