@@ -96,10 +96,9 @@ def kills(world: World, randomly: int = 2) -> None:
 def _next(world: World, chain: Chain) -> None:
     chain.step = chain.steps.pop() if chain.steps else ""
     chain.since, chain.kill_at, chain.killed = time.time(), None, False
-    point = (
-        {} if chain.step in ("", RANDOM) else {"HERMES_CRASH_POINT": f"{chain.step}:{world.chance.choice((1, 1, 2))}"}
-    )
-    world.fleet.spawn(chain.name, **point)
+    doubled = chain.name.partition(".")[0] in DOUBLED
+    point = f"{chain.step}:{1 if doubled else world.chance.choice((1, 1, 2))}"
+    world.fleet.spawn(chain.name, **({} if chain.step in ("", RANDOM) else {"HERMES_CRASH_POINT": point}))
 
 
 def _watch(world: World, chain: Chain) -> None:
