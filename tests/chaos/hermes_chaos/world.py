@@ -234,8 +234,9 @@ class World:
         with self.collector.api() as api:
             for delivery_id, reason in rows:
                 if _WORN in reason:
-                    api.post(f"/deliveries/{delivery_id}/restart", {})
-                    self.tally.restarted += 1
+                    with contextlib.suppress(CliError):  # the history may be a moment behind a restart
+                        api.post(f"/deliveries/{delivery_id}/restart", {})
+                        self.tally.restarted += 1
 
 
 def _rule(slug: str, expression: str, *targets: str) -> dict[str, Any]:
