@@ -29,9 +29,14 @@ log = logging.getLogger(__name__)
 CHECKOUT = Path(__file__).resolve().parents[3]
 RANDOM = "at random"
 REACHED = 30.0
-"""Seconds after which a crash point that was not passed is put off to the end; twice counts as not reached."""
+"""Seconds of being ready after which a crash point that was not passed is put off to the end; twice counts as not
+reached."""
 
-FAKETIME = Path("/usr/lib/x86_64-linux-gnu/faketime/libfaketimeMT.so.1")
+LONGEST = 600.0
+"""Seconds after which no more is killed; what is left over counts as not reached."""
+
+_NONE = Path("/usr/lib/faketime/libfaketimeMT.so.1")
+FAKETIME = next(iter(sorted(Path("/usr/lib").glob("*/faketime/libfaketimeMT.so.1"))), _NONE)
 DOUBLED: Final = ("router", "dispatcher")
 REPEATING = frozenset({"dispatcher", "nats", "s3"})
 """Whose death has instances sent again that were under way."""
@@ -44,8 +49,8 @@ class Chain:
     name: str
     steps: list[str]
     step: str = ""
-    since: float = 0.0
-    kill_at: float | None = None
+    ready_at: float | None = None
+    kill_at: float = 0.0
     killed: bool = False
     put_off: set[str] = field(default_factory=set)
 
@@ -75,15 +80,21 @@ def kills(world: World, randomly: int = 2) -> None:
             world.fleet.kill(chain.name)
             _next(world, chain)
         saves = 0
-        deadline = time.monotonic() + len(points) * 200
+        deadline = time.monotonic() + LONGEST
         while not all(chain.is_over() for chain in chains) and time.monotonic() < deadline:
             world.tend()
             for chain in chains:
                 if not chain.is_over():
                     _watch(world, chain)
-                if chain.step == "web.saved" and world.fleet.is_ready("web"):
+                if chain.step == "web.saved" and chain.ready_at is not None:
                     saves += 1
                     world.save_if_possible(saves)
+        for chain in chains:
+            if not chain.is_over():
+                world.tally.unreached += [chain.step, *chain.steps]
+                chain.steps.clear()
+                world.fleet.kill(chain.name)
+                _next(world, chain)
         world.fleet.await_ready([chain.name for chain in chains])
     world.all_run()
     if world.tally.unreached:
@@ -95,7 +106,7 @@ def kills(world: World, randomly: int = 2) -> None:
 
 def _next(world: World, chain: Chain) -> None:
     chain.step = chain.steps.pop() if chain.steps else ""
-    chain.since, chain.kill_at, chain.killed = time.time(), None, False
+    chain.ready_at, chain.killed = None, False
     doubled = chain.name.partition(".")[0] in DOUBLED
     point = f"{chain.step}:{1 if doubled else world.chance.choice((1, 1, 2))}"
     world.fleet.spawn(chain.name, **({} if chain.step in ("", RANDOM) else {"HERMES_CRASH_POINT": point}))
@@ -110,16 +121,14 @@ def _watch(world: World, chain: Chain) -> None:
             name = f"kill -9 of {service} {RANDOM}" if chain.step == RANDOM else f"kill -9 at {chain.step}"
             world.tally.add(name, time.time(), repeats=service in REPEATING)
         _next(world, chain)
-    elif chain.step == RANDOM:
-        if chain.kill_at is None and world.fleet.is_ready(chain.name):
-            chain.kill_at = time.time() + world.chance.uniform(0.0, 1.0)
-        if chain.kill_at is not None and time.time() >= chain.kill_at:
-            world.fleet.kill(chain.name)
-            chain.killed = True
-    elif chain.step and time.time() - chain.since > REACHED:
+    elif chain.ready_at is None:
+        if world.fleet.is_ready(chain.name):
+            chain.ready_at = time.monotonic()
+            chain.kill_at = chain.ready_at + (world.chance.uniform(0.0, 1.0) if chain.step == RANDOM else REACHED)
+    elif chain.step and time.monotonic() >= chain.kill_at:
         if chain.step in chain.put_off:
             world.tally.unreached.append(chain.step)
-        else:
+        elif chain.step != RANDOM:
             chain.put_off.add(chain.step)
             chain.steps.insert(0, chain.step)
         world.fleet.kill(chain.name)
