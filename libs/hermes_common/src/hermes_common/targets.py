@@ -21,6 +21,7 @@ from pydantic import (
     model_validator,
 )
 
+from hermes_common.changes import Changes, Transcode
 from hermes_common.documents import Document, refuse_repeats
 from hermes_common.durations import Duration
 from hermes_common.ids import AeTitle, Slug
@@ -104,6 +105,16 @@ class _Target(Document):
     retry: Retry = Retry()
     contact: Annotated[str, Field(max_length=200)] = ""
     comment: Annotated[str, Field(max_length=2000)] = ""
+    changes: Changes | None = None
+    """What is changed on the way; nothing if not given."""
+
+    @field_validator("changes")
+    @classmethod
+    def _negotiates_if_it_has_to(cls, changes: Changes | None) -> Changes | None:
+        negotiates = cls.model_fields["kind"].default == "dicom"
+        if changes is not None and changes.transcode is Transcode.IF_NEEDED and not negotiates:
+            raise ValueError("transcode: only a DICOM target says what it takes; choose never or always")
+        return changes
 
     def is_paused(self, now: datetime) -> bool:
         """Return whether nothing is to be sent at that instant: disabled, or paused with the end not reached."""

@@ -6,7 +6,7 @@ The bytes that are checked are the bytes that are sent: they are held in memory 
 import asyncio
 import hashlib
 import tempfile
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -51,6 +51,8 @@ class Prepared:
     octets: int
     data: bytes
     file: Path | None = None
+    recoded: "Callable[[Item, Prepared, str], tuple[Item, Prepared | NotDelivered]] | None" = None
+    """Where the target may get it in another transfer syntax: makes that of it, and closes this one."""
 
     def chunks(self) -> Iterator[bytes]:
         """Yield the data set."""
@@ -165,6 +167,10 @@ def _ready(waiting: list[tuple[Item, "Future[Prepared | NotDelivered]"]]) -> tup
 
 def _discard(future: "Future[Prepared | NotDelivered]") -> None:
     if not future.cancelled() and future.exception() is None:
-        prepared = future.result()
-        if isinstance(prepared, Prepared):
-            prepared.close()
+        discard(future.result())
+
+
+def discard(prepared: Prepared | NotDelivered) -> None:
+    """Close what nobody will send."""
+    if isinstance(prepared, Prepared):
+        prepared.close()

@@ -20,6 +20,8 @@ class Trouble(StrEnum):
     """The target refuses this very instance: sending the same bytes again is of no use."""
     CORRUPT = "corrupt"
     """The object in the store is missing or is not what was received: it is never sent."""
+    UNCHANGEABLE = "unchangeable"
+    """It cannot be changed as the target's settings ask: it is never sent unchanged."""
     INTERNAL = "internal"
     """The dispatcher itself failed."""
 
@@ -33,6 +35,7 @@ WORDS: Mapping[Trouble, str] = {
     Trouble.BUSY: "target busy or failing",
     Trouble.REFUSED: "refused for good",
     Trouble.CORRUPT: "damaged in the store, not sent",
+    Trouble.UNCHANGEABLE: "cannot be changed as this target asks, not sent",
     Trouble.INTERNAL: "error in the dispatcher",
 }
 
