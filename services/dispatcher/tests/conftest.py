@@ -33,10 +33,13 @@ from hermes_common.runtime.consumer import ConsumerLoop
 from hermes_common.runtime.objectstore.directory import DirectoryStore
 from hermes_common.runtime.sealing import Sealer, sealed_targets
 from hermes_common.runtime.settings import RuntimeSettings
+from hermes_dispatcher.adapters.changed import Supplies
+from hermes_dispatcher.adapters.changer import Changer, Limits
 from hermes_dispatcher.adapters.objects import Objects
 from hermes_dispatcher.adapters.targets import opening
 from hermes_dispatcher.handlers import commanding, due
 from hermes_dispatcher.handlers.attempting import Pace
+from hermes_dispatcher.handlers.previewing import Previewer
 from hermes_dispatcher.handlers.queues import Queues
 from hermes_dispatcher.handlers.testing import Answerer, Prober
 from hermes_dispatcher.handlers.watching import Watch
@@ -175,6 +178,7 @@ class Place:
         self.revision = 0
         self.lease = timedelta(seconds=60)
         self.sender_of: Any = opening(SEALER)
+        self.changer = Changer(Limits(1, 256 * 1024 * 1024, timedelta(seconds=30), 100_000, folder))
 
     # -- what is to be sent
 
@@ -312,9 +316,12 @@ class Place:
         pace = Pace(self.lease, timedelta(milliseconds=20), timedelta(seconds=2))
         tester = Prober(name, self.sender_of)
         watch = Watch(bus, view, tester.test)
-        worker = Worker(bus, view, Objects(self.store, 100_000, self.folder), self.sender_of, watch, pace, stop)
+        objects = Objects(self.store, 100_000, self.folder)
+        supplies = Supplies(objects, self.changer, SEALER)
+        worker = Worker(bus, view, objects, supplies, self.sender_of, watch, pace, stop)
         queues = Queues(bus, view, watch, worker.handle, stop, self.lease, ack_wait=timedelta(seconds=2))
         background = [asyncio.create_task(view.run()), asyncio.create_task(Answerer(bus, view, tester).run())]
+        background.append(asyncio.create_task(Previewer(bus, supplies, name).run()))
         tasks = [
             asyncio.create_task(queues.run()),
             asyncio.create_task(watch.run(stop)),
@@ -337,4 +344,5 @@ async def place(bus: Bus, nats_url: str, tmp_path: Path, monkeypatch: pytest.Mon
     monkeypatch.setattr("hermes_common.runtime.consumer._FETCH", 0.3)  # how long a stop waits for an empty queue
     made = Place(bus, nats_url, tmp_path)
     yield made
+    made.changer.close()
     made.store.close()

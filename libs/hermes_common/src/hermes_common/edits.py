@@ -7,8 +7,8 @@
     prefix PatientID with RES-
     suffix PatientID with -B
 
-An attribute is named as in rules: a keyword, ``(gggg,eeee)``, or a path of these with dots, which means it in every item
-of the sequence. What identifies an instance and what describes its pixels cannot be edited.
+An attribute is named as in rules: a keyword, ``(gggg,eeee)``, or a path of these with dots, which means it in every
+item of the sequence. What identifies an instance and what describes its pixels cannot be edited.
 """
 
 import re

@@ -242,6 +242,11 @@ attempts = Table(
 )
 """One row an attempt; ``result`` is the state that it left the delivery in, empty while it runs."""
 
+SENT_AS = (
+    "sent_sop_instance_uid", "sent_series_uid", "sent_study_uid", "sent_transfer_syntax_uid", "sent_digest"
+)  # fmt: skip
+"""What was sent instead of what was received; empty if it was not changed on the way."""
+
 instance_deliveries = Table(
     "instance_deliveries",
     metadata,
@@ -254,6 +259,7 @@ instance_deliveries = Table(
     Column("attempt", Integer, nullable=False),
     _instant("at", nullable=False),
     Column("seq", BigInteger, nullable=False),
+    *(Column(name, Text, nullable=False, server_default="") for name in SENT_AS),
     PrimaryKeyConstraint("delivery_id", "index"),
 )
 """The last outcome of each instance at each target: ``delivered`` or ``failed``. Once delivered, always delivered."""

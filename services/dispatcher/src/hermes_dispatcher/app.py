@@ -7,10 +7,13 @@ from hermes_common.runtime.consumer import ConsumerLoop
 from hermes_common.runtime.sealing import Sealer
 from hermes_common.runtime.service import Context
 from hermes_common.runtime.store import store_of
+from hermes_dispatcher.adapters.changed import Supplies
+from hermes_dispatcher.adapters.changer import Changer, Limits
 from hermes_dispatcher.adapters.objects import Objects
 from hermes_dispatcher.adapters.targets import opening
 from hermes_dispatcher.handlers import commanding, due
 from hermes_dispatcher.handlers.attempting import Pace
+from hermes_dispatcher.handlers.previewing import Previewer
 from hermes_dispatcher.handlers.queues import Queues
 from hermes_dispatcher.handlers.testing import Answerer, Prober
 from hermes_dispatcher.handlers.watching import Watch
@@ -30,13 +33,25 @@ async def build(context: Context[Settings]) -> None:
     await bus.ready()
     objects = Objects(store, settings.dispatcher_memory, settings.dispatcher_temporary)
     pace = Pace(settings.dispatcher_lease, settings.dispatcher_checkpoint, settings.dispatcher_grace)
-    sender_of = opening(Sealer(settings.secret_key))
+    sealer = Sealer(settings.secret_key)
+    limits = Limits(
+        settings.dispatcher_change_processes,
+        settings.dispatcher_change_memory,
+        settings.dispatcher_change_limit,
+        settings.dispatcher_memory,
+        settings.dispatcher_temporary,
+    )
+    changer = Changer(limits)
+    context.cleanup.push_async_callback(asyncio.to_thread, changer.close)
+    supplies = Supplies(objects, changer, sealer)
+    sender_of = opening(sealer)
     tester = Prober(context.instance, sender_of)
     watch = Watch(bus, config, tester.test)
-    worker = Worker(bus, config, objects, sender_of, watch, pace, context.stopping)
+    worker = Worker(bus, config, objects, supplies, sender_of, watch, pace, context.stopping)
     commander = commanding.Commander(bus)
     timers = due.Due(bus)
     context.background("tests", Answerer(bus, config, tester).run())
+    context.background("previews", Previewer(bus, supplies, context.instance).run())
     context.work("watch", watch.run(context.stopping))
     context.work("queues", Queues(bus, config, watch, worker.handle, context.stopping, pace.lease).run())
     context.work("due", ConsumerLoop(bus, due.CONSUMER, context.stopping).each(timers.handle, 8))

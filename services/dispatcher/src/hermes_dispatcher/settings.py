@@ -21,5 +21,12 @@ class Settings(RuntimeSettings, ObjectStoreSettings, SealingSettings):
     """How long the instance under way may take to end when the service stops."""
     dispatcher_memory: Annotated[int, Field(ge=0)] = 16 * 1024 * 1024
     """Octets of an instance that are held in memory; a larger one is spooled to a file."""
+    dispatcher_change_memory: Annotated[int, Field(ge=16 * 1024 * 1024)] = 1024 * 1024 * 1024
+    """Octets of memory that the change of one instance may take; what takes more is not sent to a target that asks for
+    changes."""
+    dispatcher_change_processes: Annotated[int, Field(ge=1, le=64)] = 2
+    """Processes that change instances, each with that memory at most. They are started when they are needed."""
+    dispatcher_change_limit: Duration = timedelta(minutes=5)
+    """Longest time that the change of one instance may take."""
     dispatcher_temporary: Path | None = None
     """Folder of those files; the system's own for temporary files if not given."""

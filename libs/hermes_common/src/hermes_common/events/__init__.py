@@ -19,6 +19,7 @@ from hermes_common.events.delivery import (
     DeliverySucceeded,
     DeliveryWaiting,
     InstanceOutcome,
+    SentAs,
 )
 from hermes_common.events.operations import (
     AlertCleared,
@@ -103,6 +104,7 @@ __all__ = [
     "PlannedDelivery",
     "RuleOutcome",
     "Sender",
+    "SentAs",
     "SeriesCompleted",
     "SeriesDeferred",
     "SeriesDeleted",

@@ -43,6 +43,17 @@ class DeliveryStarted(_DeliveryEvent):
     dispatcher: str
 
 
+class SentAs(Value):
+    """What was sent instead of what was received, because the target has it changed on the way."""
+
+    sop_instance_uid: Uid
+    series_uid: Uid
+    study_uid: Uid
+    transfer_syntax_uid: str
+    digest: str
+    """Hexadecimal SHA-256 of the data set that was sent."""
+
+
 class InstanceOutcome(Value):
     """What one attempt came to for one instance. ``delivered`` is said only if the target said so of this instance."""
 
@@ -54,6 +65,8 @@ class InstanceOutcome(Value):
     """DIMSE status that the target gave, where it gave one."""
     reason: str = ""
     at: Time
+    sent: SentAs | None = None
+    """What the outcome is about, if it is not the very instance that was received."""
 
 
 class DeliveryProgressed(_DeliveryEvent):

@@ -13,6 +13,7 @@ from hermes_common.events import (
     InstanceQuarantined,
     InstanceStored,
     MessageParked,
+    SentAs,
     SeriesCompleted,
     SeriesDeferred,
     SeriesDiscarded,
@@ -20,6 +21,7 @@ from hermes_common.events import (
     SeriesUnmatched,
     StudyCompleted,
 )
+from hermes_common.ledger import SENT_AS
 
 
 def own_row(fact: Fact) -> tuple[str, Row] | None:  # noqa: PLR0911  # a table: one line an event
@@ -96,11 +98,16 @@ def outcome_rows(facts: Iterable[Fact]) -> list[Row]:
                 "attempt": event.attempt,
                 "at": outcome.at,
                 "seq": fact.seq,
+                **_sent(outcome.sent),
             }
             key = (event.delivery_id, outcome.index)
             if key not in rows or _rank(row) > _rank(rows[key]):
                 rows[key] = row
     return list(rows.values())
+
+
+def _sent(sent: SentAs | None) -> Row:
+    return {name: "" if sent is None else getattr(sent, name.removeprefix("sent_")) for name in SENT_AS}
 
 
 def _rank(row: Row) -> tuple[object, ...]:

@@ -18,23 +18,12 @@ from pydantic import SecretStr
 from pydicom import config
 
 from hermes_common.changes import Changes
-from hermes_dispatcher.core.changing.change import Order, change
+from hermes_dispatcher.core.changing.change import change
 from hermes_dispatcher.core.changing.errors import UnchangeableError
+from hermes_dispatcher.core.changing.order import Order
 
 _SPARE: Final = 128 * 1024 * 1024
 """What the process may take beside the data set."""
-
-
-def order_line(order: Order, octets: int, *, compare: bool) -> bytes:
-    """Return the line before the data of an order."""
-    changes = order.changes
-    plain = None if changes is None else changes.model_dump(mode="json", exclude={"key"})
-    key = "" if changes is None else changes.key.get_secret_value()
-    document = {
-        "octets": octets, "syntax": order.syntax, "changes": plain, "key": key, "to": order.to, "ratio": order.ratio,
-        "most": order.most, "compare": compare,
-    }  # fmt: skip
-    return json.dumps(document).encode() + b"\n"
 
 
 def _order(given: dict[str, Any]) -> Order:

@@ -7,15 +7,16 @@ transfer syntax and digest are those of what is sent. One that cannot be changed
 from collections.abc import Generator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import replace
-from typing import Final
 
 from hermes_common.changes import Changes, Transcode
 from hermes_common.dicom.part10 import FileMeta
+from hermes_common.manifest import ManifestInstance
+from hermes_common.previews import Preview
 from hermes_common.runtime.sealing import Sealer, SealingError, opened
 from hermes_common.targets import AnyTarget
 from hermes_dispatcher.adapters.changer import Changer, Result
 from hermes_dispatcher.adapters.objects import AHEAD, Item, Objects, Prepared, Supply, discard
-from hermes_dispatcher.core.changing.change import Order
+from hermes_dispatcher.core.changing.order import Order
 from hermes_dispatcher.core.outcomes import NotDelivered, Trouble
 
 Supplied = tuple[Item, Prepared | NotDelivered]
@@ -41,6 +42,39 @@ class Supplies:
             raise AssertionError("opening secrets removes nothing")
         return ChangedSupply(self._objects, self._changer, changes)
 
+    def preview(self, target: AnyTarget, instance: ManifestInstance) -> Preview:
+        """Return what a delivery would send instead of an instance, or why it would send nothing."""
+        changes = target.changes
+        uid, syntax = instance.sop_instance_uid, instance.transfer_syntax_uid
+        if changes is not None and not changes.does_nothing:
+            try:
+                changes = opened(target, self._sealer).changes
+            except SealingError as error:
+                return Preview(ok=False, reason=str(error), sop_instance_uid=uid)
+        prepared = self._objects.prepare(instance)
+        if isinstance(prepared, NotDelivered):
+            return Preview(ok=False, reason=prepared.reason, sop_instance_uid=uid)
+        order = order_of(changes or Changes(), syntax, self._changer.limits.memory)
+        try:
+            result = self._changer.change(order, prepared.octets, prepared.chunks(), compare=True)
+        finally:
+            prepared.close()
+        if isinstance(result, NotDelivered):
+            return Preview(ok=False, reason=result.reason, sop_instance_uid=uid)
+        return Preview(
+            ok=True,
+            sop_instance_uid=result.sop_instance_uid,
+            transfer_syntax_uid=result.syntax,
+            differences=list(result.differences),
+            same=result.same,
+        )
+
+
+def order_of(changes: Changes, syntax: str, memory: int) -> Order:
+    """Return what is to be done to an instance of that transfer syntax before it is offered to the target."""
+    to = changes.transfer_syntaxes[0] if changes.transcode is Transcode.ALWAYS else None
+    return Order(syntax, changes if changes.alters else None, to, changes.lossy_ratio, memory)
+
 
 def _closed(reason: str) -> Supply:
     def supply(items: Sequence[Item]) -> Generator[Supplied, None, None]:
@@ -57,8 +91,6 @@ class ChangedSupply:
         self._objects = objects
         self._changer = changer
         self._changes = changes
-        always = changes.transcode is Transcode.ALWAYS
-        self._to: Final = changes.transfer_syntaxes[0] if always else None
 
     def __call__(self, items: Sequence[Item]) -> Generator[Supplied, None, None]:
         """Yield each item with its data set; a few are changed ahead."""
@@ -81,19 +113,15 @@ class ChangedSupply:
         prepared = self._objects.prepare(item.instance)
         if isinstance(prepared, NotDelivered):
             return item, prepared
-        syntax = item.instance.transfer_syntax_uid
-        if not self._changes.alters and self._to in (None, syntax):
+        order = order_of(self._changes, item.instance.transfer_syntax_uid, self._changer.limits.memory)
+        if order.changes is None and order.to in (None, order.syntax):
             return item, self._recodable(prepared)
-        changes = self._changes if self._changes.alters else None
-        order = Order(syntax, changes, self._to, self._changes.lossy_ratio, self._changer.limits.memory)
         return self._changed(item, prepared, order)
 
     def recoded(self, item: Item, prepared: Prepared, to: str) -> Supplied:
         """Return the instance in another transfer syntax, and close it as it was."""
-        syntax = item.instance.transfer_syntax_uid
-        return self._changed(
-            item, prepared, Order(syntax, None, to, self._changes.lossy_ratio, self._changer.limits.memory)
-        )
+        order = order_of(self._changes, item.instance.transfer_syntax_uid, self._changer.limits.memory)
+        return self._changed(item, prepared, replace(order, changes=None, to=to))
 
     def _recodable(self, prepared: Prepared) -> Prepared:
         if self._changes.transcode is not Transcode.IF_NEEDED:
@@ -107,7 +135,7 @@ class ChangedSupply:
             prepared.close()
         if isinstance(result, NotDelivered):
             return item, result
-        is_hidden = order.changes is not None and order.changes.deidentify is not None
+        is_hidden = self._changes.deidentify is not None
         return _item(item, result), self._recodable(_prepared(prepared.meta, result, is_hidden=is_hidden))
 
 
@@ -125,14 +153,15 @@ def _item(item: Item, result: Result) -> Item:
 
 
 def _prepared(meta: FileMeta, result: Result, *, is_hidden: bool) -> Prepared:
-    """Return the changed data set with meta information that agrees with it, and tells no sender of one without identity."""
-    uids = {
-        "sop_class_uid": result.sop_class_uid,
-        "sop_instance_uid": result.sop_instance_uid,
-        "transfer_syntax": result.syntax,
-    }
-    changed = FileMeta(**uids) if is_hidden else replace(meta, **uids)
-    return Prepared(changed, result.octets, result.data, result.file)
+    """Return the changed data set with meta information that agrees with it. ``is_hidden``: it tells no sender."""
+    bare = FileMeta(result.sop_class_uid, result.sop_instance_uid, result.syntax)
+    same = replace(
+        meta,
+        sop_class_uid=result.sop_class_uid,
+        sop_instance_uid=result.sop_instance_uid,
+        transfer_syntax=result.syntax,
+    )
+    return Prepared(bare if is_hidden else same, result.octets, result.data, result.file)
 
 
 def _discard(future: "Future[Supplied]") -> None:

@@ -22,8 +22,7 @@ from pathlib import Path
 from typing import IO, Any, Final
 
 from hermes_common.previews import Difference
-from hermes_dispatcher.adapters.change_worker import order_line
-from hermes_dispatcher.core.changing.change import Order
+from hermes_dispatcher.core.changing.order import Order
 from hermes_dispatcher.core.outcomes import NotDelivered, Trouble
 
 log = logging.getLogger(__name__)
@@ -76,12 +75,14 @@ class Changer:
         self._guard = threading.Lock()
         self._closed = False
 
-    def change(self, order: Order, octets: int, data: Iterable[bytes], *, compare: bool = False) -> Result | NotDelivered:
+    def change(
+        self, order: Order, octets: int, data: Iterable[bytes], *, compare: bool = False
+    ) -> Result | NotDelivered:
         """Change a data set of so many octets; what cannot be changed is never sent, and the reason says why."""
         if 3 * octets > self.limits.memory:
             return _unchanged(
-                f"changing {octets} octets takes about three times as much memory, and {self.limits.memory} are allowed "
-                "(HERMES_DISPATCHER_CHANGE_MEMORY)"
+                f"changing {octets} octets takes about three times as much memory, and {self.limits.memory} are "
+                "allowed (HERMES_DISPATCHER_CHANGE_MEMORY)"
             )
         try:
             place = self._places.get(timeout=self.limits.longest.total_seconds())
@@ -108,7 +109,7 @@ class Changer:
         with self._guard:
             if self._closed:
                 raise RuntimeError("the service has ended")
-            process = subprocess.Popen(
+            process = subprocess.Popen(  # noqa: S603  # our own module under our own interpreter
                 [sys.executable, "-m", "hermes_dispatcher.adapters.change_worker", str(self.limits.memory)],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
@@ -145,7 +146,7 @@ class Changer:
     ) -> Result | NotDelivered:
         if process.stdin is None or process.stdout is None:
             raise AssertionError("the process was started with pipes")
-        process.stdin.write(order_line(order, octets, compare=compare))
+        process.stdin.write(_order_line(order, octets, compare=compare))
         for block in data:
             process.stdin.write(block)
         process.stdin.flush()
@@ -205,3 +206,15 @@ def _end(process: subprocess.Popen[bytes]) -> None:
         if pipe is not None:
             with contextlib.suppress(OSError):
                 pipe.close()
+
+
+def _order_line(order: Order, octets: int, *, compare: bool) -> bytes:
+    """Return the line before the data of an order."""
+    changes = order.changes
+    plain = None if changes is None else changes.model_dump(mode="json", exclude={"key"})
+    key = "" if changes is None else changes.key.get_secret_value()
+    document = {
+        "octets": octets, "syntax": order.syntax, "changes": plain, "key": key, "to": order.to, "ratio": order.ratio,
+        "most": order.most, "compare": compare,
+    }  # fmt: skip
+    return json.dumps(document).encode() + b"\n"

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 
+from hermes_common.events import SentAs
 from hermes_common.manifest import Manifest
 from hermes_common.runtime.bus import Bus
 from hermes_common.runtime.clock import now
@@ -48,6 +49,23 @@ class Pace:
     grace: timedelta
 
 
+def sent_instead(received: Item, sent: Item) -> SentAs | None:
+    """Return what was sent instead of what was received; None if it is the same."""
+    instance = sent.instance
+    if (instance.digest, instance.transfer_syntax_uid) == (
+        received.instance.digest,
+        received.instance.transfer_syntax_uid,
+    ):
+        return None
+    return SentAs(
+        sop_instance_uid=instance.sop_instance_uid,
+        series_uid=sent.series_uid,
+        study_uid=sent.study_uid,
+        transfer_syntax_uid=instance.transfer_syntax_uid,
+        digest=instance.digest,
+    )
+
+
 class Attempt:
     """Sends what is missing of one delivery. FencedError when it is not ours any more."""
 
@@ -82,9 +100,11 @@ class Attempt:
     def _sending(self, sender: Sender, items: Sequence[Item], supply: Supply) -> "asyncio.Future[NotDelivered | None]":
         loop = asyncio.get_running_loop()
         target = self._hold.record.target
+        received = {item.position: item for item in items}
 
         def report(item: Item, outcome: Outcome, octets: int) -> None:
-            heard = Heard(item.position, item.instance.sop_instance_uid, outcome, now())
+            asked = received[item.position]
+            heard = Heard(item.position, asked.instance.sop_instance_uid, outcome, now(), sent_instead(asked, item))
             if isinstance(outcome, Delivered):
                 metrics.INSTANCES.labels(target, "delivered").inc()
                 metrics.OCTETS.labels(target).inc(octets)

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from hermes_common.events import InstanceOutcome
+from hermes_common.events import InstanceOutcome, SentAs
 from hermes_common.ranges import format_ranges, parse_ranges
 from hermes_common.records import Lease
 from hermes_common.runtime.bus import Bus
@@ -37,6 +37,8 @@ class Heard:
     sop_instance_uid: str
     outcome: Outcome
     at: datetime
+    sent: SentAs | None = None
+    """What was sent instead of what was received, if it was changed on the way."""
 
 
 class Checkpointer:
@@ -155,5 +157,6 @@ def _outcome(heard: Heard) -> InstanceOutcome:
             "status": status,
             "reason": reason,
             "at": heard.at,
+            "sent": heard.sent,
         }
     )

@@ -22,6 +22,7 @@ from hermes_common.runtime.configview import ConfigView
 from hermes_common.runtime.consumer import Done, Message, Outcome, Park, RetryAfter
 from hermes_common.targets import AnyTarget
 from hermes_dispatcher.adapters import metrics
+from hermes_dispatcher.adapters.changed import Supplies
 from hermes_dispatcher.adapters.objects import ManifestUnusableError, Objects
 from hermes_dispatcher.adapters.records import Deliveries, FencedError, Hold
 from hermes_dispatcher.adapters.targets.interface import Permit, Sender
@@ -47,6 +48,7 @@ class Worker:
         bus: Bus,
         config: ConfigView,
         objects: Objects,
+        supplies: Supplies,
         sender_of: Callable[[AnyTarget], Sender],
         watch: Watch,
         pace: Pace,
@@ -55,6 +57,7 @@ class Worker:
         self._bus = bus
         self._config = config
         self._objects = objects
+        self._supplies = supplies
         self._sender_of = sender_of
         self._watch = watch
         self._pace = pace
@@ -131,7 +134,7 @@ class Worker:
         began = time.monotonic()
         await self._bus.publish(*saying.started(hold.record, self._bus.name))
         attempt = Attempt(self._bus, hold, permit, self._pace, self._stop)
-        result = await attempt.run(manifest, self._sender_of(target), self._objects.supply)
+        result = await attempt.run(manifest, self._sender_of(target), self._supplies.of(target))
         end = await self._end(hold, result, manifest, target)
         metrics.ATTEMPTS.labels(target.slug, hold.record.state.value).observe(time.monotonic() - began)
         return end

@@ -1,4 +1,4 @@
-"""A Storage SCP as a target: C-STORE of the bytes as they were received (PS3.4 B)."""
+"""A Storage SCP as a target: C-STORE of the bytes as they were received, unless it has them changed (PS3.4 B)."""
 
 import ssl
 from collections.abc import Callable, Generator, Sequence
@@ -14,11 +14,11 @@ from hermes_common.runtime.dicom.requestor import (
     FileSource,
     StorageAssociation,
     Timeouts,
-    plan_associations,
 )
 from hermes_common.targets import DicomTarget
 from hermes_dispatcher.adapters.objects import Item, Prepared, Supply
 from hermes_dispatcher.adapters.targets.interface import Permit, Report
+from hermes_dispatcher.adapters.targets.proposing import other_syntax, plan
 from hermes_dispatcher.adapters.targets.steps import StepFailedError, Steps, TroubleError, reach
 from hermes_dispatcher.adapters.targets.tls import context_of
 from hermes_dispatcher.core.outcomes import NotDelivered, Outcome, Trouble, outcome_of
@@ -61,10 +61,10 @@ class DicomSender:
     def send(self, items: Sequence[Item], supply: Supply, report: Report, permit: Permit) -> NotDelivered | None:
         """Send them; see :class:`~hermes_dispatcher.adapters.targets.interface.Sender`."""
         spare = 1
-        for contexts in plan_associations(_context(item) for item in items):
-            left = [item for item in items if _context(item) in set(contexts)]
+        for contexts, members in plan(items, self._target.changes):
+            left = members
             while left and permit.may_send:
-                run = _Run(supply, report, permit)
+                run = _Run(supply, report, permit, self._fitted)
                 trouble = self._associated(run, contexts, left)
                 left = run.without_tried(left)
                 if trouble is None:
@@ -111,6 +111,18 @@ class DicomSender:
                 return run.through(association, first, stream, lambda prepared: self._calling(prepared) == calling)
             finally:
                 run.permit.killed_by(None)
+
+    def _fitted(
+        self, association: StorageAssociation, item: Item, prepared: Prepared | NotDelivered
+    ) -> "tuple[Item, Prepared | NotDelivered]":
+        """Return an instance in a transfer syntax that was accepted, where it may be had in more than its own."""
+        if isinstance(prepared, NotDelivered) or prepared.recoded is None:
+            return item, prepared
+        instance = item.instance
+        if association.accepts(instance.sop_class_uid, instance.transfer_syntax_uid):
+            return item, prepared
+        syntax = other_syntax(self._target.changes, item, association.accepts)
+        return (item, prepared) if syntax is None else prepared.recoded(item, prepared, syntax)
 
     def _calling(self, prepared: Prepared) -> str:
         """Return the AE title under which an instance is sent."""
@@ -186,6 +198,7 @@ class _Run:
     supply: Supply
     report: Report
     permit: Permit
+    fitted: "Callable[[StorageAssociation, Item, Prepared | NotDelivered], tuple[Item, Prepared | NotDelivered]]"
     tried: set[int] = field(default_factory=set)
     """Positions that have an outcome. The one under way when an association is lost has none: nobody knows it."""
     stored: int = 0
@@ -223,6 +236,9 @@ class _Run:
             try:
                 if not self.permit.may_send or (isinstance(prepared, Prepared) and not belongs(prepared)):
                     return None
+                item, prepared = self.fitted(association, item, prepared)
+                if self._is_too_late():
+                    return None
                 outcome = self._one(association, item, prepared)
             finally:
                 if isinstance(prepared, Prepared):
@@ -232,6 +248,9 @@ class _Run:
                 return outcome
             upcoming = next(stream, None)
         return None
+
+    def _is_too_late(self) -> bool:
+        return not self.permit.may_send
 
     def _one(self, association: StorageAssociation, item: Item, prepared: Prepared | NotDelivered) -> Outcome:
         octets = 0
@@ -258,7 +277,3 @@ def _store(association: StorageAssociation, item: Item, prepared: Prepared) -> O
     except ContextRefused as error:
         return NotDelivered(Trouble.REFUSED, str(error))
     return outcome_of(answer.meaning, answer.comment)
-
-
-def _context(item: Item) -> Context:
-    return item.instance.sop_class_uid, item.instance.transfer_syntax_uid

@@ -16,22 +16,9 @@ from hermes_dispatcher.core.changing.differences import Flat, differences, flat
 from hermes_dispatcher.core.changing.encoding import decoded, encoded
 from hermes_dispatcher.core.changing.errors import UnchangeableError
 from hermes_dispatcher.core.changing.identity import Identity, usable_uid
+from hermes_dispatcher.core.changing.order import Order
 from hermes_dispatcher.core.changing.transcode import octets_of_pixels, transcoded
 from hermes_dispatcher.core.changing.uids import replace_uids
-
-
-@dataclass(frozen=True, slots=True)
-class Order:
-    """What is to be done to a data set. ``changes``: with their key in plain; None if only the syntax changes.
-
-    ``to`` is the transfer syntax to write, None to leave it. ``most``: octets that the work may take.
-    """
-
-    syntax: str
-    changes: Changes | None
-    to: str | None
-    ratio: float | None
-    most: int
 
 
 @dataclass(frozen=True, slots=True)

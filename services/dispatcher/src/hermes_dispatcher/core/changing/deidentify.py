@@ -253,6 +253,10 @@ def _identifying(dataset: Dataset) -> Iterator[str]:
 def _items(dataset: Dataset) -> Iterator[Dataset]:
     yield dataset
     for tag in [int(tag) for tag in dataset.keys()]:  # noqa: SIM118  # as above
-        if tag >> 16 & 1 == 0 and dataset.get_item(tag).VR in ("SQ", "UN", None) and _converted(dataset, tag).VR == "SQ":
+        if (
+            tag >> 16 & 1 == 0
+            and dataset.get_item(tag).VR in ("SQ", "UN", None)
+            and _converted(dataset, tag).VR == "SQ"
+        ):
             for item in dataset[tag].value:
                 yield from _items(item)

@@ -7,8 +7,7 @@ from typing import Final
 _WORD: Final = re.compile(r"[^\W_]+(?:\.[0-9]+)?")
 _SHORT_NUMBER: Final = re.compile(r"[0-9]{1,3}(?:\.[0-9]{1,2})?(?:mm|cm|ms|s|min|kv|ma)?|[tbxyz][0-9]{1,4}|[0-9]d")
 
-KNOWN: Final = frozenset(
-    """
+_HARMLESS: Final = """
     ct mr mri mra mrv us xa xr cr dx mg nm pt pet spect rf dsa cta sc ot dce dti dwi adc fmri bold asl swi csi mrs mrcp
     abdomen abdominal ankle aorta aortic arch arm artery arteries biliary bladder bone brachial brain breast bronchial
     calcaneus cardiac carotid cervical chest circle clavicle coccyx colon coronary cranial disc ear elbow esophagus eye
@@ -31,8 +30,8 @@ KNOWN: Final = frozenset(
     window standard sharp smooth lung high low resolution hires routine protocol study series scan scans image images
     view views follow up followup screening baseline control emergency trauma stroke tumor tumour staging dose report
     and of the in on to for from by or not no
-    """.split()
-)
+    """
+KNOWN: Final = frozenset(_HARMLESS.split())
 """Words of radiology that name nobody."""
 
 

@@ -35,7 +35,9 @@ def _flat(dataset: Dataset, prefix: str) -> Iterator[tuple[str, tuple[str, str]]
 def differences(before: Flat, after: Flat) -> tuple[list[Difference], int]:
     """Return what differs, in the order of the data sets, and how many attributes are the same."""
     found = [
-        Difference(name=name, vr=(after.get(name) or before[name])[0], before=_value(before, name), after=_value(after, name))
+        Difference(
+            name=name, vr=(after.get(name) or before[name])[0], before=_value(before, name), after=_value(after, name)
+        )
         for name in dict.fromkeys((*before, *after))
         if before.get(name) != after.get(name)
     ]

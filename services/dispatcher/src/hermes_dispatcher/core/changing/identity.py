@@ -78,7 +78,7 @@ def shifted_date_time(text: str, days: int) -> str | None:
 
 
 def _earlier(year: int, month: int, day: int, days: int) -> date | None:
-    if not 1 <= month <= 12 or not 1 <= year or not 1 <= day <= calendar.monthrange(year, month)[1]:
+    if not 1 <= month <= 12 or year < 1 or not 1 <= day <= calendar.monthrange(year, month)[1]:
         return None
     try:
         return date(year, month, day) - timedelta(days=days)

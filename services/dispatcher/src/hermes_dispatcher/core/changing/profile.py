@@ -31,7 +31,12 @@ TEMPORAL: Final = frozenset({"DA", "DT", "TM"})
 _NOT_LONGITUDINAL: Final = frozenset({"PatientBirthDate", "PatientBirthTime", "GPSTimeStamp"})
 _TEMPORAL_TOO: Final = frozenset({"TimezoneOffsetFromUTC"})
 
-_DEVICE: Final = (
+
+def _named(keywords: str) -> list[str]:
+    return keywords.split()
+
+
+_DEVICE: Final = _named(
     "BeamHoldTransitionDateTime CalibrationDate CalibrationDateTime CalibrationTime CassetteID DateOfInstallation "
     "DateOfLastCalibration DateOfLastDetectorCalibration DateOfManufacture DateTimeOfLastCalibration DetectorID "
     "DeviceDescription DeviceLabel DeviceSerialNumber DeviceUID GantryID GeneratorID LensMake LensModel "
@@ -42,24 +47,24 @@ _DEVICE: Final = (
     "ScheduledStudyLocation SourceManufacturer SourceSerialNumber StationName TimeOfLastCalibration "
     "TimeOfLastDetectorCalibration TransducerIdentificationSequence TreatmentMachineName UDISequence "
     "UniqueDeviceIdentifier XRayDetectorID XRayDetectorLabel XRaySourceID"
-).split()
-_INSTITUTION: Final = (
+)
+_INSTITUTION: Final = _named(
     "ClinicalTrialCoordinatingCenterName ClinicalTrialProtocolEthicsCommitteeName ClinicalTrialSiteID "
     "ClinicalTrialSiteName InstitutionAddress InstitutionalDepartmentName InstitutionalDepartmentTypeCodeSequence "
     "InstitutionCodeSequence InstitutionName SourceOfPreviousValues"
-).split()
-_PATIENT: Final = (
+)
+_PATIENT: Final = _named(
     "EthnicGroup EthnicGroupCodeSequence PatientAge PatientSex PatientSexNeutered PatientSize PatientWeight "
     "PregnancyStatus SelectorASValue SmokingStatus"
-).split()
-_DESCRIPTORS: Final = (
+)
+_DESCRIPTORS: Final = _named(
     "AcquisitionComments AcquisitionDeviceProcessingDescription AcquisitionProtocolDescription BeamDescription "
     "BolusDescription ContrastBolusAgent DerivationDescription FrameComments ImageComments LabelText "
     "PerformedProcedureStepDescription ProtocolName ReasonForStudy ReasonForTheRequestedProcedure "
     "RequestedContrastAgent RequestedProcedureDescription ROIDescription ROIGenerationDescription ROIName RTPlanLabel "
     "ScheduledProcedureStepDescription SeriesDescription StructureSetLabel StructureSetName StudyDescription "
     "TreatmentSite UserContentLabel WaveformFilterDescription"
-).split()
+)
 """Those of the option that radiology needs most; the others are removed, as without the option."""
 
 SAFE_PRIVATE: Final[Mapping[str, frozenset[int]]] = {
@@ -126,7 +131,7 @@ class Profile:
         return Act.REMOVE if any(tag & mask == value for value, mask in self._masked) else None
 
     def codes(self) -> list[tuple[str, str]]:
-        """Return code value and meaning of the profile and of its options, for De-identification Method Code Sequence."""
+        """Return code value and meaning of the profile and of its options (CID 7050)."""
         options = self.options
         names = ["basic"]
         names += ["clean_descriptors"] * options.clean_descriptors

@@ -91,7 +91,9 @@ def _drop_compressed_icons(dataset: Dataset) -> None:
     dataset.pop("IconImageSequence", None)
     for place, element in _nested_pixels(dataset):
         if getattr(element, "is_undefined_length", False):
-            raise UnchangeableError(f"there are compressed pixels inside a sequence ({place.get('SOPClassUID') or 'item'})")
+            raise UnchangeableError(
+                f"there are compressed pixels inside a sequence ({place.get('SOPClassUID') or 'item'})"
+            )
 
 
 def _nested_pixels(dataset: Dataset) -> Iterator[tuple[Dataset, Any]]:

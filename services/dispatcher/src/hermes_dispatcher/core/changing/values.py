@@ -23,13 +23,14 @@ def text_of(element: DataElement) -> list[str]:
     value: Any = element.value
     if value is None or value == "":
         return []
-    if isinstance(value, str | bytes) or not hasattr(value, "__iter__") or element.VR == "PN" and hasattr(value, "components"):
+    is_one = isinstance(value, str | bytes) or not hasattr(value, "__iter__")
+    if is_one or (element.VR == "PN" and hasattr(value, "components")):
         return [str(value)]
     return [str(one) for one in value]
 
 
 def put(dataset: Dataset, tag: int, vr: str, values: list[str], encodings: list[str]) -> None:
-    """Write texts as the value of an element; raise :class:`UnchangeableError` if they do not fit its VR (PS3.5 6.2)."""
+    """Write texts as the value of an element; raise :class:`UnchangeableError` if they do not fit (PS3.5 6.2)."""
     name = f"({tag >> 16:04X},{tag & 0xFFFF:04X})"
     if vr not in WRITABLE:
         raise UnchangeableError(f"{name} has the VR {vr}, into which no text can be written")
