@@ -74,10 +74,11 @@ class Web:
         _, targets = await self.targets()
         await asyncio.to_thread(check_fit, kind, parsed, rules, targets)
         if isinstance(parsed, Targets):
-            parsed = self._sealed(parsed, targets)
+            parsed = self.sealed(parsed, targets)
         return await self.config.save(kind, parsed, expected, author, comment)
 
-    def _sealed(self, given: Targets, present: Targets) -> Targets:
+    def sealed(self, given: Targets, present: Targets) -> Targets:
+        """Return targets with every secret sealed; raise :class:`InvalidError` that names one that cannot be."""
         try:
             return sealed_targets(given, present, self.sealer)
         except SecretRefusedError as error:

@@ -1,15 +1,19 @@
 """What the dispatchers know of targets: the outages in their records, and tests that one of them makes."""
 
-import nats.errors
-from pydantic import ValidationError
+from typing import TypeVar
 
-from hermes_common import subjects
+import nats.errors
+from pydantic import BaseModel, ValidationError
+
+from hermes_common import previews, subjects
 from hermes_common.records import TargetRecord
 from hermes_common.runtime.bus import Bus
 from hermes_common.targettests import ASK, TargetTestAsked, TargetTested
 from hermes_web.errors import UnavailableError
 
 _WAIT = 60.0
+
+Answer = TypeVar("Answer", bound=BaseModel)
 
 
 class TargetsOnBus:
@@ -30,11 +34,18 @@ class TargetsOnBus:
     async def test(self, slug: str) -> TargetTested:
         """Have a dispatcher test a target; raise :class:`UnavailableError` if none does."""
         body = TargetTestAsked(slug=slug).model_dump_json().encode()
+        return await self._ask(ASK, body, TargetTested)
+
+    async def preview(self, asked: previews.PreviewAsked) -> previews.Preview:
+        """Have a dispatcher show what a target has changed; raise :class:`UnavailableError` if none does."""
+        return await self._ask(previews.ASK, asked.model_dump_json().encode(), previews.Preview)
+
+    async def _ask(self, subject: str, body: bytes, answers: type[Answer]) -> Answer:
         try:
-            answer = await self._bus.nc.request(ASK, body, timeout=_WAIT)
-            return TargetTested.model_validate_json(answer.data)
+            answer = await self._bus.nc.request(subject, body, timeout=_WAIT)
+            return answers.model_validate_json(answer.data)
         except nats.errors.NoRespondersError as error:
-            raise UnavailableError("no dispatcher is running: it is a dispatcher that tests targets") from error
+            raise UnavailableError("no dispatcher is running: it is a dispatcher that does this") from error
         except (nats.errors.TimeoutError, TimeoutError) as error:
             raise UnavailableError(f"no dispatcher answered within {_WAIT:g} s") from error
         except (nats.errors.Error, OSError) as error:

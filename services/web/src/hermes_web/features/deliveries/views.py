@@ -53,6 +53,12 @@ class OutcomeView(View):
     reason: str
     attempt: int
     at: datetime
+    sent_sop_instance_uid: str = ""
+    """What was sent instead of what was received; empty if it was not changed on the way."""
+    sent_series_uid: str = ""
+    sent_study_uid: str = ""
+    sent_transfer_syntax_uid: str = ""
+    sent_digest: str = ""
 
 
 class DeliveryDetail(DeliveryItem):

@@ -6,6 +6,8 @@ from litestar import Controller, get, post
 from litestar.params import FromPath, JSONBody
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
 
+from hermes_common.ids import Uid
+from hermes_common.previews import Preview
 from hermes_common.secrets import shown
 from hermes_common.targettests import TargetTested
 from hermes_web.core.roles import ADMIN, VIEWER
@@ -29,6 +31,18 @@ class AskPause(AskResume):
     until: AwareDatetime | None = None
 
 
+class AskPreview(BaseModel):
+    """On what to preview the changes of a target, and with which settings."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    series_uid: Uid
+    sop_instance_uid: str = ""
+    """The instance; the one last received if none is named."""
+    settings: dict[str, Any] | None = None
+    """The target as it would be; as it is saved if not given."""
+
+
 class TargetsController(Controller):
     """Actions on targets."""
 
@@ -40,6 +54,16 @@ class TargetsController(Controller):
     async def test(self, request: HttpRequest, slug: FromPath[str]) -> TargetTested:
         """Have a dispatcher test a target step by step, with times; nothing is stored in it."""
         return await service.test(web_of(request), slug)
+
+    @post("/preview", status_code=200)
+    async def preview(self, request: HttpRequest, slug: FromPath[str], data: JSONBody[AskPreview]) -> Preview:
+        """Show, on an instance of a stored series, what this target has changed on the way; nothing is sent to it."""
+        web = web_of(request)
+        if data.settings is None:
+            target = await service.find(web, slug)
+        else:
+            (target,) = service.parsed({**data.settings, "slug": slug}).targets
+        return await service.preview(web, target, data.series_uid, data.sop_instance_uid)
 
     @post("/pause", status_code=200)
     async def pause(

@@ -4,9 +4,9 @@ The name of a field is its path in the document (``tls.ca``). A secret is never 
 what is there.
 """
 
+import re
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any, Literal, assert_never
+from typing import Any, assert_never
 
 from pydantic import TypeAdapter, ValidationError
 
@@ -24,33 +24,11 @@ from hermes_common.targets import KINDS, secrets_of
 from hermes_web.core.configuration import problems_of
 from hermes_web.errors import FieldProblem, InvalidError
 from hermes_web.features.rules.forms import slug_of
+from hermes_web.features.targets import changes_form
+from hermes_web.features.targets.fields import Field, Group
 from hermes_web.http.forms import Form
 
 _TARGET: TypeAdapter[AnyTarget] = TypeAdapter(Target)
-
-Type = Literal["text", "number", "area", "check", "select", "secret", "secret_area"]
-
-
-@dataclass(frozen=True, slots=True)
-class Field:
-    """One field of a form; ``path`` is where it is in the document."""
-
-    path: str
-    label: str
-    hint: str = ""
-    type: Type = "text"
-    required: bool = False
-    choices: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
-class Group:
-    """Fields that belong together."""
-
-    title: str
-    hint: str
-    fields: tuple[Field, ...]
-
 
 NAMES = {
     "dicom": "DICOM target",
@@ -245,7 +223,7 @@ def address_of(target: AnyTarget) -> str:
 def groups_of(kind: str) -> tuple[Group, ...]:
     """Return the groups of the form of a kind, in their order."""
     own = GROUPS[kind]
-    return (Group("", "", (*_FIRST, *own[0].fields)), *own[1:], *_LAST)
+    return (Group("", "", (*_FIRST, *own[0].fields)), *own[1:], *changes_form.groups(kind), *_LAST)
 
 
 def fields_of(kind: str) -> list[Field]:
@@ -261,8 +239,9 @@ def values_of(target: AnyTarget) -> dict[str, Any]:
     """Return the form's values for a target; of a secret, whether there is one."""
     document = shown(target.model_dump(mode="json"))
     values: dict[str, Any] = {"kind": target.kind}
+    changes = changes_form.shown_document(document)
     for field in fields_of(target.kind):
-        found = _at(document, field.path.split("."))
+        found = changes[field.path] if field.path in changes else _at(document, field.path.split("."))
         values[field.path] = bool(found) if field.type == "check" or _is_secret(field) else found
     if "tls.check_name" in values and document.get("tls") is None:
         values["tls.check_name"] = True
@@ -321,8 +300,13 @@ def made_of(form: Form, values: dict[str, Any], known: AnyTarget | None) -> AnyT
     try:
         return _TARGET.validate_python({**document, "kind": kind})
     except ValidationError as error:
-        problems = [FieldProblem(item.field.replace("document", "slug"), item.message) for item in problems_of(error)]
+        problems = [FieldProblem(_field_of(item.field), item.message) for item in problems_of(error)]
         raise InvalidError(problems=problems) from error
+
+
+def _field_of(path: str) -> str:
+    """Return the field of the form in which a place of the document is typed."""
+    return re.sub(r"^(changes\.[a-z_.]+)\[\d+\]$", r"\1", path.replace("document", "slug"))
 
 
 def _nested(flat: dict[str, Any], values: dict[str, Any]) -> dict[str, Any]:
@@ -335,6 +319,7 @@ def _nested(flat: dict[str, Any], values: dict[str, Any]) -> dict[str, Any]:
             document[path] = value
     if "tls" in document and not values["tls"]:
         document["tls"] = None
+    document["changes"] = changes_form.made_document(document["changes"])
     if "auth" in document:
         mode = document["auth"]["mode"]
         document["auth"] = {"mode": mode} | {name: document["auth"][name] for name in _AUTH_FIELDS.get(mode, ())}

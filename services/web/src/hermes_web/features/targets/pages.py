@@ -8,6 +8,7 @@ from litestar.params import FromPath
 from litestar.response import Redirect
 
 from hermes_common.config import Kind
+from hermes_common.dicom.uids import uid_problem
 from hermes_common.durations import parse_duration
 from hermes_common.runtime.clock import now
 from hermes_common.runtime.errors import BusUnavailableError
@@ -30,6 +31,7 @@ from hermes_web.web import Web, principal_of, web_of
 from hermes_web.web_types import HttpRequest
 
 _LONGEST = timedelta(days=366)
+_NOTHING: dict[str, Any] = {"tested": None, "state": None, "users": [], "preview": None, "preview_series": ""}
 
 
 def _form_page(
@@ -53,7 +55,7 @@ def _form_page(
         "problems": problems,
         "error": error,
     }
-    return page(request, "targets/edit.html", **common, **{"tested": None, "state": None, "users": [], **extra})
+    return page(request, "targets/edit.html", **common, **{**_NOTHING, **extra})
 
 
 async def _queues(web: Web) -> dict[str, Queue]:
@@ -121,6 +123,18 @@ class TargetPages(Controller):
         except UnavailableError as error:
             return await self._one(request, slug, error=error)
 
+    @post("/{slug:str}/preview", opt=ADMIN, status_code=200)
+    async def preview(self, request: HttpRequest, slug: FromPath[str]) -> Page:
+        """Show what the settings of the form would change in a stored series; nothing is saved or sent."""
+        return await self._previewed(request, (await service.find(web_of(request), slug)).kind, slug)
+
+    @post("/_new/{kind:str}/preview", opt=ADMIN, status_code=200)
+    async def preview_new(self, request: HttpRequest, kind: FromPath[str]) -> Page:
+        """Show the same for a target that is not saved yet."""
+        if not forms.is_kind(kind):
+            raise NotFoundError("there is no such kind of target")
+        return await self._previewed(request, kind, None)
+
     @post("/{slug:str}/pause", opt=ADMIN)
     async def pause(self, request: HttpRequest, slug: FromPath[str]) -> Page | Redirect:
         """Pause a target, for a while if one is given."""
@@ -168,6 +182,24 @@ class TargetPages(Controller):
             state = None
         common = {"is_new": False, "users": used_by(slug, rules), "state": state}
         return _form_page(request, forms.values_of(target), revision.revision, **{**common, **extra})
+
+    @staticmethod
+    async def _previewed(request: HttpRequest, kind: str, slug: str | None) -> Page:
+        web, form = web_of(request), await read_form(request)
+        _, targets = await web.targets()
+        known = None if slug is None else targets.get(slug)
+        values = forms.typed_values(form, kind, known)
+        values["slug"] = slug or values["slug"]
+        uid, is_new = form.text("preview_series"), slug is None
+        extra: dict[str, Any] = {"preview_series": uid}
+        try:
+            if uid_problem(uid):
+                raise InvalidError(problems=[FieldProblem("preview_series", "the UID of a stored series is needed")])
+            target = forms.made_of(form, values, known)
+            extra["preview"] = await service.preview(web, target, uid)
+        except (InvalidError, NotFoundError, UnavailableError) as error:
+            return _form_page(request, values, form.number("revision"), is_new=is_new, error=_in_form(error), **extra)
+        return _form_page(request, values, form.number("revision"), is_new=is_new, **extra)
 
     @staticmethod
     async def _save(request: HttpRequest, kind: str, slug: str | None) -> Page | Redirect:

@@ -1,16 +1,18 @@
 """Targets: what the API and the pages do alike."""
 
 from datetime import datetime
-from typing import Literal
+from typing import Any, Literal, cast
 
 from pydantic import BaseModel, ConfigDict
 
 from hermes_common.config import AnyTarget, Kind, Pause, Targets
+from hermes_common.previews import Preview, PreviewAsked
 from hermes_common.records import TargetRecord
 from hermes_common.runtime.clock import now
 from hermes_common.targettests import TargetTested
-from hermes_web.core.configuration import with_target
+from hermes_web.core.configuration import parse_document, with_target
 from hermes_web.errors import FieldProblem, InvalidError, NotFoundError, StateConflictError
+from hermes_web.features.targets import queries
 from hermes_web.web import Web
 
 
@@ -63,6 +65,23 @@ async def find(web: Web, slug: str) -> AnyTarget:
 async def test(web: Web, slug: str) -> TargetTested:
     """Have a dispatcher test a target: it stands where deliveries are sent from."""
     return await web.targets_on_bus.test((await find(web, slug)).slug)
+
+
+def parsed(document: dict[str, Any]) -> Targets:
+    """Return the targets document with one target of that document; raise :class:`InvalidError`."""
+    return cast(Targets, parse_document(Kind.TARGETS, {"targets": [document]}))
+
+
+async def preview(web: Web, target: AnyTarget, series_uid: str, sop_instance_uid: str = "") -> Preview:
+    """Have a dispatcher show what would be sent to a target instead of an instance of a stored series.
+
+    ``target`` may be one that is not saved. Raises :class:`NotFoundError` or :class:`InvalidError`.
+    """
+    instance = await web.database.run(queries.stored_instance, series_uid, sop_instance_uid)
+    _, present = await web.targets()
+    (sealed,) = web.sealed(Targets(targets=(target,)), present).targets
+    asked = PreviewAsked(target=sealed.model_dump(mode="json"), series_uid=series_uid, instance=instance)
+    return await web.targets_on_bus.preview(asked)
 
 
 async def pause(web: Web, slug: str, actor: str, reason: str, until: datetime | None) -> AnyTarget:
