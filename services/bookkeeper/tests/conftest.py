@@ -35,6 +35,7 @@ from hermes_common.events import (
     MessageParked,
     PlannedDelivery,
     Sender,
+    SentAs,
     SeriesCompleted,
     SeriesDeferred,
     SeriesDeleted,
@@ -134,11 +135,19 @@ class Stream:
                 result="delivered" if letter == "d" else "failed",
                 status=0 if letter == "d" else 0xA700,
                 at=at,
+                sent=self.sent_as(f"{series}.{index + 1}") if target == "ai" else None,
             )
             for index, letter in enumerate(results)
             if letter != "-"
         ]
         return self.delivery(DeliveryProgressed, series, batch, target, attempt=attempt, outcomes=outcomes)
+
+    @staticmethod
+    def sent_as(uid: str) -> SentAs:
+        """What the target ``ai`` gets instead: an instance that was changed on the way."""
+        syntax = "1.2.840.10008.1.2.5"
+        uids = {"sop_instance_uid": f"2.25.{uid}", "series_uid": "2.25.1", "study_uid": "2.25.2"}
+        return SentAs.model_validate({**uids, "transfer_syntax_uid": syntax, "digest": "d" * 64})
 
     def held(self, study: str, reason: str = "a series is missing") -> Message:
         return self.say(StudyHeld(study_uid=study, round=1, reason=reason, series=1, opened_at=START))

@@ -100,6 +100,14 @@ async def test_the_life_of_a_series_reads_as_it_was(books, query, stream):
         "SELECT result, attempt FROM ledger.instance_deliveries WHERE delivery_id = 'd-1.1-1-ai' ORDER BY index"
     )
     assert outcomes == [("delivered", 1)] + [("failed", 2)] * 5
+    sent = query(
+        "SELECT delivery_id, sent_sop_instance_uid, sent_transfer_syntax_uid, sent_digest"
+        " FROM ledger.instance_deliveries WHERE delivery_id LIKE 'd-1.1-1-%' AND index = 0 ORDER BY 1"
+    )
+    assert sent == [
+        ("d-1.1-1-ai", "2.25.1.1.1", "1.2.840.10008.1.2.5", "d" * 64),
+        ("d-1.1-1-pacs", "", "", ""),
+    ]
     audit = query("SELECT actor, action, about FROM ledger.audit ORDER BY number")
     assert audit == [
         ("ann", "delivery.restarted", "d-1.1-1-ai"),

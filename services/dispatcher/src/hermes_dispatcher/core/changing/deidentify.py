@@ -229,7 +229,7 @@ def _texts(dataset: Dataset) -> Iterator[tuple[Dataset, DataElement]]:
         if element.VR == "SQ":
             for item in element.value:
                 yield from _texts(item)
-        elif element.VR in TEXT or element.VR in ("AE", "UR"):
+        elif element.VR in TEXT or element.VR in ("AE", "CS", "UR"):
             yield dataset, element
 
 

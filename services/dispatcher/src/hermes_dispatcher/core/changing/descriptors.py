@@ -5,6 +5,8 @@ from collections.abc import Collection
 from typing import Final
 
 _WORD: Final = re.compile(r"[^\W_]+(?:\.[0-9]+)?")
+_NUMBERS_TOGETHER: Final = re.compile(r"\S*[0-9][-/:][0-9]\S*|\S*[0-9]\.[0-9]+\.\S*")
+"""As in dates, times and telephone numbers."""
 _SHORT_NUMBER: Final = re.compile(r"[0-9]{1,3}(?:\.[0-9]{1,2})?(?:mm|cm|ms|s|min|kv|ma)?|[tbxyz][0-9]{1,4}|[0-9]d")
 
 _HARMLESS: Final = """
@@ -42,7 +44,7 @@ def cleaned(text: str, more: Collection[str], identifying: Collection[str]) -> s
     """
     allowed = {word.lower() for word in more}
     kept = []
-    for word in _WORD.findall(text):
+    for word in _WORD.findall(_NUMBERS_TOGETHER.sub(" ", text)):
         lower = word.lower()
         if lower not in identifying and (lower in KNOWN or lower in allowed or _SHORT_NUMBER.fullmatch(lower)):
             kept.append(word)

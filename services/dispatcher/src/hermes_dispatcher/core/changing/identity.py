@@ -18,7 +18,9 @@ from hermes_common.ids import InvalidIdentifierError, check_uid
 
 _DICOM: Final = "1.2.840.10008."
 _DATE: Final = re.compile(r"(\d{4})\.?(\d{2})\.?(\d{2})")
-_DATE_TIME: Final = re.compile(r"(\d{4})(\d{2})?(\d{2})?(.*)", re.DOTALL)
+_DATE_TIME: Final = re.compile(
+    r"(\d{4})(?:(\d{2})(?:(\d{2})(\d{2}(?:\d{2}(?:\d{2}(?:\.\d{1,6})?)?)?(?:[+-]\d{4})?)?)?)?"
+)
 
 
 class Identity:
@@ -68,13 +70,13 @@ def shifted_date(text: str, days: int) -> str | None:
 def shifted_date_time(text: str, days: int) -> str | None:
     """Return a DT value so many days earlier, as precise as it was (PS3.5 6.2); None if it is no date and time."""
     found = _DATE_TIME.fullmatch(text.strip())
-    if found is None or (found[4] and found[3] is None and not found[4].startswith(("+", "-"))):
+    if found is None:
         return None
     moved = _earlier(int(found[1]), int(found[2] or 1), int(found[3] or 1), days)
     if moved is None:
         return None
     digits = 4 if found[2] is None else 6 if found[3] is None else 8
-    return f"{moved:%Y%m%d}".rjust(8, "0")[:digits] + found[4]
+    return f"{moved:%Y%m%d}".rjust(8, "0")[:digits] + (found[4] or "")
 
 
 def _earlier(year: int, month: int, day: int, days: int) -> date | None:

@@ -4,6 +4,7 @@ import struct
 from collections.abc import Iterator
 from typing import Any, Final
 
+import numpy as np
 from pydicom.dataset import Dataset
 from pydicom.uid import UID
 
@@ -15,6 +16,7 @@ from hermes_dispatcher.core.changing.identity import lossy_uid
 
 _PIXELS: Final = (0x7FE00010, 0x7FE00008, 0x7FE00009)
 _WORDS: Final = {"OW": 2, "OF": 4, "OL": 4, "OD": 8, "OV": 8}
+_SUBSAMPLED: Final = ("YBR_FULL_422", "YBR_PARTIAL_422", "YBR_PARTIAL_420")
 _METHOD: Final = "ISO_15444_1"
 
 
@@ -63,6 +65,8 @@ def _decompress(dataset: Dataset, source: str) -> None:
         raise UnchangeableError(f"its pixels are not in it ({UID(source).name})")
     _drop_compressed_icons(dataset)
     dataset.decompress(as_rgb=False, generate_instance_uid=False)
+    if dataset.PhotometricInterpretation in _SUBSAMPLED:
+        dataset.PhotometricInterpretation = "YBR_FULL"  # decoders give every pixel its own colour
 
 
 def _compress(dataset: Dataset, to: str, ratio: float | None) -> None:
@@ -71,9 +75,20 @@ def _compress(dataset: Dataset, to: str, ratio: float | None) -> None:
     if to == JPEG_2000:
         options["j2k_cr"] = [ratio]
     dataset.file_meta.TransferSyntaxUID = UID(EXPLICIT_LITTLE)
+    if int(dataset.SamplesPerPixel) > 1 and dataset.get("PlanarConfiguration") == 1:
+        _by_pixel(dataset, before)
     dataset.compress(UID(to), **options)
     if to == JPEG_2000 and ratio is not None:
         _say_what_was_lost(dataset, before / max(1, len(dataset.PixelData)), ratio)
+
+
+def _by_pixel(dataset: Dataset, octets: int) -> None:
+    """Put the samples of each pixel beside each other, where they are in planes (PS3.3 C.7.6.3.1.3)."""
+    size, samples = int(dataset.BitsAllocated) // 8, int(dataset.SamplesPerPixel)
+    planes = np.frombuffer(dataset.PixelData[:octets], f"u{size}")
+    ordered = planes.reshape(-1, samples, int(dataset.Rows) * int(dataset.Columns)).transpose(0, 2, 1).tobytes()
+    dataset.PixelData = ordered + b"\0" * (len(ordered) % 2)
+    dataset.PlanarConfiguration = 0
 
 
 def _say_what_was_lost(dataset: Dataset, reached: float, ratio: float) -> None:
