@@ -4,10 +4,12 @@ import asyncio
 import contextlib
 import hashlib
 import io
+import json
 import socket
 import subprocess
 import threading
 import time
+import urllib.request
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterator
 from datetime import timedelta
@@ -51,6 +53,8 @@ EXPLICIT = "1.2.840.10008.1.2.1"
 STUDY, SERIES = "1.2.9", "1.2.9.1"
 SEALER = Sealer(SecretStr("a key of at least 32 characters ..."))
 QUICK = config.Retry(max_attempts=3, delay=timedelta(seconds=1), factor=1, max_delay=timedelta(seconds=1))
+
+SECRET = "planted-secret-4711"
 
 
 def free_port() -> int:
@@ -167,10 +171,44 @@ def storescp(peer: Callable[[str, str], str], tmp_path: Path) -> Iterator[tuple[
     process.wait(10)
 
 
+@pytest.fixture
+def orthanc(peer: Callable[[str, str], str], tmp_path: Path) -> Iterator[str]:
+    """Orthanc with its DICOMweb plugin and a registered user; its address."""
+    program = peer("Orthanc", "orthanc orthanc-dicomweb")
+    plugin = Path("/usr/share/orthanc/plugins/libOrthancDicomWeb.so")
+    if not plugin.exists():
+        peer("libOrthancDicomWeb.so", "orthanc-dicomweb")
+    port = free_port()
+    folder = tmp_path / "orthanc"
+    settings = {
+        "StorageDirectory": str(folder), "IndexDirectory": str(folder), "HttpPort": port, "DicomServerEnabled": False,
+        "RemoteAccessAllowed": True, "AuthenticationEnabled": True, "RegisteredUsers": {"hermes": SECRET},
+        "Plugins": [str(plugin)], "DicomWeb": {"Enable": True, "Root": "/dicom-web/"},
+    }  # fmt: skip
+    file = tmp_path / "orthanc.json"
+    file.write_text(json.dumps(settings))
+    process = subprocess.Popen([program, str(file)], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    for _ in range(200):
+        with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), 1):
+            break
+        time.sleep(0.05)
+    yield f"http://127.0.0.1:{port}"
+    process.terminate()
+    process.wait(10)
+
+
+def fetch(url: str) -> bytes:
+    manager = urllib.request.HTTPPasswordMgrWithDefaultRealm()
+    manager.add_password(None, url, "hermes", SECRET)
+    opener = urllib.request.build_opener(urllib.request.HTTPBasicAuthHandler(manager))
+    with opener.open(url, timeout=10) as answer:
+        return answer.read()
+
+
 class Place:
     """A bus, a store, deliveries, and dispatchers that can be started, stopped and killed."""
 
-    def __init__(self, bus: Bus, url: str, folder: Path) -> None:
+    def __init__(self, bus: Bus, url: str, folder: Path, changer: Changer) -> None:
         self.bus = bus
         self.url = url
         self.folder = folder
@@ -178,7 +216,7 @@ class Place:
         self.revision = 0
         self.lease = timedelta(seconds=60)
         self.sender_of: Any = opening(SEALER)
-        self.changer = Changer(Limits(1, 256 * 1024 * 1024, timedelta(seconds=30), 100_000, folder))
+        self.changer = changer
 
     # -- what is to be sent
 
@@ -339,10 +377,21 @@ class Place:
             await bus.close()
 
 
-@pytest.fixture
-async def place(bus: Bus, nats_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Place]:
-    monkeypatch.setattr("hermes_common.runtime.consumer._FETCH", 0.3)  # how long a stop waits for an empty queue
-    made = Place(bus, nats_url, tmp_path)
+@pytest.fixture(scope="session")
+def changer_of_all(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Changer]:
+    """Changes for every test: its process is started once, by the first that needs it."""
+    folder = tmp_path_factory.mktemp("changed")
+    made = Changer(Limits(1, 256 * 1024 * 1024, timedelta(seconds=60), 100_000, folder))
     yield made
-    made.changer.close()
+    made.close()
+    assert list(folder.iterdir()) == []
+
+
+@pytest.fixture
+async def place(
+    bus: Bus, nats_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, changer_of_all: Changer
+) -> AsyncIterator[Place]:
+    monkeypatch.setattr("hermes_common.runtime.consumer._FETCH", 0.3)  # how long a stop waits for an empty queue
+    made = Place(bus, nats_url, tmp_path, changer_of_all)
+    yield made
     made.store.close()

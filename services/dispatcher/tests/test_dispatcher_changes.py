@@ -3,6 +3,7 @@
 import asyncio
 import hashlib
 import io
+import json
 import os
 import signal
 import socket
@@ -30,11 +31,12 @@ from hermes_common.previews import ASK, Preview, PreviewAsked
 from hermes_common.records import DeliveryState
 from hermes_common.runtime.clock import new_id
 from hermes_common.runtime.sealing import sealed_targets
+from hermes_common.targets import BasicAuth
 from hermes_dispatcher.adapters.changer import Changer, Limits, Result
 from hermes_dispatcher.core.changing.order import Order
 from hermes_dispatcher.core.outcomes import NotDelivered, Trouble
 
-from .conftest import QUICK, SEALER, SERIES, free_port
+from .conftest import QUICK, SEALER, SECRET, SERIES, fetch, free_port
 
 pytestmark = pytest.mark.servers
 
@@ -145,6 +147,27 @@ async def test_a_preferred_transfer_syntax_is_taken_before_uncompressed(place, r
     assert record.state is DeliveryState.SUCCEEDED, record.reason
     (file,) = folder.iterdir()
     assert dcmread(file).file_meta.TransferSyntaxUID == RLE
+
+
+@pytest.mark.interop
+async def test_orthanc_gets_what_was_changed_over_stow_rs(place, orthanc: str) -> None:
+    auth = BasicAuth(user="hermes", password=SecretStr(SECRET))
+    changes = HIDDEN.model_copy(update={"transcode": Transcode.ALWAYS, "transfer_syntaxes": (J2K,)})
+    target = config.StowTarget(slug="dw", name="d", url=f"{orthanc}/dicom-web", auth=auth, retry=QUICK, changes=changes)
+    record, delivery = await delivered(
+        place, target, [stored(place, "CT_small.dcm"), stored(place, "MR_small_RLE.dcm")]
+    )
+    assert record.state is DeliveryState.SUCCEEDED, record.reason
+    listed = await asyncio.to_thread(lambda: json.loads(fetch(f"{orthanc}/instances")))
+    files = await asyncio.to_thread(lambda: [fetch(f"{orthanc}/instances/{one}/file") for one in listed])
+    found = {hashlib.sha256(file[parse_file_meta(file).offset :]).hexdigest(): file for file in files}
+    outcomes = await place.outcomes(delivery)
+    assert {outcome.sent.digest for outcome in outcomes} == set(found)
+    for outcome in outcomes:
+        read = dcmread(io.BytesIO(found[outcome.sent.digest]))
+        assert read.SOPInstanceUID == outcome.sent.sop_instance_uid != outcome.sop_instance_uid
+        assert read.file_meta.TransferSyntaxUID == J2K
+        assert read.PatientIdentityRemoved == "YES"
 
 
 async def test_an_instance_that_cannot_be_transcoded_fails_alone_and_is_never_sent(place, scp: Callable) -> None:
@@ -298,8 +321,8 @@ def ct(octets: int = 0) -> tuple[bytes, Order]:
 
 def test_a_result_that_is_large_comes_in_a_file_and_a_small_one_in_memory(changer, tmp_path: Path) -> None:
     data, order = ct()
-    large = changer().change(order, len(data), [data])
-    small = changer(held=1 << 20).change(order, len(data), [data])
+    large = changer().change(order, len(data), lambda: [data])
+    small = changer(held=1 << 20).change(order, len(data), lambda: [data])
     assert isinstance(large, Result)
     assert isinstance(small, Result)
     assert large.file is not None
@@ -309,39 +332,48 @@ def test_a_result_that_is_large_comes_in_a_file_and_a_small_one_in_memory(change
     large.file.unlink()
 
 
-def test_a_process_that_dies_takes_one_instance_with_it_and_is_replaced(changer) -> None:
+def test_a_process_that_dies_is_replaced_and_what_ends_it_twice_is_not_sent(changer) -> None:
     made = changer(held=1 << 20)
     data, order = ct()
-    assert isinstance(made.change(order, len(data), [data]), Result)
-    (process,) = made._running
+    assert isinstance(made.change(order, len(data), lambda: [data]), Result)
+    deaths = 0
 
-    def dies() -> Iterator[bytes]:
-        yield data[:100]
-        os.kill(process.pid, signal.SIGKILL)
-        process.wait(10)
-        yield data[100:]
+    def dying(times: int) -> Callable[[], Iterator[bytes]]:
+        def dies() -> Iterator[bytes]:
+            nonlocal deaths
+            yield data[:100]
+            if deaths < times:
+                deaths += 1
+                process = next(one for one in made._running if one.poll() is None)
+                os.kill(process.pid, signal.SIGKILL)
+                process.wait(10)
+            yield data[100:]
 
-    found = made.change(order, len(data), dies())
+        return dies
+
+    assert isinstance(made.change(order, len(data), dying(1)), Result)
+    found = made.change(order, len(data), dying(3))
     assert isinstance(found, NotDelivered)
     assert found.trouble is Trouble.UNCHANGEABLE
     assert "ended in the middle" in found.reason
-    assert isinstance(made.change(order, len(data), [data]), Result)
+    assert deaths == 3
+    assert isinstance(made.change(order, len(data), lambda: [data]), Result)
 
 
 def test_what_takes_too_long_is_ended(changer) -> None:
     made = changer(held=1 << 20)
     data, order = ct()
-    assert isinstance(made.change(order, len(data), [data]), Result)
+    assert isinstance(made.change(order, len(data), lambda: [data]), Result)
     (process,) = made._running
     os.kill(process.pid, signal.SIGSTOP)
     made.limits = replace(made.limits, longest=timedelta(seconds=1))
-    found = made.change(order, len(data), [data])
+    found = made.change(order, len(data), lambda: [data])
     assert isinstance(found, NotDelivered)
     assert "took longer than 1 s" in found.reason
 
 
 def test_what_takes_too_much_memory_is_refused(changer) -> None:
     data, order = ct()
-    found = changer(memory=1 << 24).change(order, 1 << 23, [data])
+    found = changer(memory=1 << 24).change(order, 1 << 23, lambda: [data])
     assert isinstance(found, NotDelivered)
     assert "HERMES_DISPATCHER_CHANGE_MEMORY" in found.reason

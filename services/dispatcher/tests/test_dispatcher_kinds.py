@@ -11,7 +11,6 @@ import ssl
 import subprocess
 import threading
 import time
-import urllib.request
 from collections.abc import AsyncIterator, Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -32,11 +31,9 @@ from hermes_common.targettests import TargetTested
 from hermes_dispatcher.adapters.targets import opening, sender_of
 from hermes_dispatcher.handlers.testing import Prober
 
-from .conftest import QUICK, SERIES, STUDY, free_port
+from .conftest import QUICK, SECRET, SERIES, STUDY, fetch, free_port
 
 pytestmark = pytest.mark.servers
-
-SECRET = "planted-secret-4711"
 
 
 def digest(whole: bytes) -> str:
@@ -57,40 +54,6 @@ async def delivered(place: Any, target: config.AnyTarget, instances: list[Any], 
 
 
 # -- STOW-RS
-
-
-@pytest.fixture
-def orthanc(peer: Callable[[str, str], str], tmp_path: Path) -> Iterator[str]:
-    """Orthanc with its DICOMweb plugin and a registered user; its address."""
-    program = peer("Orthanc", "orthanc orthanc-dicomweb")
-    plugin = Path("/usr/share/orthanc/plugins/libOrthancDicomWeb.so")
-    if not plugin.exists():
-        peer("libOrthancDicomWeb.so", "orthanc-dicomweb")
-    port = free_port()
-    folder = tmp_path / "orthanc"
-    settings = {
-        "StorageDirectory": str(folder), "IndexDirectory": str(folder), "HttpPort": port, "DicomServerEnabled": False,
-        "RemoteAccessAllowed": True, "AuthenticationEnabled": True, "RegisteredUsers": {"hermes": SECRET},
-        "Plugins": [str(plugin)], "DicomWeb": {"Enable": True, "Root": "/dicom-web/"},
-    }  # fmt: skip
-    file = tmp_path / "orthanc.json"
-    file.write_text(json.dumps(settings))
-    process = subprocess.Popen([program, str(file)], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    for _ in range(200):
-        with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), 1):
-            break
-        time.sleep(0.05)
-    yield f"http://127.0.0.1:{port}"
-    process.terminate()
-    process.wait(10)
-
-
-def fetch(url: str) -> bytes:
-    manager = urllib.request.HTTPPasswordMgrWithDefaultRealm()
-    manager.add_password(None, url, "hermes", SECRET)
-    opener = urllib.request.build_opener(urllib.request.HTTPBasicAuthHandler(manager))
-    with opener.open(url, timeout=10) as answer:
-        return answer.read()
 
 
 @pytest.mark.interop

@@ -70,7 +70,7 @@ async def dispatcher(bus: Bus) -> list[PreviewAsked]:
             Difference(name="StudyDescription", vr="LO", before="x", after=None),
         ]
         found = Preview(ok=True, sop_instance_uid="2.25.9", transfer_syntax_uid="1.2.840.10008.1.2", differences=lines,
-                        same=12, dispatcher="dispatcher@here")  # fmt: skip
+                        changed=2, same=12, dispatcher="dispatcher@here")  # fmt: skip
         await message.respond(found.model_dump_json().encode())
 
     await bus.nc.subscribe(ASK, cb=answer)
@@ -127,7 +127,7 @@ async def test_pages_and_api_say_what_was_sent_instead(
     with engine.begin() as connection:
         connection.execute(
             text(
-                "UPDATE ledger.instance_deliveries SET sent_sop_instance_uid = '2.25.77', sent_digest = 'abcdef012345', "
+                "UPDATE ledger.instance_deliveries SET sent_sop_instance_uid = '2.25.77', sent_digest = 'abcdef01234', "
                 "sent_transfer_syntax_uid = '1.2.840.10008.1.2.5' WHERE delivery_id = :id AND result = 'delivered'"
             ),
             {"id": DELIVERY},

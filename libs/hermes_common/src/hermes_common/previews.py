@@ -9,8 +9,9 @@ from hermes_common.manifest import ManifestInstance
 
 ASK: Final = "hermes.ask.target.preview"
 """Subject of the request; a dispatcher answers with :class:`Preview`."""
-MOST_LINES: Final = 1000
-LONGEST_VALUE: Final = 200
+MOST_LINES: Final = 400
+"""Differences that are shown: an answer has to fit a message of the bus (1 MB)."""
+LONGEST_VALUE: Final = 120
 """Characters of a value that are shown."""
 
 
@@ -47,6 +48,8 @@ class Preview(BaseModel):
     transfer_syntax_uid: str = ""
     """In which it would be sent, unless the target negotiates another one."""
     differences: Annotated[list[Difference], Field(max_length=MOST_LINES)] = []
+    changed: int = 0
+    """Attributes that differ, those left off included."""
     same: int = 0
     """Attributes that stay as they are."""
     dispatcher: str = ""

@@ -3,7 +3,7 @@
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import SecretStr, TypeAdapter, ValidationError
 
@@ -103,6 +103,7 @@ def test_an_edit_is_read_or_refused_in_words(text: str, edit: Edit | None) -> No
         assert parse_edit(text) == edit
 
 
+@settings(deadline=None)
 @given(
     action=st.sampled_from(["set", "prefix", "suffix", "remove", "copy"]),
     name=st.sampled_from(["PatientID", "(0019,100C)", "RequestAttributesSequence.StudyDate"]),

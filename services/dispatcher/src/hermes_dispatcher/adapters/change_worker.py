@@ -58,7 +58,7 @@ def _answer(given: dict[str, Any], data: bytes) -> tuple[dict[str, Any], bytes]:
         return {"ok": False, "reason": str(error)}, b""
     except MemoryError:
         return {"ok": False, "reason": f"changing it takes more than the {given['most']} octets that are allowed"}, b""
-    names = ("syntax", "sop_class_uid", "sop_instance_uid", "series_uid", "study_uid", "same")
+    names = ("syntax", "sop_class_uid", "sop_instance_uid", "series_uid", "study_uid", "changed", "same")
     answer: dict[str, Any] = {"ok": True, **{name: getattr(found, name) for name in names}}
     answer["differences"] = [item.model_dump() for item in found.differences]
     return answer, b"" if given["compare"] else found.data
@@ -66,7 +66,8 @@ def _answer(given: dict[str, Any], data: bytes) -> tuple[dict[str, Any], bytes]:
 
 def main() -> None:
     """Serve until nobody asks any more."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the service, which ends this process
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_IGN)  # they are for the service, which ends this process when it is done
     warnings.simplefilter("ignore")
     config.settings.reading_validation_mode = config.IGNORE  # what we write is checked where we write it
     config.settings.writing_validation_mode = config.IGNORE

@@ -56,7 +56,7 @@ class Supplies:
             return Preview(ok=False, reason=prepared.reason, sop_instance_uid=uid)
         order = order_of(changes or Changes(), syntax, self._changer.limits.memory)
         try:
-            result = self._changer.change(order, prepared.octets, prepared.chunks(), compare=True)
+            result = self._changer.change(order, prepared.octets, prepared.chunks, compare=True)
         finally:
             prepared.close()
         if isinstance(result, NotDelivered):
@@ -66,6 +66,7 @@ class Supplies:
             sop_instance_uid=result.sop_instance_uid,
             transfer_syntax_uid=result.syntax,
             differences=list(result.differences),
+            changed=result.changed,
             same=result.same,
         )
 
@@ -130,7 +131,7 @@ class ChangedSupply:
 
     def _changed(self, item: Item, prepared: Prepared, order: Order) -> Supplied:
         try:
-            result = self._changer.change(order, prepared.octets, prepared.chunks())
+            result = self._changer.change(order, prepared.octets, prepared.chunks)
         finally:
             prepared.close()
         if isinstance(result, NotDelivered):

@@ -15,7 +15,7 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
@@ -27,6 +27,8 @@ from hermes_dispatcher.core.outcomes import NotDelivered, Trouble
 
 log = logging.getLogger(__name__)
 
+TRIES: Final = 2
+"""A process may be ended from outside, too: only what ends a fresh one as well is the instance's own."""
 _BLOCK: Final = 1024 * 1024
 _LONGEST_LINE: Final = 4 * 1024 * 1024
 
@@ -60,6 +62,7 @@ class Result:
     data: bytes
     file: Path | None
     differences: tuple[Difference, ...]
+    changed: int
     same: int
 
 
@@ -76,9 +79,12 @@ class Changer:
         self._closed = False
 
     def change(
-        self, order: Order, octets: int, data: Iterable[bytes], *, compare: bool = False
+        self, order: Order, octets: int, data: Callable[[], Iterable[bytes]], *, compare: bool = False
     ) -> Result | NotDelivered:
-        """Change a data set of so many octets; what cannot be changed is never sent, and the reason says why."""
+        """Change the data set of so many octets that ``data`` yields, each time it is asked.
+
+        What cannot be changed is never sent, and the reason says why.
+        """
         if 3 * octets > self.limits.memory:
             return _unchanged(
                 f"changing {octets} octets takes about three times as much memory, and {self.limits.memory} are "
@@ -88,14 +94,17 @@ class Changer:
             place = self._places.get(timeout=self.limits.longest.total_seconds())
         except queue.Empty:
             return NotDelivered(Trouble.INTERNAL, "all processes that change data sets were busy for too long")
-        kept: subprocess.Popen[bytes] | None = None
+        process = place
         try:
-            process = place if place is not None and place.poll() is None else self._start()
-            result = self._work(process, order, octets, data, compare=compare)
-            kept = process if process.poll() is None else None
-            return result
+            for _ in range(TRIES):
+                if process is None or process.poll() is not None:
+                    process = self._start()
+                result = self._work(process, order, octets, data(), compare=compare)
+                if result is not None:
+                    return result
+            return _unchanged("what changes it ended in the middle of it, also when it was tried again")
         finally:
-            self._places.put(kept)
+            self._places.put(process)
 
     def close(self) -> None:
         """End every process."""
@@ -120,7 +129,8 @@ class Changer:
 
     def _work(
         self, process: subprocess.Popen[bytes], order: Order, octets: int, data: Iterable[bytes], *, compare: bool
-    ) -> Result | NotDelivered:
+    ) -> Result | NotDelivered | None:
+        """Have a process do it; None if it ended in the middle, by whatever cause."""
         began = time.monotonic()
         watch = threading.Timer(self.limits.longest.total_seconds(), process.kill)
         watch.daemon = True
@@ -134,7 +144,7 @@ class Changer:
             if time.monotonic() - began >= self.limits.longest.total_seconds():
                 return _unchanged(f"changing it took longer than {self.limits.longest.total_seconds():g} s")
             log.warning("a process that changes data sets ended with %s", process.returncode)
-            return _unchanged(f"the decoder ended in the middle of it (exit code {process.returncode})")
+            return None
         except BaseException:
             _end(process)
             raise
@@ -177,7 +187,7 @@ class Changer:
                         file.write(block)
                         left -= len(block)
             undo.pop_all()
-        names = ("syntax", "sop_class_uid", "sop_instance_uid", "series_uid", "study_uid", "same")
+        names = ("syntax", "sop_class_uid", "sop_instance_uid", "series_uid", "study_uid", "changed", "same")
         return Result(
             **{name: answer[name] for name in names},
             octets=octets,

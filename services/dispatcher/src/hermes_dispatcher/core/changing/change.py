@@ -32,6 +32,7 @@ class Changed:
     series_uid: str
     study_uid: str
     differences: Sequence[Difference] = ()
+    changed: int = 0
     same: int = 0
 
 
@@ -60,7 +61,7 @@ def _changed(data: bytes, order: Order, *, compare: bool) -> Changed:
         if needed > order.most:
             raise UnchangeableError(f"transcoding takes about {needed} octets of memory, {order.most} are allowed")
         syntax = transcoded(dataset, order.syntax, order.to, order.ratio)
-    compared = differences(before, flat(dataset)) if compare else ([], 0)
+    compared = differences(before, flat(dataset)) if compare else ([], 0, 0)
     return _identified(encoded(dataset, syntax), syntax, *compared)
 
 
@@ -73,7 +74,7 @@ def _alter(dataset: Dataset, changes: Changes) -> None:
     edits.apply(dataset, [parse_edit(line) for line in changes.edits])
 
 
-def _identified(data: bytes, syntax: str, found: list[Difference], same: int) -> Changed:
+def _identified(data: bytes, syntax: str, found: list[Difference], changed: int, same: int) -> Changed:
     """Read back who the changed instance is, from its bytes: what is said of it then agrees with what is sent."""
     try:
         header = extract_header(data, syntax)
@@ -82,4 +83,4 @@ def _identified(data: bytes, syntax: str, found: list[Difference], same: int) ->
     uids = (header.sop_class_uid, header.sop_instance_uid, header.series_uid, header.study_uid)
     if not all(map(usable_uid, uids)):
         raise UnchangeableError("what came out has no usable UIDs")
-    return Changed(data, syntax, *uids, found, same)
+    return Changed(data, syntax, *uids, found, changed, same)

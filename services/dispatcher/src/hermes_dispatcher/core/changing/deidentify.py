@@ -37,6 +37,8 @@ _PERSONAL: Final = (
     "RequestingPhysician", "OperatorsName",
 )  # fmt: skip
 _PARTS: Final = re.compile(r"[\s^=,;]+")
+_OVERLAYS: Final = 0x6000
+"""Repeating group: without its data, which the profile removes, the rest of an overlay would be in the way."""
 _SHORTEST: Final = 4
 """Characters of a part of a name or of an identifier that is searched for."""
 
@@ -88,7 +90,7 @@ class _Run:
     def _treat(self, dataset: Dataset) -> None:
         for tag in [int(tag) for tag in dataset.keys()]:  # noqa: SIM118  # a data set is iterated over by elements
             group = tag >> 16
-            if tag & 0xFFFF == 0 or group <= 0x0002:
+            if tag & 0xFFFF == 0 or group <= 0x0002 or group & 0xFF01 == _OVERLAYS:
                 del dataset[tag]
             elif group & 1:
                 if not self._is_safe_private(dataset, tag):

@@ -32,8 +32,8 @@ def _flat(dataset: Dataset, prefix: str) -> Iterator[tuple[str, tuple[str, str]]
             yield name, (str(element.VR), "\\".join(map(str, texts))[:LONGEST_VALUE])
 
 
-def differences(before: Flat, after: Flat) -> tuple[list[Difference], int]:
-    """Return what differs, in the order of the data sets, and how many attributes are the same."""
+def differences(before: Flat, after: Flat) -> tuple[list[Difference], int, int]:
+    """Return what differs, in the order of the data sets and cut, how many attributes differ, and how many do not."""
     found = [
         Difference(
             name=name, vr=(after.get(name) or before[name])[0], before=_value(before, name), after=_value(after, name)
@@ -41,7 +41,7 @@ def differences(before: Flat, after: Flat) -> tuple[list[Difference], int]:
         for name in dict.fromkeys((*before, *after))
         if before.get(name) != after.get(name)
     ]
-    return found[:MOST_LINES], sum(before[name] == after.get(name) for name in before)
+    return found[:MOST_LINES], len(found), sum(before[name] == after.get(name) for name in before)
 
 
 def _value(values: Flat, name: str) -> str | None:
