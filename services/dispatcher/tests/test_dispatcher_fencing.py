@@ -4,6 +4,7 @@ import asyncio
 import os
 import signal
 import sys
+from collections.abc import AsyncIterator
 from datetime import timedelta
 from typing import Any
 
@@ -67,11 +68,27 @@ async def start(place: Any, **more: str) -> asyncio.subprocess.Process:
         "HERMES_LOG_FORMAT": "json",
         **more,
     }
-    return await asyncio.create_subprocess_exec(sys.executable, "-m", "hermes_dispatcher", env=environment)
+    process = await asyncio.create_subprocess_exec(sys.executable, "-m", "hermes_dispatcher", env=environment)
+    started.append(process)
+    return process
+
+
+started: list[asyncio.subprocess.Process] = []
+
+
+@pytest.fixture(autouse=True)
+async def no_process_is_left() -> AsyncIterator[None]:
+    """End what a test that failed left behind: it would take the work of the tests after it."""
+    yield
+    while started:
+        process = started.pop()
+        if process.returncode is None:
+            process.kill()
+            await process.wait()
 
 
 async def sent(peer: Any, count: int) -> None:
-    for _ in range(400):
+    for _ in range(1600):  # the start of a process is slow on a busy machine
         if len(peer.received) >= count:
             return
         await asyncio.sleep(0.05)
