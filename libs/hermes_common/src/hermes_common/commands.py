@@ -5,6 +5,7 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from hermes_common.ids import Slug, Uid
+from hermes_common.targets import Priority
 
 
 class Command(BaseModel):
@@ -24,6 +25,10 @@ class SeriesCommand(Command):
     action: Literal["route", "reevaluate", "discard"]
     targets: tuple[Slug, ...] = ()
     """For ``route``: where to."""
+    batch_ids: tuple[str, ...] = ()
+    """For ``route``: which batches of the series; all of them if none is named."""
+    priority: Priority = Priority.NORMAL
+    """For ``route``: how soon."""
 
 
 class StudyCommand(Command):
@@ -36,12 +41,14 @@ class StudyCommand(Command):
 
 
 class DeliveryCommand(Command):
-    """To the dispatcher: make a delivery again, stop it, or take it as done with."""
+    """To the dispatcher: make a delivery again, have it wait, stop it, send its batch elsewhere, take it as done with."""
 
     delivery_id: Annotated[str, Field(pattern=r"^[0-9a-f-]{36}$")]
-    action: Literal["restart", "cancel", "dismiss"]
+    action: Literal["restart", "hold", "release", "cancel", "reroute", "dismiss"]
     scope: Literal["missing", "all"] = "missing"
     """For ``restart``: what to send."""
+    to: Slug | None = None
+    """For ``reroute``: the target that the batch goes to instead."""
 
 
 class DeliveryWork(BaseModel):

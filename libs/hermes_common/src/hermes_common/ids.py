@@ -59,6 +59,11 @@ def derived_id(*parts: str) -> str:
     return str(uuid.uuid5(NAMESPACE, "\x1f".join(parts)))
 
 
+def delivery_id(batch_id: str, target: str, command_id: str = "") -> str:
+    """Return the id of the delivery of a batch to a target, by rules or by a command: the same however often planned."""
+    return derived_id("delivery", batch_id, target, command_id)
+
+
 def uuid7(milliseconds: int, random: bytes) -> uuid.UUID:
     """Return the version 7 UUID (RFC 9562 5.7) of a Unix time in milliseconds and ten random bytes."""
     value = (milliseconds & 0xFFFFFFFFFFFF) << 80 | int.from_bytes(random[:10], "big")

@@ -233,6 +233,7 @@ attempts = Table(
     Column("delivery_id", Text, nullable=False),
     Column("attempt", Integer, nullable=False),
     Column("dispatcher", Text, nullable=False, server_default=""),
+    Column("endpoint", Text, nullable=False, server_default=""),
     _instant("started_at"),
     _instant("ended_at"),
     Column("result", Text, nullable=False, server_default=""),
@@ -240,7 +241,8 @@ attempts = Table(
     Column("reason", Text, nullable=False, server_default=""),
     PrimaryKeyConstraint("delivery_id", "attempt"),
 )
-"""One row an attempt; ``result`` is the state that it left the delivery in, empty while it runs."""
+"""One row an attempt; ``result`` is the state that it left the delivery in, empty while it runs; ``endpoint`` is the
+address that it went to."""
 
 instance_deliveries = Table(
     "instance_deliveries",

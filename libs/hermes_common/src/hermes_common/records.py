@@ -26,6 +26,8 @@ class DeliveryState(StrEnum):
     QUEUED = "queued"
     SENDING = "sending"
     RETRYING = "retrying"
+    HELD = "held"
+    """A person has it wait, until somebody releases it."""
     SUCCEEDED = "succeeded"
     FAILED = "failed"
     CANCELLED = "cancelled"
@@ -79,7 +81,9 @@ class DeliveryRecord(_Record):
     reason: str = ""
     """Why the last attempt left something behind."""
     actor: str = ""
-    """Who last restarted, cancelled or dismissed it."""
+    """Who last restarted, held, released, cancelled or dismissed it."""
+    restarted_at: Time | None = None
+    """When it was last restarted or released: its age counts from then."""
     commands: tuple[str, ...] = ()
     """Ids of the last commands carried out (bounded), so that none is carried out twice."""
     created_at: Time
@@ -101,6 +105,13 @@ class TargetRecord(_Record):
     """Whoever moves this on makes the next test."""
 
 
+class EndpointRecord(TargetRecord):
+    """An outage of one endpoint of a target that has several, kept like that of a target."""
+
+    endpoint: str
+    """Its address in one line."""
+
+
 class PauseRecord(_Record):
     """A pause of a target that has been said, kept until its end has been said as well."""
 
@@ -116,6 +127,10 @@ class Places(_Record):
 
     target: Slug
     holders: dict[str, Time] = {}
+    at: dict[str, str] = {}
+    """The endpoint (by its token) of each attempt that has one."""
+    credits: dict[str, int] = {}
+    """What each endpoint is owed of the turns, over all dispatchers."""
 
 
 class HeldRecord(_Record):

@@ -102,6 +102,11 @@ def target_state(target: str) -> str:
     return f"target.{check_slug(target)}"
 
 
+def endpoint_state(target: str, token: str) -> str:
+    """Return the key of the record of an outage of one endpoint; ``token`` stands for its address, or is ``*``."""
+    return f"endpoint.{check_slug(target)}.{token}"
+
+
 def target_pause(target: str) -> str:
     """Return the key of the record of a pause that has been said."""
     return f"pause.{check_slug(target)}"

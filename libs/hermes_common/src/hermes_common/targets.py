@@ -9,7 +9,6 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 from pathlib import PurePosixPath
 from typing import Annotated, Any, Literal, Self, TypeAlias, get_args
-from urllib.parse import urlsplit
 
 from pydantic import (
     AfterValidator,
@@ -21,14 +20,22 @@ from pydantic import (
     model_validator,
 )
 
+from hermes_common.addresses import Host, Port, Url
 from hermes_common.documents import Document, refuse_repeats
 from hermes_common.durations import Duration
+from hermes_common.endpoints import (
+    MOST,
+    DicomEndpoint,
+    Endpoint,
+    StowEndpoint,
+    Strategy,
+    Weight,
+    refuse_same,
+)
 from hermes_common.ids import AeTitle, Slug
 from hermes_common.secrets import Pem, Secret
 from hermes_common.templates import DEFAULT, PathTemplate
 
-Host = Annotated[str, Field(min_length=1, max_length=253, pattern=r"^[A-Za-z0-9_.:-]+$")]
-Port = Annotated[int, Field(ge=1, le=65535)]
 Line = Annotated[str, StringConstraints(max_length=500, strip_whitespace=True, pattern=r"^[^\x00-\x1f\x7f]*$")]
 """One line of text without control characters."""
 
@@ -59,6 +66,12 @@ class Retry(Document):
     delay: Duration = timedelta(seconds=60)
     factor: Annotated[float, Field(ge=1, le=10)] = 2.0
     max_delay: Duration = timedelta(hours=1)
+    max_age: Duration = timedelta(days=7)
+    """How long after it was made, or last restarted, a delivery is tried at all; 0 is for ever."""
+
+    def expiry(self, since: datetime) -> datetime | None:
+        """Return when a delivery of that time has been tried for long enough, or None for never."""
+        return since + self.max_age if self.max_age else None
 
     @model_validator(mode="after")
     def _delays_are_sound(self) -> Self:
@@ -101,6 +114,9 @@ class _Target(Document):
     enabled: bool = True
     pause: Pause | None = None
     concurrency: Annotated[int, Field(ge=1, le=32)] = 2
+    """Deliveries at once to each endpoint, over all dispatchers."""
+    bandwidth: Annotated[int, Field(ge=64 * 1024, le=10**11)] | None = None
+    """Octets a second that are sent at most, over all endpoints and dispatchers."""
     retry: Retry = Retry()
     contact: Annotated[str, Field(max_length=200)] = ""
     comment: Annotated[str, Field(max_length=2000)] = ""
@@ -113,6 +129,10 @@ class _Target(Document):
     def destination(self) -> str:
         """Where the secrets of this target may be used, in one line."""
         return ""
+
+    def all_endpoints(self) -> tuple[Endpoint, ...]:
+        """Return every address of this target, its own first: one at least."""
+        return (Endpoint("", self.concurrency),)
 
 
 class DicomTarget(_Target):
@@ -130,28 +150,23 @@ class DicomTarget(_Target):
     tls: Tls | None = None
     connect_timeout: Limit = timedelta(seconds=10)
     response_timeout: Limit = timedelta(seconds=60)
+    weight: Weight = 1
+    endpoints: Annotated[tuple[DicomEndpoint, ...], Field(max_length=MOST - 1)] = ()
+    """Further addresses of the same archive, in the order in which they stand in for the first."""
+    strategy: Strategy = Strategy.FAILOVER
+
+    @model_validator(mode="after")
+    def _endpoints_differ(self) -> Self:
+        refuse_same([each.name for each in self.all_endpoints()])
+        return self
 
     @property
     def destination(self) -> str:
-        return f"{self.host}:{self.port}"
+        return ", ".join((f"{self.host}:{self.port}", *(f"{each.host}:{each.port}" for each in self.endpoints)))
 
-
-def check_url(value: str) -> str:
-    """Return a base URL without its last slash; ValueError unless it is http(s) with a host and nothing secret."""
-    parts = urlsplit(value.strip())
-    if parts.scheme not in ("http", "https") or not parts.hostname:
-        raise ValueError("write an address such as https://pacs.example.org/dicom-web")
-    if parts.username is not None or parts.password is not None:
-        raise ValueError("user and password belong in their own fields, not in the address")
-    if parts.fragment or parts.query:
-        raise ValueError("the address must end before ? and #")
-    if not all(32 < ord(character) < 127 for character in value.strip()):
-        raise ValueError("the address has characters that are not allowed in it")
-    _ = parts.port
-    return value.strip().rstrip("/")
-
-
-Url = Annotated[str, Field(max_length=1000), AfterValidator(check_url)]
+    def all_endpoints(self) -> tuple[Endpoint, ...]:
+        own = Endpoint(f"{self.called_aet}@{self.host}:{self.port}", self.concurrency, self.weight)
+        return own, *(Endpoint(each.name, each.concurrency or self.concurrency, each.weight) for each in self.endpoints)
 
 
 class NoAuth(Document):
@@ -200,11 +215,24 @@ class StowTarget(_Target):
     """Instances in one request at most."""
     connect_timeout: Limit = timedelta(seconds=10)
     response_timeout: Limit = timedelta(seconds=60)
+    weight: Weight = 1
+    endpoints: Annotated[tuple[StowEndpoint, ...], Field(max_length=MOST - 1)] = ()
+    """Further addresses of the same service, in the order in which they stand in for the first."""
+    strategy: Strategy = Strategy.FAILOVER
+
+    @model_validator(mode="after")
+    def _endpoints_differ(self) -> Self:
+        refuse_same([each.name for each in self.all_endpoints()])
+        return self
 
     @property
     def destination(self) -> str:
         tokens = f" with tokens from {self.auth.token_url}" if isinstance(self.auth, OAuth2Auth) else ""
-        return f"{self.url}{tokens}"
+        return ", ".join((self.url, *(each.url for each in self.endpoints))) + tokens
+
+    def all_endpoints(self) -> tuple[Endpoint, ...]:
+        own = Endpoint(self.url, self.concurrency, self.weight)
+        return own, *(Endpoint(each.name, each.concurrency or self.concurrency, each.weight) for each in self.endpoints)
 
 
 class S3Target(_Target):
@@ -309,6 +337,21 @@ class Targets(Document):
     def get(self, slug: str) -> AnyTarget | None:
         """Return the target of that slug, or None."""
         return next((target for target in self.targets if target.slug == slug), None)
+
+
+def at_endpoint(target: AnyTarget, name: str) -> AnyTarget:
+    """Return the target as it is at one of its endpoints. Its secrets have been opened: they know the whole target."""
+    if isinstance(target, DicomTarget):
+        for other in target.endpoints:
+            if other.name == name:
+                return target.model_copy(
+                    update={"host": other.host, "port": other.port, "called_aet": other.called_aet, "endpoints": ()}
+                )
+    if isinstance(target, StowTarget):
+        for service in target.endpoints:
+            if service.name == name:
+                return target.model_copy(update={"url": service.url, "endpoints": ()})
+    return target
 
 
 def secrets_of(target: AnyTarget) -> dict[str, SecretStr]:

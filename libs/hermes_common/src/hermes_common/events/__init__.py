@@ -11,8 +11,10 @@ from hermes_common.events.delivery import (
     DeliveryCancelled,
     DeliveryDismissed,
     DeliveryFailed,
+    DeliveryHeld,
     DeliveryProgressed,
     DeliveryQueued,
+    DeliveryReleased,
     DeliveryRestarted,
     DeliveryRetrying,
     DeliveryStarted,
@@ -58,7 +60,14 @@ from hermes_common.events.series import (
     SeriesUnmatched,
 )
 from hermes_common.events.study import StudyCompleted, StudyHeld
-from hermes_common.events.target import TargetDown, TargetPaused, TargetResumed, TargetUp
+from hermes_common.events.target import (
+    TargetDown,
+    TargetEndpointDown,
+    TargetEndpointUp,
+    TargetPaused,
+    TargetResumed,
+    TargetUp,
+)
 from hermes_common.events.wire import MalformedEventError, UnknownEventError, decode, encode
 
 EVENT_TYPES: dict[str, type[Event]] = {
@@ -85,8 +94,10 @@ __all__ = [
     "DeliveryCancelled",
     "DeliveryDismissed",
     "DeliveryFailed",
+    "DeliveryHeld",
     "DeliveryProgressed",
     "DeliveryQueued",
+    "DeliveryReleased",
     "DeliveryRestarted",
     "DeliveryRetrying",
     "DeliveryStarted",
@@ -118,6 +129,8 @@ __all__ = [
     "StudyHeld",
     "Tags",
     "TargetDown",
+    "TargetEndpointDown",
+    "TargetEndpointUp",
     "TargetPaused",
     "TargetResumed",
     "TargetUp",

@@ -41,6 +41,8 @@ class DeliveryStarted(_DeliveryEvent):
     attempt: Annotated[int, Field(ge=1)]
     missing: int
     dispatcher: str
+    endpoint: str = ""
+    """Where it goes: the address, in one line."""
 
 
 class InstanceOutcome(Value):
@@ -106,9 +108,24 @@ class _ByAPerson(_DeliveryEvent):
 
 
 class DeliveryCancelled(_ByAPerson):
-    """A person stopped a delivery before it was done."""
+    """A person stopped a delivery before it was done. Nothing of it is sent after this was said."""
 
     verb: ClassVar[str] = "cancelled"
+
+    rerouted_to: Slug | None = None
+    """The target that its batch goes to instead."""
+
+
+class DeliveryHeld(_ByAPerson):
+    """A person has a delivery wait. Nothing of it is sent after this was said, until it is released."""
+
+    verb: ClassVar[str] = "held"
+
+
+class DeliveryReleased(_ByAPerson):
+    """A person lets a delivery that was held go on."""
+
+    verb: ClassVar[str] = "released"
 
 
 class DeliveryRestarted(_ByAPerson):

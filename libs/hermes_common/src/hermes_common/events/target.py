@@ -35,6 +35,27 @@ class TargetUp(_TargetEvent):
     reason: str = ""
 
 
+class TargetEndpointDown(_TargetEvent):
+    """One of several endpoints of a target failed its test: others are used until it passes. Said once an outage."""
+
+    verb: ClassVar[str] = "endpoint_down"
+
+    endpoint: str
+    outage: str
+    reason: str
+
+
+class TargetEndpointUp(_TargetEvent):
+    """An endpoint may be used again."""
+
+    verb: ClassVar[str] = "endpoint_up"
+
+    endpoint: str
+    outage: str
+    down_since: Time
+    reason: str = ""
+
+
 class TargetPaused(_TargetEvent):
     """Somebody paused a target; deliveries wait."""
 

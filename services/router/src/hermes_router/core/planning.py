@@ -5,7 +5,7 @@ from datetime import datetime
 
 from hermes_common.config import Action, Priority, Rule, RuleSet, RuleState, Targets
 from hermes_common.events import Clause, Decision, PlannedDelivery, RuleOutcome
-from hermes_common.ids import derived_id
+from hermes_common.ids import delivery_id
 from hermes_common.rules import RuleResult, SetDecision
 
 LARGEST = 400_000
@@ -90,7 +90,14 @@ def like_before(previous: Sequence[Decision], batch_id: str, at: datetime, key: 
 
 
 def by_hand(
-    batch_id: str, command_id: str, slugs: Sequence[str], actor: str, revision: int, at: datetime, key: str
+    batch_id: str,
+    command_id: str,
+    slugs: Sequence[str],
+    actor: str,
+    revision: int,
+    at: datetime,
+    key: str,
+    priority: Priority = Priority.NORMAL,
 ) -> Decision:
     """Return the decision of a person: to these targets, or nowhere if there is none."""
     return Decision(
@@ -99,18 +106,13 @@ def by_hand(
         outcome="routed" if slugs else "discarded",
         revision=revision,
         deliveries=[
-            PlannedDelivery(delivery_id=delivery_id(batch_id, slug, command_id), target=slug)
+            PlannedDelivery(delivery_id=delivery_id(batch_id, slug, command_id), target=slug, priority=priority)
             for slug in dict.fromkeys(slugs)
         ],
         actor=actor,
         decided_at=at,
         key=key,
     )
-
-
-def delivery_id(batch_id: str, target: str, command_id: str = "") -> str:
-    """Return the id of the delivery of a batch to a target: the same however often it is planned."""
-    return derived_id("delivery", batch_id, target, command_id)
 
 
 def for_event(decision: Decision) -> Decision:

@@ -88,7 +88,8 @@ class Commander:
         batches = [batch for batch in record.batches if batch.instances]
         match command.action:
             case "route" if command.targets:
-                return {batch.batch_id: self._by_hand(command, batch, key) for batch in batches}
+                asked = [item for item in batches if not command.batch_ids or item.batch_id in command.batch_ids]
+                return {batch.batch_id: self._by_hand(command, batch, key) for batch in asked}
             case "discard":
                 undelivered = [batch for batch in batches if not batch.deliveries]
                 return {batch.batch_id: self._by_hand(command, batch, key) for batch in undelivered}
@@ -107,7 +108,9 @@ class Commander:
     def _by_hand(self, command: SeriesCommand, batch: BatchRef, key: str) -> Decision:
         revision, _ = self._config.rules
         targets = command.targets if command.action == "route" else ()
-        return planning.by_hand(batch.batch_id, command.command_id, targets, command.actor, revision, now(), key)
+        return planning.by_hand(
+            batch.batch_id, command.command_id, targets, command.actor, revision, now(), key, command.priority
+        )
 
     async def _wait_or_drop(
         self, command: SeriesCommand, message: Message, loaded: tuple[SeriesRecord, int] | None
