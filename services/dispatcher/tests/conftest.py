@@ -37,7 +37,9 @@ from hermes_dispatcher.adapters.objects import Objects
 from hermes_dispatcher.adapters.targets import opening
 from hermes_dispatcher.handlers import commanding, due
 from hermes_dispatcher.handlers.attempting import Pace
+from hermes_dispatcher.handlers.expiring import Expiry
 from hermes_dispatcher.handlers.queues import Queues
+from hermes_dispatcher.handlers.stopping import Running
 from hermes_dispatcher.handlers.testing import Answerer, Prober
 from hermes_dispatcher.handlers.watching import Watch
 from hermes_dispatcher.handlers.working import Worker
@@ -311,15 +313,19 @@ class Place:
         view, stop = ConfigView(bus), asyncio.Event()
         pace = Pace(self.lease, timedelta(milliseconds=20), timedelta(seconds=2))
         tester = Prober(name, self.sender_of)
-        watch = Watch(bus, view, tester.test)
-        worker = Worker(bus, view, Objects(self.store, 100_000, self.folder), self.sender_of, watch, pace, stop)
+        watch = Watch(bus, view, tester.test_endpoint)
+        running = Running(bus)
+        objects = Objects(self.store, 100_000, self.folder)
+        worker = Worker(bus, view, objects, self.sender_of, watch, pace, stop, running)
         queues = Queues(bus, view, watch, worker.handle, stop, self.lease, ack_wait=timedelta(seconds=2))
         background = [asyncio.create_task(view.run()), asyncio.create_task(Answerer(bus, view, tester).run())]
+        background.append(asyncio.create_task(running.run()))
         tasks = [
             asyncio.create_task(queues.run()),
             asyncio.create_task(watch.run(stop)),
-            asyncio.create_task(ConsumerLoop(bus, due.CONSUMER, stop).each(due.Due(bus).handle, 4)),
-            asyncio.create_task(ConsumerLoop(bus, commanding.CONSUMER, stop).each(commanding.Commander(bus).handle, 2)),
+            asyncio.create_task(Expiry(bus, view, watch, timedelta(milliseconds=200)).run(stop)),
+            asyncio.create_task(ConsumerLoop(bus, due.CONSUMER, stop).each(due.Due(bus, view).handle, 4)),
+            asyncio.create_task(ConsumerLoop(bus, commanding.CONSUMER, stop).each(commanding.Commander(bus).handle, 8)),
         ]
         try:
             yield stop

@@ -70,7 +70,7 @@ async def test_an_error_of_the_dispatcher_itself_ends_in_failed_with_its_words(p
         def send(self, *_: Any) -> None:
             raise ValueError("a mistake of ours")
 
-    place.sender_of = lambda target: Broken()
+    place.sender_of = lambda target, endpoint: Broken()
     await place.targets(place.to_folder())
     delivery = await place.delivery("folder", [place.instance(0)])
     async with place.dispatcher():

@@ -13,6 +13,7 @@ from pydantic import SecretStr
 
 from hermes_common import config, events, records, subjects
 from hermes_common.commands import SeriesCommand, StudyCommand
+from hermes_common.ids import delivery_id
 from hermes_common.rules import CompiledRuleSet, Context, decide_in_study, decide_series
 from hermes_common.runtime.bus import Bus
 from hermes_common.runtime.clock import new_id, now
@@ -21,7 +22,6 @@ from hermes_common.runtime.objectstore.directory import DirectoryStore
 from hermes_common.runtime.settings import RuntimeSettings
 from hermes_router.core.batching import rule_fields
 from hermes_router.core.completeness import study_fields
-from hermes_router.core.planning import delivery_id
 from hermes_router.core.rounds import earlier_of
 
 sys.path.insert(0, str(Path(__file__).parent))

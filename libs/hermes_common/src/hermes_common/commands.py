@@ -41,7 +41,7 @@ class StudyCommand(Command):
 
 
 class DeliveryCommand(Command):
-    """To the dispatcher: make a delivery again, have it wait, stop it, send its batch elsewhere, take it as done with."""
+    """To the dispatcher: make a delivery again, hold it, stop it, send its batch elsewhere, take it as done with."""
 
     delivery_id: Annotated[str, Field(pattern=r"^[0-9a-f-]{36}$")]
     action: Literal["restart", "hold", "release", "cancel", "reroute", "dismiss"]

@@ -60,7 +60,7 @@ def derived_id(*parts: str) -> str:
 
 
 def delivery_id(batch_id: str, target: str, command_id: str = "") -> str:
-    """Return the id of the delivery of a batch to a target, by rules or by a command: the same however often planned."""
+    """Return the id of the delivery of a batch to a target, by rules or a command: the same however often planned."""
     return derived_id("delivery", batch_id, target, command_id)
 
 

@@ -339,6 +339,11 @@ class Targets(Document):
         return next((target for target in self.targets if target.slug == slug), None)
 
 
+def strategy_of(target: AnyTarget) -> Strategy:
+    """Return how an endpoint of the target is chosen; a kind that has one address only has nothing to choose."""
+    return target.strategy if isinstance(target, DicomTarget | StowTarget) else Strategy.FAILOVER
+
+
 def at_endpoint(target: AnyTarget, name: str) -> AnyTarget:
     """Return the target as it is at one of its endpoints. Its secrets have been opened: they know the whole target."""
     if isinstance(target, DicomTarget):

@@ -11,7 +11,9 @@ from hermes_dispatcher.adapters.objects import Objects
 from hermes_dispatcher.adapters.targets import opening
 from hermes_dispatcher.handlers import commanding, due
 from hermes_dispatcher.handlers.attempting import Pace
+from hermes_dispatcher.handlers.expiring import Expiry
 from hermes_dispatcher.handlers.queues import Queues
+from hermes_dispatcher.handlers.stopping import Running
 from hermes_dispatcher.handlers.testing import Answerer, Prober
 from hermes_dispatcher.handlers.watching import Watch
 from hermes_dispatcher.handlers.working import Worker
@@ -32,12 +34,15 @@ async def build(context: Context[Settings]) -> None:
     pace = Pace(settings.dispatcher_lease, settings.dispatcher_checkpoint, settings.dispatcher_grace)
     sender_of = opening(Sealer(settings.secret_key))
     tester = Prober(context.instance, sender_of)
-    watch = Watch(bus, config, tester.test)
-    worker = Worker(bus, config, objects, sender_of, watch, pace, context.stopping)
+    watch = Watch(bus, config, tester.test_endpoint)
+    running = Running(bus)
+    worker = Worker(bus, config, objects, sender_of, watch, pace, context.stopping, running)
     commander = commanding.Commander(bus)
-    timers = due.Due(bus)
+    timers = due.Due(bus, config)
     context.background("tests", Answerer(bus, config, tester).run())
+    context.background("stops", running.run())
     context.work("watch", watch.run(context.stopping))
+    context.work("expiry", Expiry(bus, config, watch).run(context.stopping))
     context.work("queues", Queues(bus, config, watch, worker.handle, context.stopping, pace.lease).run())
     context.work("due", ConsumerLoop(bus, due.CONSUMER, context.stopping).each(timers.handle, 8))
-    context.work("commands", ConsumerLoop(bus, commanding.CONSUMER, context.stopping).each(commander.handle, 2))
+    context.work("commands", ConsumerLoop(bus, commanding.CONSUMER, context.stopping).each(commander.handle, 8))

@@ -308,6 +308,14 @@ class Bus:
                 yield message
             position = messages[-1].sequence  # the server may have ended a batch early, at a bound of its own
 
+    async def following(self, stream: str, subject: str, after: int) -> StoredMessage | None:
+        """Return the first message of a subject whose sequence is greater than ``after``, left where it is, or None."""
+        try:
+            raw = await _limited(self.js.get_msg(stream, seq=after + 1, subject=subject, next=True))
+        except nats.js.errors.NotFoundError:
+            return None
+        return StoredMessage(str(raw.subject), int(raw.seq or 0), dict(raw.headers or {}), raw.data or b"")
+
     async def last_sequence(self, stream: str, subject: str) -> int:
         """Return the sequence of the last message of a subject, or 0 if there is none."""
         try:

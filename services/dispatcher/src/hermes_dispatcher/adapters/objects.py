@@ -6,7 +6,7 @@ The bytes that are checked are the bytes that are sent: they are held in memory 
 import asyncio
 import hashlib
 import tempfile
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -24,6 +24,9 @@ from hermes_dispatcher.core.outcomes import NotDelivered, Trouble
 LARGEST_MANIFEST = 256 * 1024 * 1024
 AHEAD = 2
 """Instances that are read and checked while another one is being sent."""
+
+PACED = 32 * 1024
+"""Octets that are sent between two looks at a limit."""
 
 _HEAD = PREAMBLE_LENGTH + 4 + MAX_META_LENGTH
 _BLOCK = 1024 * 1024
@@ -51,14 +54,26 @@ class Prepared:
     octets: int
     data: bytes
     file: Path | None = None
+    pace: Callable[[int], None] | None = None
+    """Waits until so many octets may be sent, where there is a limit."""
 
     def chunks(self) -> Iterator[bytes]:
-        """Yield the data set."""
+        """Yield the data set, at the pace of the limit if there is one."""
+        return self._whole() if self.pace is None else self._at_pace(self.pace)
+
+    def _whole(self) -> Iterator[bytes]:
         if self.file is None:
             yield self.data
             return
         with self.file.open("rb") as file:
             while block := file.read(_BLOCK):
+                yield block
+
+    def _at_pace(self, pace: Callable[[int], None]) -> Iterator[bytes]:
+        for chunk in self._whole():
+            for start in range(0, len(chunk), PACED):
+                block = chunk[start : start + PACED]
+                pace(len(block))
                 yield block
 
     def close(self) -> None:

@@ -1,25 +1,52 @@
 """The places at a target: how many attempts run at a time, over all dispatchers, by compare-and-set.
 
-A limit that spares the target, not a fence: the lease of the delivery is what keeps two from sending the same thing.
+A place is held by a lease. It is fenced: whoever finds that it has lapsed on the monotonic clock, or that somebody else
+has cleared it away, sends no further instance. What keeps two from sending the same thing is the lease of the delivery.
 """
 
 import logging
-from collections.abc import Callable, Collection
+import time
+from collections import Counter
+from collections.abc import Callable, Collection, Mapping
 from datetime import datetime, timedelta
 from typing import Final
 
 from hermes_common import subjects
+from hermes_common.endpoints import Endpoint
 from hermes_common.records import Places
 from hermes_common.runtime.bus import Bus
 from hermes_common.runtime.clock import now
 from hermes_common.runtime.errors import BusUnavailableError, ConflictError
+from hermes_dispatcher.core.choosing import Choice
 
 log = logging.getLogger(__name__)
 
 _TRIES: Final = 20
 
-Holders = dict[str, datetime]
-Change = Callable[[Holders], Holders | None]
+Change = Callable[[Places, datetime], Places | None]
+Choose = Callable[[Mapping[str, int], Mapping[str, int]], Choice | None]
+"""Takes the attempts under way and what is owed, by endpoint, and says whose turn it is."""
+
+
+class Place:
+    """A place that was taken: ``holder`` is its name in the record."""
+
+    def __init__(self, holder: str, since: float, lease: timedelta) -> None:
+        self.holder = holder
+        self._until = since + lease.total_seconds()
+
+    @property
+    def is_held(self) -> bool:
+        """Whether the place is still ours. Asked in the sending thread before every instance."""
+        return time.monotonic() < self._until
+
+    def extend(self, since: float, lease: timedelta) -> None:
+        """Hold it until ``lease`` after the monotonic instant ``since``."""
+        self._until = since + lease.total_seconds()
+
+    def lose(self) -> None:
+        """Take note that it has lapsed and was cleared away."""
+        self._until = 0.0
 
 
 class PlacesAt:
@@ -29,54 +56,108 @@ class PlacesAt:
         self._bus = bus
         self._target = target
         self._lease = lease
+        self.taken = 0
+        """How many were taken when they were last looked at, over all dispatchers."""
 
-    async def take(self, holder: str, limit: int) -> bool:
+    async def take(self, holder: str, limit: int) -> Place | None:
         """Take a place if one of ``limit`` is free."""
+        since = time.monotonic()
 
-        def taken(holders: Holders) -> Holders | None:
-            return None if len(holders) >= limit else {**holders, holder: now() + self._lease}
+        def taken(found: Places, at: datetime) -> Places | None:
+            if len(found.holders) >= limit:
+                return None
+            return found.model_copy(update={"holders": {**found.holders, holder: at + self._lease}})
 
-        return await self._change(taken)
+        return Place(holder, since, self._lease) if await self._change(taken) else None
 
-    async def renew(self, holders: Collection[str]) -> None:
-        """Hold places for longer; ``holders`` may change meanwhile, and what it has at the end counts."""
+    async def settle(self, holder: str, choose: Choose) -> Endpoint | None:
+        """Take the place to the endpoint whose turn it is; None if there is none with a place free, or ours is lost."""
+        chosen: list[Endpoint] = []
 
-        def renewed(found: Holders) -> Holders | None:
-            return {**found, **dict.fromkeys(holders, now() + self._lease)}
+        def settled(found: Places, _: datetime) -> Places | None:
+            chosen.clear()
+            if holder not in found.holders:
+                return None
+            others = {key: token for key, token in found.at.items() if key != holder}
+            choice = choose(Counter(others.values()), found.credits)
+            if choice is None:
+                return None
+            chosen.append(choice.endpoint)
+            at = {**others, holder: choice.endpoint.token}
+            return found.model_copy(update={"at": at, "credits": dict(choice.credits)})
 
-        await self._quietly(renewed)
+        return chosen[0] if await self._change(settled) else None
+
+    async def renew(self, places: Collection[Place]) -> None:
+        """Hold places for longer. One that somebody has cleared away, as it had lapsed, is lost."""
+        since = time.monotonic()
+        mine = {place.holder: place for place in places}
+        there: set[str] = set()
+
+        def renewed(found: Places, at: datetime) -> Places | None:
+            there.clear()
+            there.update(mine.keys() & found.holders.keys())
+            return found.model_copy(update={"holders": {**found.holders, **dict.fromkeys(there, at + self._lease)}})
+
+        if not await self._quietly(renewed, mine):
+            return
+        for holder, place in mine.items():
+            if holder in there:
+                place.extend(since, self._lease)
+            else:
+                log.warning("a place at %s has lapsed and was given to others", self._target)
+                place.lose()
 
     async def give(self, holder: str) -> None:
         """Give a place back; one that cannot be given back lapses."""
 
-        def without(found: Holders) -> Holders | None:
-            return {key: until for key, until in found.items() if key != holder}
+        def without(found: Places, _: datetime) -> Places | None:
+            if holder not in found.holders:
+                return None
+            return found.model_copy(
+                update={
+                    "holders": {key: until for key, until in found.holders.items() if key != holder},
+                    "at": {key: token for key, token in found.at.items() if key != holder},
+                }
+            )
 
         await self._quietly(without)
 
-    async def _quietly(self, change: Change) -> None:
+    async def _quietly(self, change: Change, mine: Collection[str] = ()) -> bool:
         try:
-            await self._change(change)
+            return await self._change(change, mine)
         except BusUnavailableError as error:
             log.warning("the places at %s: %s", self._target, error)
+            return False
 
-    async def _change(self, change: Change) -> bool:
-        """Apply a change that may decline (None); return whether it was made."""
+    async def _change(self, change: Change, mine: Collection[str] = ()) -> bool:
+        """Apply a change that may decline (None); return whether it was made.
+
+        Places that have lapsed are not shown to ``change`` and are cleared away by it, but for those of ``mine``:
+        nobody else has cleared them, so nobody else was let in for them.
+        """
         key = subjects.target_places(self._target)
         for _ in range(_TRIES):
-            found = await self._bus.load(subjects.STATE, key, Places)
+            loaded = await self._bus.load(subjects.STATE, key, Places)
             at = now()
-            present = {} if found is None else {key: until for key, until in found[0].holders.items() if until > at}
-            holders = change(present)
-            if holders is None:
+            found = Places(target=self._target) if loaded is None else _present(loaded[0], at, mine)
+            self.taken = len(found.holders)
+            changed = change(found, at)
+            if changed is None:
                 return False
-            record = Places(target=self._target, holders=holders)
             try:
-                if found is None:
-                    await self._bus.create(subjects.STATE, key, record)
+                if loaded is None:
+                    await self._bus.create(subjects.STATE, key, changed)
                 else:
-                    await self._bus.update(subjects.STATE, key, record, found[1])
+                    await self._bus.update(subjects.STATE, key, changed, loaded[1])
             except ConflictError:
                 continue
+            self.taken = len(changed.holders)
             return True
         return False
+
+
+def _present(places: Places, at: datetime, mine: Collection[str]) -> Places:
+    holders = {key: until for key, until in places.holders.items() if until > at or key in mine}
+    settled = {key: token for key, token in places.at.items() if key in holders}
+    return places.model_copy(update={"holders": holders, "at": settled})

@@ -7,7 +7,7 @@ from datetime import timedelta
 from typing import TypeVar
 
 from hermes_common import subjects
-from hermes_common.records import DeliveryRecord, SeriesRecord
+from hermes_common.records import DeliveryRecord, DeliveryState, SeriesRecord
 from hermes_common.runtime.bus import Bus
 from hermes_common.runtime.errors import BusUnavailableError, ConflictError
 
@@ -85,9 +85,13 @@ class Hold:
     async def _again(self, record: DeliveryRecord, error: ConflictError) -> int:
         """Write over a revision that we do not know but whose lease is ours: an earlier answer was lost."""
         found = await self._deliveries.load(record.delivery_id)
-        if found is None or found[0].lease is None or found[0].lease.owner != self.owner:
+        if found is None or found[0].state is not DeliveryState.SENDING or _owner(found[0]) != self.owner:
             raise FencedError(f"delivery {record.delivery_id} was changed by somebody else") from error
         try:
             return await self._deliveries.change(record, found[1])
         except ConflictError as again:
             raise FencedError(f"delivery {record.delivery_id} was changed by somebody else") from again
+
+
+def _owner(record: DeliveryRecord) -> str:
+    return "" if record.lease is None else record.lease.owner

@@ -8,9 +8,13 @@ time until it passes.
 
 from collections.abc import Collection
 from datetime import datetime, timedelta
+from typing import TypeVar
 
 from hermes_common.records import TargetRecord
+from hermes_common.targettests import TargetTested
 from hermes_dispatcher.core.outcomes import NotDelivered, Trouble
+
+Outage = TypeVar("Outage", bound=TargetRecord)
 
 EVERY = timedelta(seconds=3)
 """From the end of a test to the next one."""
@@ -29,6 +33,11 @@ def suspicion(left: Collection[NotDelivered]) -> NotDelivered | None:
     return next((item for item in left if item.trouble in _SUSPECT), None)
 
 
+def failure(tested: TargetTested) -> str:
+    """Return in words why a test failed."""
+    return next((f"{step.name}: {step.detail}" for step in tested.steps if not step.ok), "its test failed")
+
+
 def opened(target: str, outage: str, reason: str, now: datetime) -> TargetRecord:
     """Return the record of an outage that begins."""
     return TargetRecord(target=target, outage=outage, since=now, reason=reason[:1500], next_test_at=now + EVERY)
@@ -39,12 +48,12 @@ def is_due(record: TargetRecord, now: datetime) -> bool:
     return not record.is_up and now >= record.next_test_at
 
 
-def claimed(record: TargetRecord, now: datetime) -> TargetRecord:
+def claimed(record: Outage, now: datetime) -> Outage:
     """Return the record of an outage whose next test is ours."""
     return record.model_copy(update={"next_test_at": now + LONGEST})
 
 
-def tested(record: TargetRecord, failure: str, now: datetime) -> TargetRecord:
+def tested(record: Outage, failure: str, now: datetime) -> Outage:
     """Return the record after a test: over if it passed (no ``failure``), or with the next one planned."""
     if not failure:
         return record.model_copy(update={"is_up": True})

@@ -6,7 +6,9 @@
       |  +----------|  |
       |                +----> failed --(restart)--> queued
       +-- restart             failed --(dismiss)--> dismissed
-    queued, sending, retrying --(cancel)--> cancelled --(restart)--> queued
+    queued, sending, retrying, held --(cancel)--> cancelled --(restart)--> queued
+    queued, sending, retrying --(hold)--> held --(release)--> queued
+    all of them, and failed --(reroute)--> held, until its batch goes to the other target --> cancelled
 
 Tries, which the retry policy counts, grow when an attempt begins out of ``queued``; an attempt that is given back
 (service stop, store away, target down) gives its try back too. An attempt whose dispatcher died is taken over under the
@@ -19,7 +21,10 @@ from datetime import datetime
 from typing import assert_never
 
 from hermes_common.commands import DeliveryCommand
+from hermes_common.durations import format_duration
+from hermes_common.ranges import parse_ranges
 from hermes_common.records import ENDED, DeliveryRecord, DeliveryState, Lease
+from hermes_common.targets import Retry
 
 INTERRUPTIONS = 5
 """Dispatchers that may die in a row over the same try before the delivery fails."""
@@ -52,7 +57,7 @@ class WaitsForTimer:
 
 @dataclass(frozen=True, slots=True)
 class HasEnded:
-    """Nothing is to be done, but to say again how it ended."""
+    """Nothing is to be done, but to say again how it ended. Also one that is held: its release makes new work."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +84,13 @@ def on_work(record: DeliveryRecord, lease: Lease, now: datetime) -> Next:
             return Begin(_begun(record, lease, now, tries=record.tries, interruptions=record.interruptions + 1))
         case DeliveryState.RETRYING:
             return WaitsForTimer()
-        case DeliveryState.SUCCEEDED | DeliveryState.FAILED | DeliveryState.CANCELLED | DeliveryState.DISMISSED:
+        case (
+            DeliveryState.SUCCEEDED
+            | DeliveryState.FAILED
+            | DeliveryState.CANCELLED
+            | DeliveryState.DISMISSED
+            | DeliveryState.HELD
+        ):
             return HasEnded()
         case _:
             assert_never(record.state)
@@ -137,6 +148,25 @@ def due(record: DeliveryRecord, now: datetime) -> DeliveryRecord:
     return _changed(record, now, state=DeliveryState.QUEUED, next_attempt_at=None)
 
 
+# -- age
+
+
+def expiry(record: DeliveryRecord, policy: Retry) -> datetime | None:
+    """Return when a delivery has been tried for long enough; None for never."""
+    return policy.expiry(record.restarted_at or record.created_at)
+
+
+def is_too_old(record: DeliveryRecord, policy: Retry, now: datetime) -> bool:
+    """Return whether a delivery has been tried for long enough."""
+    at = expiry(record, policy)
+    return at is not None and at <= now
+
+
+def too_old(policy: Retry, why: str) -> str:
+    """Return the reason for which a delivery of that age has failed."""
+    return f"{why}; given up after {format_duration(policy.max_age)}"
+
+
 # -- commands
 
 
@@ -159,16 +189,27 @@ _RESTARTABLE = frozenset(
 )
 
 
-def on_command(record: DeliveryRecord, command: DeliveryCommand, now: datetime) -> Change | Refusal:
+def on_command(record: DeliveryRecord, command: DeliveryCommand, now: datetime) -> Change | Refusal:  # noqa: PLR0911, PLR0912  # a table: one case an action
     """Return what a command that has not been carried out yet does to a delivery."""
     state = record.state
     match command.action:
         case "restart":
             if state in _RESTARTABLE or (state is DeliveryState.SUCCEEDED and command.scope == "all"):
                 return Change(_restarted(record, command, now))
+        case "hold":
+            if state not in ENDED and state is not DeliveryState.HELD and not _is_sent(record):
+                return Change(_stopped(record, command, now, DeliveryState.HELD))
+        case "release":
+            if state is DeliveryState.HELD:
+                return Change(_released(record, command, now))
+        case "reroute":
+            if command.to is None or command.to == record.target:
+                return Refusal("it has to say which other target it goes to")
+            if (state not in ENDED or state is DeliveryState.FAILED) and not _is_sent(record):
+                return Change(_stopped(record, command, now, DeliveryState.HELD))
         case "cancel":
-            if state not in ENDED:
-                return Change(_commanded(record, command, now, state=DeliveryState.CANCELLED))
+            if state not in ENDED and not _is_sent(record):
+                return Change(_stopped(record, command, now, DeliveryState.CANCELLED))
         case "dismiss":
             if state is DeliveryState.FAILED:
                 return Change(_commanded(record, command, now, state=DeliveryState.DISMISSED))
@@ -179,7 +220,10 @@ def on_command(record: DeliveryRecord, command: DeliveryCommand, now: datetime) 
 
 _PAST = {
     "restart": "restarted (succeeded ones can be sent again as a whole)",
+    "hold": "held",
+    "release": "released",
     "cancel": "cancelled",
+    "reroute": "rerouted",
     "dismiss": "dismissed",
 }
 
@@ -197,7 +241,31 @@ def _restarted(record: DeliveryRecord, command: DeliveryCommand, now: datetime) 
         refused="",
         refusal="",
         reason="",
+        restarted_at=now,
     )
+
+
+def _released(record: DeliveryRecord, command: DeliveryCommand, now: datetime) -> DeliveryRecord:
+    generation = record.generation + 1
+    return _commanded(
+        record, command, now, state=DeliveryState.QUEUED, generation=generation, interruptions=0, restarted_at=now
+    )
+
+
+def _is_sent(record: DeliveryRecord) -> bool:
+    """Whether the target has said of every instance that it has it, though the end has not been written yet."""
+    return len(parse_ranges(record.delivered)) >= record.instances > 0
+
+
+def _stopped(record: DeliveryRecord, command: DeliveryCommand, now: datetime, state: DeliveryState) -> DeliveryRecord:
+    """Return the record of a delivery that is to be sent no further; it keeps the lease of whoever is sending."""
+    lease = record.lease if record.state is DeliveryState.SENDING else None
+    return _commanded(record, command, now, state=state).model_copy(update={"lease": lease})
+
+
+def rerouted(record: DeliveryRecord, now: datetime) -> DeliveryRecord:
+    """Return the record of a held delivery whose batch goes to another target."""
+    return _changed(record, now, state=DeliveryState.CANCELLED, lease=None)
 
 
 def _commanded(record: DeliveryRecord, command: DeliveryCommand, now: datetime, **changes: object) -> DeliveryRecord:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from hermes_common.config import Retry as Policy
+from hermes_common.durations import format_duration
 from hermes_dispatcher.core.outcomes import PASSING, WORDS, NotDelivered
 
 SPREAD = 0.1
@@ -50,12 +51,19 @@ def delay(policy: Policy, tries: int, jitter: float) -> timedelta:
 
 
 def decide(
-    policy: Policy, tries: int, left: Collection[NotDelivered], total: int, now: datetime, jitter: float
+    policy: Policy,
+    tries: int,
+    left: Collection[NotDelivered],
+    total: int,
+    now: datetime,
+    jitter: float,
+    expiry: datetime | None = None,
 ) -> Decision:
     """Return what becomes of a delivery after an attempt that left some of its ``total`` instances behind.
 
     ``left`` has one entry for each missing instance. Instances that the target refuses, or that are damaged, are no
-    reason to try again; the others are, until the policy's attempts are used up.
+    reason to try again; the others are, until the policy's attempts are used up or ``expiry`` has come. The last
+    attempt is not later than that.
     """
     if not left:
         return Succeed()
@@ -65,7 +73,10 @@ def decide(
     if tries >= policy.max_attempts:
         attempts = "1 attempt" if tries == 1 else f"{tries} attempts"
         return GiveUp(f"{reason}; given up after {attempts}")
-    return TryAgain(now + delay(policy, tries, jitter), reason)
+    if expiry is not None and now >= expiry:
+        return GiveUp(f"{reason}; given up after {format_duration(policy.max_age)}")
+    at = now + delay(policy, tries, jitter)
+    return TryAgain(at if expiry is None else min(at, expiry), reason)
 
 
 def describe(left: Collection[NotDelivered], total: int) -> str:

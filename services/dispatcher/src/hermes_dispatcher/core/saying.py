@@ -1,13 +1,16 @@
 """What is said about a delivery, under which id: the same thing said again has the same id, and counts once."""
 
 from collections.abc import Sequence
+from typing import assert_never
 
 from hermes_common.commands import DeliveryCommand
 from hermes_common.events import (
     DeliveryCancelled,
     DeliveryDismissed,
     DeliveryFailed,
+    DeliveryHeld,
     DeliveryProgressed,
+    DeliveryReleased,
     DeliveryRestarted,
     DeliveryRetrying,
     DeliveryStarted,
@@ -43,10 +46,16 @@ def missing(record: DeliveryRecord) -> int:
     return record.instances - len(parse_ranges(record.delivered))
 
 
-def started(record: DeliveryRecord, dispatcher: str) -> Saying:
-    """Return that an attempt began."""
+def started(record: DeliveryRecord, dispatcher: str, endpoint: str) -> Saying:
+    """Return that an attempt began, and at which address."""
     event = DeliveryStarted.model_validate(
-        {**_about(record), "attempt": record.attempt, "missing": missing(record), "dispatcher": dispatcher}
+        {
+            **_about(record),
+            "attempt": record.attempt,
+            "missing": missing(record),
+            "dispatcher": dispatcher,
+            "endpoint": endpoint,
+        }
     )
     return event, _id(record, "started")
 
@@ -98,13 +107,28 @@ def commanded(record: DeliveryRecord, command: DeliveryCommand) -> Saying:
     match command.action:
         case "restart":
             event: Event = DeliveryRestarted.model_validate({**more, "scope": command.scope})
+        case "hold":
+            event = DeliveryHeld.model_validate(more)
+        case "release":
+            event = DeliveryReleased.model_validate(more)
         case "cancel":
             event = DeliveryCancelled.model_validate(more)
+        case "reroute":
+            event = DeliveryCancelled.model_validate({**more, "rerouted_to": command.to})
         case "dismiss":
             event = DeliveryDismissed.model_validate(more)
+        case _:
+            assert_never(command.action)
     return event, derived_id("delivery", record.delivery_id, command.action, command.command_id)
 
 
 def work_id(record: DeliveryRecord) -> str:
     """Return the id under which the work of the coming attempt is put into the queue once."""
     return f"{record.delivery_id}.{record.generation}.{record.attempt}"
+
+
+def not_rerouted(record: DeliveryRecord, command: DeliveryCommand) -> Saying:
+    """Return that a delivery is held, as its batch could not be sent elsewhere."""
+    reason = f"it could not be rerouted to {command.to}: release or cancel it; {command.reason}"
+    event = DeliveryHeld.model_validate({**_about(record), "actor": command.actor, "reason": reason})
+    return event, derived_id("delivery", record.delivery_id, "not rerouted", command.command_id)

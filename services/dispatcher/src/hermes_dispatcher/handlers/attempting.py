@@ -77,6 +77,8 @@ class Attempt:
             self._permit.kill()
             checkpoints.cancel()
             await asyncio.gather(checkpoints, return_exceptions=True)
+            if not sending.done():
+                await asyncio.wait({sending}, timeout=_KILLED.total_seconds())
         return self._end(sending, len(manifest.instances))
 
     def _sending(self, sender: Sender, items: Sequence[Item], supply: Supply) -> "asyncio.Future[NotDelivered | None]":

@@ -1,4 +1,7 @@
-"""What a person asks of a delivery: restart, cancel, dismiss.
+"""What a person asks of a delivery: restart, hold, release, cancel, reroute, dismiss.
+
+The record is changed first; whoever was sending is stopped; only then is it said. So nothing of a delivery is sent
+after it was said to be cancelled or held, and one that was sent cannot be cancelled.
 
 Against the cleaner: it marks a series and then looks at its deliveries; we change a delivery and then look at its
 series. Whichever way the two overlap, at least one of them sees the other and steps back.
@@ -17,7 +20,9 @@ from hermes_common.runtime.clock import now
 from hermes_common.runtime.consumer import Consumer, Done, Message, Outcome, Park, RetryAfter
 from hermes_dispatcher.adapters.records import Deliveries
 from hermes_dispatcher.core import lifecycle, saying
+from hermes_dispatcher.handlers.rerouting import Rerouting
 from hermes_dispatcher.handlers.speaking import Speaker
+from hermes_dispatcher.handlers.stopping import stopped
 
 log = logging.getLogger(__name__)
 
@@ -33,6 +38,7 @@ class Commander:
         self._bus = bus
         self._deliveries = Deliveries(bus)
         self._speaker = Speaker(bus)
+        self._rerouting = Rerouting(bus)
 
     async def handle(self, message: Message) -> Outcome:
         """Carry out one command, or log why it means nothing."""
@@ -45,7 +51,7 @@ class Commander:
             return _refused(command, "there is no such delivery (any more)")
         record, revision = found
         if command.command_id in record.commands:
-            return await self._follow(record, revision, command, None)
+            return await self._follow(record, revision, command, None, message.attempt)
         if command.action == "restart" and not await self._is_open(record):
             return _refused(command, "its series is being deleted or is gone")
         match lifecycle.on_command(record, command, now()):
@@ -53,15 +59,26 @@ class Commander:
                 return _refused(command, reason)
             case lifecycle.Change(record=changed):
                 revision = await self._deliveries.change(changed, revision)
-                return await self._follow(changed, revision, command, record)
+                return await self._follow(changed, revision, command, record, message.attempt)
 
     async def _follow(
-        self, record: DeliveryRecord, revision: int, command: DeliveryCommand, former: DeliveryRecord | None
+        self,
+        record: DeliveryRecord,
+        revision: int,
+        command: DeliveryCommand,
+        former: DeliveryRecord | None,
+        attempt: int,
     ) -> Outcome:
         """Do what follows from a command that changed the record; ``former`` is what it was, if that is known."""
+        if record.state in (DeliveryState.HELD, DeliveryState.CANCELLED):
+            await stopped(self._bus, record.lease)
+        if command.action == "reroute":
+            return await self._rerouting.follow(record, revision, command, attempt)
         if command.action == "restart" and record.state is DeliveryState.QUEUED:
             if not await self._is_open(record):
                 return await self._step_back(record, revision, command, former)
+            await self._speaker.enqueue(record)
+        if command.action == "release" and record.state is DeliveryState.QUEUED:
             await self._speaker.enqueue(record)
         await self._bus.publish(*saying.commanded(record, command))
         return Done()

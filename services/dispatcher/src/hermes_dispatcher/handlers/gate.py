@@ -5,13 +5,16 @@ import contextlib
 import logging
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Coroutine
+from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any, Final
 
+from hermes_common.endpoints import Endpoint
 from hermes_common.runtime.clock import new_id
 from hermes_common.runtime.errors import BusUnavailableError
 from hermes_common.targets import Priority
-from hermes_dispatcher.adapters.places import PlacesAt
+from hermes_dispatcher.adapters.places import Choose, Place, PlacesAt
+from hermes_dispatcher.adapters.throttle import Throttle
 from hermes_dispatcher.core.turns import Served, choose
 
 log = logging.getLogger(__name__)
@@ -20,39 +23,59 @@ PATIENCE: Final = timedelta(seconds=5)
 """How long one waits while other dispatchers have every place; then its work goes back, perhaps to one of them."""
 
 _LOOK: Final = 0.2
+_SHARING: Final = 1.0
+"""How often the shares of a limited bandwidth are looked at."""
+
+
+@dataclass(frozen=True, slots=True)
+class Turn:
+    """A place at a target, and what it may be used for."""
+
+    place: Place
+    places: PlacesAt
+    throttle: Throttle | None = None
+
+    async def settle(self, choose: Choose) -> Endpoint | None:
+        """Take the place to the endpoint whose turn it is, or None if there is none to be had."""
+        return await self.places.settle(self.place.holder, choose)
 
 
 class Gate:
-    """Lets attempts to one target in, at most ``limit`` over all dispatchers."""
+    """Lets attempts to one target in, at most ``limit`` over all dispatchers; it may change at any time."""
 
-    def __init__(self, places: PlacesAt, limit: int, lease: timedelta) -> None:
+    def __init__(self, places: PlacesAt, limit: int, lease: timedelta, bandwidth: int | None = None) -> None:
         self._places = places
-        self._limit = limit
-        self._beat = lease.total_seconds() / 3
-        self._waiting: dict[Priority, deque[asyncio.Future[str]]] = {priority: deque() for priority in Priority}
-        self._inside: set[str] = set()
+        self.limit = limit
+        self._throttle = None if bandwidth is None else Throttle(bandwidth)
+        beat = lease.total_seconds() / 3
+        self._beat = beat if bandwidth is None else min(beat, _SHARING)
+        self._waiting: dict[Priority, deque[asyncio.Future[Place]]] = {priority: deque() for priority in Priority}
+        self._inside: set[Place] = set()
         self._served = Served()
         self._changed = asyncio.Event()
         self._tasks: dict[str, asyncio.Task[None]] = {}
 
     @contextlib.asynccontextmanager
-    async def turn(self, priority: Priority, closing: asyncio.Event) -> AsyncIterator[bool]:
-        """Wait for a turn; false if the queue is closed before it comes, or others have every place for too long."""
-        waiter: asyncio.Future[str] = asyncio.get_running_loop().create_future()
+    async def turn(self, priority: Priority, closing: asyncio.Event) -> AsyncIterator[Turn | None]:
+        """Wait for a turn; None if the queue is closed before it comes, or others have every place for too long."""
+        waiter: asyncio.Future[Place] = asyncio.get_running_loop().create_future()
         self._waiting[priority].append(waiter)
         self._run("admit", self._admit)
-        holder = await self._waited(waiter, priority, closing)
-        if holder is None:
-            yield False
+        place = await self._waited(waiter, priority, closing)
+        if place is None:
+            yield None
             return
         try:
-            yield True
+            yield Turn(place, self._places, self._throttle)
         finally:
-            self._inside.discard(holder)
-            await self._places.give(holder)
+            self._inside.discard(place)
+            await self._places.give(place.holder)
+            self._share()
             self._changed.set()
 
-    async def _waited(self, waiter: "asyncio.Future[str]", priority: Priority, closing: asyncio.Event) -> str | None:
+    async def _waited(
+        self, waiter: "asyncio.Future[Place]", priority: Priority, closing: asyncio.Event
+    ) -> Place | None:
         closed = asyncio.create_task(closing.wait())
         try:
             while not waiter.done() and not closed.done():
@@ -76,35 +99,41 @@ class Gate:
     async def _admit(self) -> None:
         """Take places for those who wait, until nobody does."""
         while any(self._waiting.values()):
-            if len(self._inside) >= self._limit:
+            if len(self._inside) >= self.limit:
                 self._changed.clear()
                 with contextlib.suppress(TimeoutError):
                     await asyncio.wait_for(self._changed.wait(), 1)
                 continue
-            holder = new_id()
             try:
-                has_place = await self._places.take(holder, self._limit)
+                place = await self._places.take(new_id(), self.limit)
             except BusUnavailableError as error:
                 log.warning("no place can be taken: %s", error)
-                has_place = False
-            if not has_place:
+                place = None
+            if place is None:
                 await asyncio.sleep(_LOOK)
-            elif not self._let_in(holder):
-                await self._places.give(holder)
+            elif not self._let_in(place):
+                await self._places.give(place.holder)
 
-    def _let_in(self, holder: str) -> bool:
+    def _let_in(self, place: Place) -> bool:
         waiting = [priority for priority, line in self._waiting.items() if line]
         if not waiting:
             return False
         priority, self._served = choose(waiting, self._served)
-        self._inside.add(holder)
-        self._waiting[priority].popleft().set_result(holder)
+        self._inside.add(place)
+        self._share()
+        self._waiting[priority].popleft().set_result(place)
         self._run("hold", self._hold)
         return True
+
+    def _share(self) -> None:
+        """Have our share of the bandwidth follow our share of the places."""
+        if self._throttle is not None:
+            self._throttle.share(len(self._inside), self._places.taken)
 
     async def _hold(self) -> None:
         """Renew the places of those who are inside, until nobody is."""
         while self._inside:
             await asyncio.sleep(self._beat)
             if self._inside:
-                await self._places.renew(self._inside)
+                await self._places.renew(list(self._inside))
+                self._share()

@@ -6,7 +6,7 @@ with that reason. Each priority has a queue and a loop; all loops of a target pa
 
 import asyncio
 import logging
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Final
@@ -17,15 +17,17 @@ from hermes_common.ids import InvalidIdentifierError, check_slug
 from hermes_common.runtime.bus import Bus
 from hermes_common.runtime.clock import now
 from hermes_common.runtime.configview import ConfigView
-from hermes_common.runtime.consumer import Consumer, ConsumerLoop, Handler, Message, Outcome, RetryAfter
+from hermes_common.runtime.consumer import Consumer, ConsumerLoop, Message, Outcome, RetryAfter
 from hermes_common.runtime.errors import BusUnavailableError
 from hermes_common.targets import Priority
 from hermes_dispatcher.adapters.places import PlacesAt
 from hermes_dispatcher.core.queues import Want, wanted
-from hermes_dispatcher.handlers.gate import Gate
+from hermes_dispatcher.handlers.gate import Gate, Turn
 from hermes_dispatcher.handlers.watching import Watch
 
 log = logging.getLogger(__name__)
+
+Handler = Callable[[Message, Turn], Awaitable[Outcome]]
 
 LOOK: Final = timedelta(seconds=1)
 _PREFIX: Final = "hermes.work.delivery."
@@ -37,6 +39,7 @@ class _Line:
     """What is read for one target."""
 
     concurrency: int
+    bandwidth: int | None
     gate: Gate
     loops: dict[Priority, "_Loop"] = field(default_factory=dict)
 
@@ -91,7 +94,8 @@ class Queues:
                 log.warning("the queues cannot be listed: %s", error)
             at = now()
             is_off_peak = self._config.policies.off_peak.is_open(at)
-            self._arrange(wanted(self._config.targets, queued, self._watch.down, is_off_peak, at))
+            down, endpoints = self._watch.down, self._watch.endpoints_down
+            self._arrange(wanted(self._config.targets, queued, down, is_off_peak, at, endpoints))
             look = asyncio.create_task(self._look.wait())
             await asyncio.wait({stopped, look}, timeout=LOOK.total_seconds(), return_when=asyncio.FIRST_COMPLETED)
             look.cancel()
@@ -118,7 +122,7 @@ class Queues:
         """Have the loops that are wanted, and let the others end."""
         for slug, line in list(self._lines.items()):
             asked = want.get(slug)
-            is_same = asked is not None and asked.concurrency == line.concurrency
+            is_same = asked is not None and (asked.concurrency, asked.bandwidth) == (line.concurrency, line.bandwidth)
             for priority, loop in list(line.loops.items()):
                 if loop.task.done():
                     self._report(slug, loop.task)
@@ -129,7 +133,8 @@ class Queues:
             if not is_same:
                 del self._lines[slug]
         for slug, asked in want.items():
-            line = self._lines.get(slug) or self._line(slug, asked.concurrency)
+            line = self._lines.get(slug) or self._line(slug, asked)
+            line.gate.limit = asked.places
             for priority in asked.priorities:
                 if priority not in line.loops:
                     line.loops[priority] = self._started(slug, priority, line)
@@ -139,9 +144,9 @@ class Queues:
         self._ending.add(loop.task)
         loop.task.add_done_callback(self._ending.discard)
 
-    def _line(self, slug: str, concurrency: int) -> _Line:
-        gate = Gate(PlacesAt(self._bus, slug, self._lease), concurrency, self._lease)
-        line = self._lines[slug] = _Line(concurrency, gate)
+    def _line(self, slug: str, asked: Want) -> _Line:
+        gate = Gate(PlacesAt(self._bus, slug, self._lease), asked.places, self._lease, asked.bandwidth)
+        line = self._lines[slug] = _Line(asked.concurrency, asked.bandwidth, gate)
         return line
 
     def _started(self, slug: str, priority: Priority, line: _Line) -> _Loop:
@@ -156,8 +161,10 @@ class Queues:
         stop = asyncio.Event()
 
         async def in_turn(message: Message) -> Outcome:
-            async with line.gate.turn(priority, stop) as has_turn:
-                return await self._handler(message) if has_turn else RetryAfter(_AT_ONCE, "it was not its turn yet")
+            async with line.gate.turn(priority, stop) as turn:
+                if turn is None:
+                    return RetryAfter(_AT_ONCE, "it was not its turn yet")
+                return await self._handler(message, turn)
 
         loop = ConsumerLoop(self._bus, consumer, stop)
         return _Loop(stop, asyncio.create_task(loop.each(in_turn, line.concurrency), name=f"queue-{slug}{suffix}"))

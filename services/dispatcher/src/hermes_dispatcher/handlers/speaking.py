@@ -1,6 +1,6 @@
 """What follows from the state of a record: timers, work, events. Doing it again has the effect of doing it once."""
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 from hermes_common import subjects
 from hermes_common.commands import DeliveryWork
@@ -11,6 +11,9 @@ from hermes_dispatcher.core import saying
 
 _SOONEST = timedelta(seconds=1)
 """A timer is not armed for an instant that may have passed when the server reads it."""
+
+_LATER = timedelta(minutes=1)
+"""From one look at a delivery that is too old to the next."""
 
 
 class Speaker:
@@ -28,6 +31,11 @@ class Speaker:
         said = saying.standing(record)
         if said is not None:
             await self._bus.publish(*said)
+
+    async def await_expiry(self, record: DeliveryRecord, at: datetime) -> None:
+        """Have a delivery that goes back into the queue looked at when it is too old, should it still be there."""
+        timer = subjects.delivery_timer(record.delivery_id)
+        await self._bus.arm(timer, subjects.delivery_due(record.delivery_id), max(at, now() + _LATER))
 
     async def waiting(self, record: DeliveryRecord) -> None:
         """Say that a delivery waits for its target, which is down."""

@@ -2,7 +2,6 @@
 
 import asyncio
 import logging
-from collections.abc import Callable
 from datetime import timedelta
 from typing import Final
 
@@ -15,7 +14,7 @@ from hermes_common.runtime.configview import ConfigView
 from hermes_common.runtime.errors import BusUnavailableError
 from hermes_common.targets import AnyTarget
 from hermes_common.targettests import ASK, Step, TargetTestAsked, TargetTested
-from hermes_dispatcher.adapters.targets.interface import Sender
+from hermes_dispatcher.adapters.targets.interface import SenderOf
 from hermes_dispatcher.adapters.targets.steps import StepFailedError, Steps
 from hermes_dispatcher.adapters.threads import in_daemon
 
@@ -30,17 +29,34 @@ AT_ONCE: Final = 8
 class Prober:
     """Makes tests."""
 
-    def __init__(self, name: str, sender_of: Callable[[AnyTarget], Sender]) -> None:
+    def __init__(self, name: str, sender_of: SenderOf) -> None:
         self._name = name
         self._sender_of = sender_of
 
     async def test(self, target: AnyTarget, step: timedelta = STEP, longest: timedelta = LONGEST) -> TargetTested:
-        """Test a target; never raises for what the target does. ``step`` bounds each step, ``longest`` the whole."""
+        """Test every endpoint of a target; never raises for what the target does. See :meth:`test_endpoint`."""
+        endpoints = target.all_endpoints()
+        if len(endpoints) == 1:
+            return await self.test_endpoint(target, endpoints[0].name, step, longest)
+        tests = [self.test_endpoint(target, each.name, step, longest) for each in endpoints]
+        found = list(zip(endpoints, await asyncio.gather(*tests), strict=True))
+        steps = [
+            one.model_copy(update={"name": f"{endpoint.name}: {one.name}"})
+            for endpoint, part in found
+            for one in part.steps
+        ]
+        is_ok = all(part.ok for _, part in found)
+        return TargetTested(target=target.slug, ok=is_ok, steps=steps, dispatcher=self._name)
+
+    async def test_endpoint(
+        self, target: AnyTarget, endpoint: str, step: timedelta = STEP, longest: timedelta = LONGEST
+    ) -> TargetTested:
+        """Test one endpoint of a target. ``step`` bounds each step, ``longest`` the whole."""
         steps = Steps(step)
 
         def run() -> None:
             try:
-                self._sender_of(target).test(steps)
+                self._sender_of(target, endpoint).test(steps)
             except StepFailedError:
                 return
 

@@ -8,7 +8,7 @@ import asyncio
 import contextlib
 import logging
 from collections import defaultdict
-from collections.abc import Awaitable, Callable, Collection
+from collections.abc import Awaitable, Callable, Collection, Mapping
 from datetime import timedelta
 from typing import Final, TypeVar
 
@@ -16,6 +16,7 @@ from pydantic import BaseModel
 
 from hermes_common import subjects
 from hermes_common.config import Kind
+from hermes_common.endpoints import Endpoint
 from hermes_common.events import TargetDown, TargetPaused, TargetResumed, TargetUp
 from hermes_common.ids import derived_id
 from hermes_common.records import PauseRecord, TargetRecord
@@ -26,11 +27,12 @@ from hermes_common.runtime.errors import BusUnavailableError, ConflictError
 from hermes_common.targets import AnyTarget
 from hermes_common.targettests import TargetTested
 from hermes_dispatcher.core import breaking, pausing
+from hermes_dispatcher.handlers.endpoints import Endpoints
 
 log = logging.getLogger(__name__)
 
 Record = TypeVar("Record", bound=BaseModel)
-Test = Callable[[AnyTarget, timedelta, timedelta], Awaitable[TargetTested]]
+Test = Callable[[AnyTarget, str, timedelta, timedelta], Awaitable[TargetTested]]
 
 LOOK: Final = timedelta(seconds=1)
 
@@ -46,42 +48,66 @@ class Watch:
         self._testing: dict[str, asyncio.Task[None]] = {}
         self._locks: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
         self._listeners: list[Callable[[], None]] = []
+        self._endpoints = Endpoints(bus, config, test, self._changed)
 
     @property
     def down(self) -> Collection[str]:
         """The targets that are down."""
         return self._down.keys()
 
+    @property
+    def endpoints_down(self) -> Mapping[str, frozenset[str]]:
+        """The endpoints that are down of targets that have several: their tokens, by slug."""
+        return self._endpoints.down
+
     def on_change(self, listener: Callable[[], None]) -> None:
         """Have ``listener`` called when a target goes down or comes back."""
         self._listeners.append(listener)
 
-    async def judge(self, target: AnyTarget) -> str | None:
-        """Find out whether a target that an attempt could not reach is down; return why, or None if it is alive."""
+    async def judge(self, target: AnyTarget, endpoint: Endpoint) -> str | None:
+        """Find out whether an endpoint that an attempt could not reach is down; return why, or None if it is alive.
+
+        With the last endpoint the target is down.
+        """
+        if len(target.all_endpoints()) > 1:
+            reason = await self._endpoints.judge(target, endpoint)
+            await self._all_down(target)
+            return reason
         async with self._locks[target.slug]:
             if (known := self._down.get(target.slug)) is not None:
                 return known.reason
-            tested = await self._test(target, breaking.STEP, breaking.LONGEST)
+            tested = await self._test(target, endpoint.name, breaking.STEP, breaking.LONGEST)
             if tested.ok:
                 return None
-            record = breaking.opened(target.slug, new_id(), _failure(tested), now())
-            with contextlib.suppress(ConflictError):  # another dispatcher was faster
-                await self._bus.create(subjects.STATE, subjects.target_state(target.slug), record)
-            log.warning("target %s is down: %s", target.slug, record.reason)
-            self._now_down({**self._down, target.slug: record})
-            return record.reason
+            return (await self._open(target, breaking.failure(tested))).reason
+
+    async def _all_down(self, target: AnyTarget) -> None:
+        """Have the target down, if all its endpoints are."""
+        why = self._endpoints.why_all(target)
+        if why is not None and target.slug not in self._down:
+            await self._open(target, why)
+
+    async def _open(self, target: AnyTarget, why: str) -> TargetRecord:
+        record = breaking.opened(target.slug, new_id(), why, now())
+        with contextlib.suppress(ConflictError):  # another dispatcher was faster
+            await self._bus.create(subjects.STATE, subjects.target_state(target.slug), record)
+        log.warning("target %s is down: %s", target.slug, record.reason)
+        self._now_down({**self._down, target.slug: record})
+        return record
 
     async def run(self, stopping: asyncio.Event) -> None:
         """Watch until the service stops."""
         await self._config.loaded.wait()
         while not stopping.is_set():
             try:
+                await self._endpoints.look()
                 await self._outages()
                 await self._pauses()
             except BusUnavailableError as error:
                 log.warning("the targets cannot be watched: %s", error)
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(stopping.wait(), LOOK.total_seconds())
+        self._endpoints.stop()
         for task in self._testing.values():
             task.cancel()
 
@@ -90,6 +116,9 @@ class Watch:
     async def _outages(self) -> None:
         found = await self._records("target", TargetRecord)
         self._now_down({slug: record for slug, (record, _) in found.items() if not record.is_up})
+        for target in self._config.targets.targets:
+            if len(target.all_endpoints()) > 1:
+                await self._all_down(target)
         for slug, (record, revision) in found.items():
             if record.is_up:
                 await self._ended(record, revision)
@@ -98,12 +127,20 @@ class Watch:
             if not record.said:
                 await self._begun(record, revision)
             elif known is None:
-                gone = breaking.tested(record, "", now())
-                with contextlib.suppress(ConflictError):
-                    last = await self._bus.update(subjects.STATE, subjects.target_state(slug), gone, revision)
-                    await self._ended(gone, last, "it was removed from the configuration")
+                await self._over(record, revision, "it was removed from the configuration")
+            elif len(known.all_endpoints()) > 1:
+                if self._endpoints.why_all(known) is None:
+                    await self._over(record, revision, "an endpoint is up again")
             elif breaking.is_due(record, now()) and not known.is_paused(now()):
                 self._test_soon(known, record, revision)
+
+    async def _over(self, record: TargetRecord, revision: int, reason: str) -> None:
+        """End an outage without a test of its own."""
+        gone = breaking.tested(record, "", now())
+        with contextlib.suppress(ConflictError):
+            last = await self._bus.update(subjects.STATE, subjects.target_state(record.target), gone, revision)
+            self._now_down({slug: one for slug, one in self._down.items() if slug != record.target})
+            await self._ended(gone, last, reason)
 
     async def _begun(self, record: TargetRecord, revision: int) -> None:
         event = TargetDown(target=record.target, outage=record.outage, reason=record.reason)
@@ -129,8 +166,8 @@ class Watch:
         try:
             claimed = breaking.claimed(record, now())
             revision = await self._bus.update(subjects.STATE, key, claimed, revision)
-            tested = await self._test(target, breaking.STEP, breaking.LONGEST)
-            after = breaking.tested(claimed, "" if tested.ok else _failure(tested), now())
+            tested = await self._test(target, "", breaking.STEP, breaking.LONGEST)
+            after = breaking.tested(claimed, "" if tested.ok else breaking.failure(tested), now())
             revision = await self._bus.update(subjects.STATE, key, after, revision)
             if after.is_up:
                 self._now_down({slug: one for slug, one in self._down.items() if slug != target.slug})
@@ -144,8 +181,11 @@ class Watch:
         is_changed = down.keys() != self._down.keys()
         self._down = down
         if is_changed:
-            for listener in self._listeners:
-                listener()
+            self._changed()
+
+    def _changed(self) -> None:
+        for listener in self._listeners:
+            listener()
 
     # -- pauses
 
@@ -175,10 +215,6 @@ class Watch:
             if loaded is not None:
                 found[key.partition(".")[2]] = loaded
         return found
-
-
-def _failure(tested: TargetTested) -> str:
-    return next((f"{step.name}: {step.detail}" for step in tested.steps if not step.ok), "its test failed")
 
 
 def _paused(record: PauseRecord) -> TargetPaused:

@@ -8,26 +8,32 @@ import asyncio
 import logging
 import random
 import time
-from collections.abc import Callable
+from collections.abc import Mapping
+from dataclasses import dataclass
 from datetime import timedelta
 
 from pydantic import ValidationError
 
 from hermes_common.commands import DeliveryWork
+from hermes_common.endpoints import Endpoint
 from hermes_common.manifest import Manifest
 from hermes_common.records import DeliveryRecord, Lease
 from hermes_common.runtime.bus import Bus
 from hermes_common.runtime.clock import new_id, now
 from hermes_common.runtime.configview import ConfigView
 from hermes_common.runtime.consumer import Done, Message, Outcome, Park, RetryAfter
-from hermes_common.targets import AnyTarget
+from hermes_common.targets import AnyTarget, strategy_of
 from hermes_dispatcher.adapters import metrics
-from hermes_dispatcher.adapters.objects import ManifestUnusableError, Objects
+from hermes_dispatcher.adapters.objects import ManifestUnusableError, Objects, Supply
+from hermes_dispatcher.adapters.places import Choose
 from hermes_dispatcher.adapters.records import Deliveries, FencedError, Hold
-from hermes_dispatcher.adapters.targets.interface import Permit, Sender
+from hermes_dispatcher.adapters.targets.interface import Permit, SenderOf
 from hermes_dispatcher.core import breaking, lifecycle, retrying, saying
+from hermes_dispatcher.core.choosing import Choice, choose
 from hermes_dispatcher.handlers.attempting import Attempt, Interrupted, Over, Pace
+from hermes_dispatcher.handlers.gate import Turn
 from hermes_dispatcher.handlers.speaking import Speaker
+from hermes_dispatcher.handlers.stopping import Running
 from hermes_dispatcher.handlers.watching import Watch
 
 log = logging.getLogger(__name__)
@@ -37,6 +43,16 @@ APPEARS = 8
 
 _SOON = timedelta(seconds=2)
 _AT_ONCE = timedelta(milliseconds=50)
+_FULL = timedelta(milliseconds=500)
+
+
+@dataclass(frozen=True, slots=True)
+class Way:
+    """Where an attempt goes, and on which turn."""
+
+    target: AnyTarget
+    endpoint: Endpoint
+    turn: Turn
 
 
 class Worker:
@@ -47,10 +63,11 @@ class Worker:
         bus: Bus,
         config: ConfigView,
         objects: Objects,
-        sender_of: Callable[[AnyTarget], Sender],
+        sender_of: SenderOf,
         watch: Watch,
         pace: Pace,
         stop: asyncio.Event,
+        running: Running,
     ) -> None:
         self._bus = bus
         self._config = config
@@ -59,10 +76,11 @@ class Worker:
         self._watch = watch
         self._pace = pace
         self._stop = stop
+        self._running = running
         self._deliveries = Deliveries(bus)
         self._speaker = Speaker(bus)
 
-    async def handle(self, message: Message) -> Outcome:
+    async def handle(self, message: Message, turn: Turn) -> Outcome:
         """Work on the delivery that a message names."""
         try:
             delivery_id = DeliveryWork.model_validate_json(message.data).delivery_id
@@ -75,9 +93,9 @@ class Worker:
             if message.attempt < APPEARS:
                 return RetryAfter(_SOON, "its record is missing")
             return Park(f"there is no record of delivery {delivery_id}")
-        return await self._next(*found)
+        return await self._next(*found, turn)
 
-    async def _next(self, record: DeliveryRecord, revision: int) -> Outcome:
+    async def _next(self, record: DeliveryRecord, revision: int, turn: Turn) -> Outcome:
         lease = Lease(owner=f"{self._bus.name}/{new_id()}", until=now() + self._pace.lease)
         match lifecycle.on_work(record, lease, now()):
             case lifecycle.HasEnded() | lifecycle.WaitsForTimer():
@@ -88,30 +106,49 @@ class Worker:
             case lifecycle.Worn(record=worn):
                 return await self._fail(worn, revision)
             case lifecycle.Begin(record=begun):
-                return await self._begin(record, begun, revision, lease)
+                return await self._begin(record, begun, revision, lease, turn)
 
-    async def _begin(self, record: DeliveryRecord, begun: DeliveryRecord, revision: int, lease: Lease) -> Outcome:
+    async def _begin(
+        self, record: DeliveryRecord, begun: DeliveryRecord, revision: int, lease: Lease, turn: Turn
+    ) -> Outcome:
         target = await self._target(record.target)
         if target is None:
             return await self._fail(
                 lifecycle.failed(record, f"target {record.target} is not configured", now()), revision
             )
-        if target.is_paused(now()):
-            return RetryAfter(_SOON, "the target is paused")
-        if target.slug in self._watch.down:
-            return RetryAfter(_SOON, "the target is down")
+        if (why := self._is_resting(target)) is not None:
+            return RetryAfter(_SOON, why)
         try:
             manifest = await self._objects.manifest(record.manifest_key)
         except ManifestUnusableError as error:
             return await self._fail(lifecycle.failed(record, str(error), now()), revision)
-        permit = Permit()
+        endpoint = await turn.settle(self._whose_turn(target, record.study_uid))
+        if endpoint is None:
+            return RetryAfter(_FULL, "the endpoint whose turn it is has no place free")
+        return await self._hold(begun, revision, lease, manifest, Way(target, endpoint, turn))
+
+    def _is_resting(self, target: AnyTarget) -> str | None:
+        if target.is_paused(now()):
+            return "the target is paused"
+        return "the target is down" if target.slug in self._watch.down else None
+
+    async def _hold(self, begun: DeliveryRecord, revision: int, lease: Lease, manifest: Manifest, way: Way) -> Outcome:
+        permit = Permit(lambda: way.turn.place.is_held)
         permit.extend(time.monotonic(), lease.until - now())
         hold = Hold(self._deliveries, begun, await self._deliveries.change(begun, revision), lease.owner)
         try:
-            return await self._attempt(hold, permit, manifest, target)
+            return await self._attempt(hold, permit, manifest, way)
         except FencedError as error:
             log.info("%s; its attempt %d ends here", error, begun.attempt)
             return RetryAfter(_SOON, str(error))
+
+    def _whose_turn(self, target: AnyTarget, study_uid: str) -> Choose:
+        endpoints, down = target.all_endpoints(), self._watch.endpoints_down.get(target.slug, frozenset())
+
+        def chosen(busy: Mapping[str, int], owed: Mapping[str, int]) -> Choice | None:
+            return choose(strategy_of(target), endpoints, down, busy, owed, study_uid)
+
+        return chosen
 
     async def _target(self, slug: str) -> AnyTarget | None:
         """Return a target; one that is not known may have been configured a moment ago."""
@@ -127,34 +164,43 @@ class Worker:
         await self._speaker.standing(failed)
         return Done()
 
-    async def _attempt(self, hold: Hold, permit: Permit, manifest: Manifest, target: AnyTarget) -> Outcome:
+    async def _attempt(self, hold: Hold, permit: Permit, manifest: Manifest, way: Way) -> Outcome:
         began = time.monotonic()
-        await self._bus.publish(*saying.started(hold.record, self._bus.name))
+        await self._bus.publish(*saying.started(hold.record, self._bus.name, way.endpoint.name))
         attempt = Attempt(self._bus, hold, permit, self._pace, self._stop)
-        result = await attempt.run(manifest, self._sender_of(target), self._objects.supply)
-        end = await self._end(hold, result, manifest, target)
-        metrics.ATTEMPTS.labels(target.slug, hold.record.state.value).observe(time.monotonic() - began)
+        supply: Supply = self._objects.supply
+        if way.turn.throttle is not None:
+            supply = way.turn.throttle.over(supply, lambda: not permit.is_killed)
+        with self._running.attempt(hold.owner, permit):
+            result = await attempt.run(manifest, self._sender_of(way.target, way.endpoint.name), supply)
+        end = await self._end(hold, result, manifest, way)
+        metrics.ATTEMPTS.labels(way.target.slug, hold.record.state.value).observe(time.monotonic() - began)
         return end
 
-    async def _wait(self, hold: Hold, down: str) -> Outcome:
-        """Give an attempt back whose target is down: its work waits in the queue, which is not read until then."""
-        await hold.write(lifecycle.given_back(hold.record, now(), f"the target is down: {down}"))
+    async def _wait(self, hold: Hold, way: Way, down: str) -> Outcome:
+        """Give an attempt back whose endpoint is down: its work waits in the queue, which is read if others are up."""
+        is_whole = way.target.slug in self._watch.down
+        what = "the target" if is_whole else f"endpoint {way.endpoint.name}"
+        await hold.write(lifecycle.given_back(hold.record, now(), f"{what} is down: {down}"))
         await self._speaker.waiting(hold.record)
-        return RetryAfter(_SOON, "the target is down")
+        return RetryAfter(_SOON if is_whole else _AT_ONCE, f"{what} is down")
 
-    async def _end(self, hold: Hold, result: Over | Interrupted, manifest: Manifest, target: AnyTarget) -> Outcome:
+    async def _end(self, hold: Hold, result: Over | Interrupted, manifest: Manifest, way: Way) -> Outcome:
         """Write how an attempt ended, then say so."""
-        record = hold.record
+        record, target = hold.record, way.target
         match result:
             case Interrupted(reason=reason):
                 await hold.write(lifecycle.given_back(record, now()))
                 log.info("delivery %s: attempt %d is given back: %s", record.delivery_id, record.attempt, reason)
                 return RetryAfter(_AT_ONCE if self._stop.is_set() else _SOON, reason)
             case Over(left=left):
-                if breaking.suspicion(left) is not None and (down := await self._watch.judge(target)) is not None:
-                    return await self._wait(hold, down)
+                suspect = breaking.suspicion(left) is not None
+                if suspect and (down := await self._watch.judge(target, way.endpoint)) is not None:
+                    return await self._wait(hold, way, down)
+                expiry = lifecycle.expiry(record, target.retry)
                 jitter = random.random()  # noqa: S311  # spreads attempts; nothing depends on its being unforeseeable
-                decision = retrying.decide(target.retry, record.tries, left, len(manifest.instances), now(), jitter)
+                total = len(manifest.instances)
+                decision = retrying.decide(target.retry, record.tries, left, total, now(), jitter, expiry)
         match decision:
             case retrying.Succeed():
                 await hold.write(lifecycle.succeeded(record, now()))

@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict
 from hermes_common.config import Late, Priority, RuleSet, StudyCompletion, Targets
 from hermes_common.durations import Duration
 from hermes_common.events import Decision, PlannedDelivery, RuleOutcome, Tags, Time
-from hermes_common.ids import Slug, Uid
+from hermes_common.ids import Slug, Uid, delivery_id
 from hermes_common.keys import decision_key
 from hermes_common.records import BatchRef, StudyRecord
 from hermes_common.rules import CompiledRuleSet, Context, Earlier, Known, decide, decide_in_study
@@ -215,7 +215,7 @@ def _follow(series: Series, batch: BatchRef, previous: StudyRound, case: Case, m
     for asked in previous.asked:
         rules = [slug for slug in asked.rules if not _is_stopped(slug, stopped_by, moment.rules)]
         if rules:
-            key = planning.delivery_id(batch.batch_id, asked.target)
+            key = delivery_id(batch.batch_id, asked.target)
             planned = PlannedDelivery(delivery_id=key, target=asked.target, priority=asked.priority, rules=rules)
             deliveries.append(planned)
     if batch.deferred and not deliveries and previous.outcome == "routed":

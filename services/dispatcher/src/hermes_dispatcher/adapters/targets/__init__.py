@@ -1,14 +1,22 @@
 """The kinds of target, behind one Protocol (``interface``): one module for each."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import assert_never
 
 from hermes_common.runtime.sealing import Sealer, SealingError, opened
-from hermes_common.targets import AnyTarget, DicomTarget, FolderTarget, S3Target, SftpTarget, StowTarget
+from hermes_common.targets import (
+    AnyTarget,
+    DicomTarget,
+    FolderTarget,
+    S3Target,
+    SftpTarget,
+    StowTarget,
+    at_endpoint,
+)
 from hermes_dispatcher.adapters.objects import Item, Supply
 from hermes_dispatcher.adapters.targets.dicom import DicomSender
 from hermes_dispatcher.adapters.targets.folder import FolderSender
-from hermes_dispatcher.adapters.targets.interface import Permit, Report, Sender
+from hermes_dispatcher.adapters.targets.interface import Permit, Report, Sender, SenderOf
 from hermes_dispatcher.adapters.targets.s3 import S3Sender
 from hermes_dispatcher.adapters.targets.sftp import SftpSender
 from hermes_dispatcher.adapters.targets.steps import Steps, TroubleError
@@ -16,8 +24,9 @@ from hermes_dispatcher.adapters.targets.stow import StowSender
 from hermes_dispatcher.core.outcomes import NotDelivered, Trouble
 
 
-def sender_of(target: AnyTarget) -> Sender:
-    """Return what sends to a target, by its kind. Its secrets have been opened."""
+def sender_of(target: AnyTarget, endpoint: str = "") -> Sender:
+    """Return what sends to a target, by its kind, at one of its endpoints. Its secrets have been opened."""
+    target = at_endpoint(target, endpoint)
     match target:
         case DicomTarget():
             return DicomSender(target)
@@ -52,12 +61,12 @@ class ClosedSender:
         steps.take("open the secrets", fail, lambda _: "")
 
 
-def opening(sealer: Sealer) -> Callable[[AnyTarget], Sender]:
+def opening(sealer: Sealer) -> SenderOf:
     """Return what makes a sender of a target as it is stored, its secrets sealed."""
 
-    def made(target: AnyTarget) -> Sender:
+    def made(target: AnyTarget, endpoint: str = "") -> Sender:
         try:
-            return sender_of(opened(target, sealer))
+            return sender_of(opened(target, sealer), endpoint)
         except SealingError as error:
             return ClosedSender(str(error))
 

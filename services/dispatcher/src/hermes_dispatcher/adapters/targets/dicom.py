@@ -12,6 +12,7 @@ from hermes_common.runtime.dicom.errors import Aborted, AssociationError, Associ
 from hermes_common.runtime.dicom.requestor import (
     Context,
     FileSource,
+    Source,
     StorageAssociation,
     Timeouts,
     plan_associations,
@@ -250,7 +251,9 @@ class _Run:
 
 def _store(association: StorageAssociation, item: Item, prepared: Prepared) -> Outcome:
     instance = item.instance
-    source = prepared.data if prepared.file is None else FileSource(prepared.file)
+    source: Source = prepared.data if prepared.file is None else FileSource(prepared.file)
+    if prepared.pace is not None:
+        source = prepared.chunks()
     try:
         answer = association.c_store(
             instance.sop_class_uid, instance.sop_instance_uid, instance.transfer_syntax_uid, source

@@ -19,7 +19,7 @@ from urllib3.exceptions import HTTPError, MaxRetryError, NewConnectionError
 
 from hermes_common.runtime.dicom.connect import connect
 from hermes_common.runtime.dicom.errors import Unreachable
-from hermes_common.targets import Tls
+from hermes_common.targets import S3Target, StowTarget, Tls
 from hermes_dispatcher.adapters.targets.steps import TroubleError
 from hermes_dispatcher.adapters.targets.tls import context_of
 from hermes_dispatcher.core.outcomes import Trouble
@@ -43,8 +43,11 @@ class Answer:
 class Http:
     """Connections to one target. For one thread, except :meth:`kill`."""
 
-    def __init__(self, tls: Tls | None, connect_timeout: timedelta, response_timeout: timedelta) -> None:
+    def __init__(
+        self, tls: Tls | None, connect_timeout: timedelta, response_timeout: timedelta, slowest: int = SLOWEST
+    ) -> None:
         self._response = response_timeout
+        self._slowest = slowest
         self._killed = False
         self._late = False
         self._connections: list[HTTPConnection] = []
@@ -76,7 +79,7 @@ class Http:
     @contextmanager
     def within(self, octets: int) -> Iterator[None]:
         """Do something with the target that moves so many octets: bounded as a whole, its errors translated."""
-        limit = self._response + timedelta(seconds=octets / SLOWEST)
+        limit = self._response + timedelta(seconds=octets / self._slowest)
         self._late = False
 
         def end() -> None:
@@ -153,6 +156,14 @@ def _tracked(connections: list[HTTPConnection], limit: timedelta) -> Any:
         ConnectionCls = Secure
 
     return {"http": PlainPool, "https": SecurePool}
+
+
+def slowest_of(target: StowTarget | S3Target) -> int:
+    """Return the octets a second that a target has to take at least: less, where we send as little ourselves."""
+    if target.bandwidth is None:
+        return SLOWEST
+    at_once = sum(each.concurrency for each in target.all_endpoints())
+    return max(1, min(SLOWEST, target.bandwidth // (2 * at_once)))
 
 
 def trouble_of(status: int, words: str, *, alone: bool) -> TroubleError:

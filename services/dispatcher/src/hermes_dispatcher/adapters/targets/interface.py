@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 from datetime import timedelta
 from typing import Protocol
 
+from hermes_common.targets import AnyTarget
 from hermes_dispatcher.adapters.objects import Item, Supply
 from hermes_dispatcher.adapters.targets.steps import Steps
 from hermes_dispatcher.core.outcomes import NotDelivered, Outcome
@@ -25,8 +26,9 @@ class Permit:
     finds it expired before it sends another instance.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, has_place: Callable[[], bool] = lambda: True) -> None:
         self._until = 0.0
+        self._has_place = has_place
         self._guard = threading.Lock()
         self._stopped = False
         self._killed = False
@@ -44,7 +46,12 @@ class Permit:
     @property
     def may_send(self) -> bool:
         """Whether another instance may be begun."""
-        return not self._stopped and not self.lapsed
+        return not self._stopped and not self.lapsed and self._has_place()
+
+    @property
+    def is_killed(self) -> bool:
+        """Whether the instance under way is to end, too."""
+        return self._killed
 
     def stop(self) -> None:
         """Let the instance under way end, and begin no other."""
@@ -83,3 +90,10 @@ class Sender(Protocol):
 
         A target that is alive passes, whatever it may refuse later: the breaker closes by this test.
         """
+
+
+class SenderOf(Protocol):
+    """Makes what sends to one endpoint of a target as it is stored, its secrets sealed."""
+
+    def __call__(self, target: AnyTarget, endpoint: str = "") -> Sender:
+        """Return the sender. ``endpoint`` is an address in one line; empty for the first."""

@@ -14,7 +14,7 @@ from minio.error import InvalidResponseError, MinioException, S3Error, ServerErr
 from hermes_common.targets import S3Target
 from hermes_dispatcher.adapters.objects import Item, Prepared, Supply
 from hermes_dispatcher.adapters.targets.feeding import beside, name_of, one_by_one, part10
-from hermes_dispatcher.adapters.targets.http import Http
+from hermes_dispatcher.adapters.targets.http import Http, slowest_of
 from hermes_dispatcher.adapters.targets.interface import Permit, Report
 from hermes_dispatcher.adapters.targets.steps import Steps, TroubleError, reach
 from hermes_dispatcher.core.outcomes import Delivered, NotDelivered, Outcome, Trouble
@@ -46,7 +46,7 @@ class S3Sender:
         """Send them; see :class:`~hermes_dispatcher.adapters.targets.interface.Sender`."""
         target = self._target
         try:
-            http = Http(target.tls, target.connect_timeout, target.response_timeout)
+            http = Http(target.tls, target.connect_timeout, target.response_timeout, slowest_of(target))
         except TroubleError as error:
             return error.outcome
         permit.killed_by(http.kill)

@@ -16,7 +16,7 @@ from hermes_common.runtime.clock import new_id
 from hermes_common.targets import StowTarget
 from hermes_dispatcher.adapters.objects import Item, Prepared, Supply
 from hermes_dispatcher.adapters.targets.feeding import part10
-from hermes_dispatcher.adapters.targets.http import Answer, Http, trouble_of
+from hermes_dispatcher.adapters.targets.http import Answer, Http, slowest_of, trouble_of
 from hermes_dispatcher.adapters.targets.interface import Permit, Report
 from hermes_dispatcher.adapters.targets.oauth2 import Authorisation
 from hermes_dispatcher.adapters.targets.steps import StepFailedError, Steps, TroubleError, reach
@@ -47,7 +47,12 @@ class StowSender:
     def send(self, items: Sequence[Item], supply: Supply, report: Report, permit: Permit) -> NotDelivered | None:
         """Send them; see :class:`~hermes_dispatcher.adapters.targets.interface.Sender`."""
         try:
-            http = Http(self._target.tls, self._target.connect_timeout, self._target.response_timeout)
+            http = Http(
+                self._target.tls,
+                self._target.connect_timeout,
+                self._target.response_timeout,
+                slowest_of(self._target),
+            )
         except TroubleError as error:
             return error.outcome
         stream = supply(items)
