@@ -180,10 +180,18 @@ SAMPLES: list[Event] = [
     events.DeliveryWaiting(**DELIVERY, **UNFINISHED),
     events.DeliveryFailed(**DELIVERY, **UNFINISHED),
     events.DeliveryCancelled(**DELIVERY, actor="anna", reason="wrong target"),
+    events.DeliveryHeld(**DELIVERY, actor="anna", reason="the patient is to be looked up first"),
+    events.DeliveryReleased(**DELIVERY, actor="anna", reason="looked up"),
     events.DeliveryRestarted(**DELIVERY, actor="anna", reason="the PACS is back", scope="all"),
     events.DeliveryDismissed(**DELIVERY, actor="anna", reason="sent by hand"),
     events.TargetDown(target="pacs", outage="o-1", reason="connect to port 104 (TCP): connection refused"),
     events.TargetUp(target="pacs", outage="o-1", down_since=AT - timedelta(minutes=5)),
+    events.TargetEndpointDown(
+        target="pacs", endpoint="PACS2@pacs2:104", outage="o-2", reason="connect to port 104 (TCP): connection refused"
+    ),
+    events.TargetEndpointUp(
+        target="pacs", endpoint="PACS2@pacs2:104", outage="o-2", down_since=AT - timedelta(minutes=5)
+    ),
     events.TargetPaused(target="pacs", actor="anna", reason="maintenance", until=AT + timedelta(hours=1)),
     events.TargetResumed(target="pacs", actor="anna", reason="done", paused_since=AT),
     events.ConfigChanged(

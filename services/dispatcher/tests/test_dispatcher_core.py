@@ -36,8 +36,11 @@ def record(state: DeliveryState = DeliveryState.QUEUED, **changes: object) -> De
 
 def command(action: str, scope: str = "missing", number: int = 2) -> DeliveryCommand:
     return DeliveryCommand.model_validate(
-        {"command_id": ID[:-1] + str(number), "actor": "ann", "delivery_id": ID, "action": action, "scope": scope}
-    )
+        {
+            "command_id": ID[:-1] + str(number), "actor": "ann", "delivery_id": ID, "action": action, "scope": scope,
+            "to": "elsewhere" if action == "reroute" else None,
+        }
+    )  # fmt: skip
 
 
 def test_only_success_and_warnings_of_the_standard_are_delivered_for_every_possible_status() -> None:
@@ -113,7 +116,7 @@ def test_work_means_one_thing_in_each_state(state: DeliveryState, lease: Lease |
         case DeliveryState.RETRYING:
             assert found == lifecycle.WaitsForTimer()
         case _:
-            assert state in ENDED
+            assert state in ENDED | {DeliveryState.HELD}
             assert found == lifecycle.HasEnded()
 
 
@@ -140,7 +143,10 @@ def test_an_attempt_that_is_given_back_costs_no_try() -> None:
 ALLOWED = {
     ("restart", "missing"): {"failed", "cancelled", "retrying", "dismissed"},
     ("restart", "all"): {"failed", "cancelled", "retrying", "dismissed", "succeeded"},
-    ("cancel", "missing"): {"queued", "sending", "retrying"},
+    ("cancel", "missing"): {"queued", "sending", "retrying", "held"},
+    ("hold", "missing"): {"queued", "sending", "retrying"},
+    ("release", "missing"): {"held"},
+    ("reroute", "missing"): {"queued", "sending", "retrying", "held", "failed"},
     ("dismiss", "missing"): {"failed"},
 }
 
@@ -158,13 +164,18 @@ def test_commands_are_carried_out_in_these_states_and_refused_in_all_others(
         return
     assert isinstance(result, lifecycle.Change)
     after = result.record
-    assert (after.actor, after.commands, after.lease) == ("ann", (command(action).command_id,), None)
+    assert (after.actor, after.commands) == ("ann", (command(action).command_id,))
+    assert after.lease == (THEIRS if state is DeliveryState.SENDING else None)
     match action:
         case "restart":
             assert (after.state, after.generation, after.tries, after.refused) == (DeliveryState.QUEUED, 1, 0, "")
             assert after.delivered == ("" if scope == "all" else "0-3")
         case "cancel":
             assert (after.state, after.generation) == (DeliveryState.CANCELLED, 0)
+        case "hold" | "reroute":
+            assert (after.state, after.generation) == (DeliveryState.HELD, 0)
+        case "release":
+            assert (after.state, after.generation, after.tries) == (DeliveryState.QUEUED, 1, 3)
         case _:
             assert after.state is DeliveryState.DISMISSED
 
@@ -201,9 +212,9 @@ def test_paused_targets_rest_and_work_for_removed_ones_is_looked_at() -> None:
     normal = frozenset({Priority.NORMAL})
     found = wanted(targets, queued, {"d"}, False, NOW)
     assert found == {
-        "a": Want(7, frozenset({Priority.NORMAL, Priority.URGENT})),
-        "c": Want(7, normal),
-        "gone": Want(REMOVED, normal),
+        "a": Want(7, frozenset({Priority.NORMAL, Priority.URGENT}), 7),
+        "c": Want(7, normal, 7),
+        "gone": Want(REMOVED, normal, REMOVED),
     }
     assert Priority.OFF_PEAK in wanted(targets, queued, set(), True, NOW)["a"].priorities
     assert "c" not in wanted(targets, queued, set(), True, NOW - timedelta(seconds=1))

@@ -12,10 +12,11 @@ from hermes_cli.options import Json, Limit, Reason, Token, Url, api
 from hermes_cli.output import age, clean, narrow, note, print_json, print_pairs, print_table, say, size, when
 from hermes_common.records import DeliveryState
 
-app = typer.Typer(no_args_is_help=True, help="Deliveries to targets: see them, retry, cancel, dismiss.")
+app = typer.Typer(no_args_is_help=True, help="Deliveries to targets: see them, retry, hold, cancel, reroute, dismiss.")
 
 Id = Annotated[str, typer.Argument(metavar="ID", help="Delivery id.")]
 Ids = Annotated[list[str], typer.Argument(metavar="ID...", help="Delivery ids.")]
+Why = Annotated[str, typer.Option("--reason", help="Why; needed, and kept in the history.")]
 State = Annotated[DeliveryState | None, typer.Option("--state", help="Only those in this state.")]
 Target = Annotated[str, typer.Option("--target", help="Only those to this target.")]
 
@@ -77,8 +78,11 @@ def show(delivery_id: Id, json: Json = False, url: Url = None, token: Token = No
     print_pairs(pairs)
     attempts = detail.get("attempts") or []
     if attempts:
-        rows = [[a.get("attempt"), when(a.get("started_at")), a.get("result"), a.get("reason")] for a in attempts]
-        print_table(["attempt", "started", "result", "reason"], rows, right=["attempt"])
+        rows = [
+            [a.get("attempt"), when(a.get("started_at")), a.get("result"), a.get("endpoint"), a.get("reason")]
+            for a in attempts
+        ]
+        print_table(["attempt", "started", "result", "endpoint", "reason"], rows, right=["attempt"])
 
 
 @app.command("retry")
@@ -96,8 +100,33 @@ def retry(
     _act("restart", ids, {"scope": scope.value, "reason": reason}, json=json, url=url, token=token)
 
 
+@app.command("hold")
+def hold(ids: Ids, reason: Why = "", json: Json = False, url: Url = None, token: Token = None) -> None:
+    """Have deliveries wait until they are released."""
+    _act("hold", ids, {"reason": reason}, json=json, url=url, token=token)
+
+
+@app.command("release")
+def release(ids: Ids, reason: Reason = "", json: Json = False, url: Url = None, token: Token = None) -> None:
+    """Let deliveries that are held go on."""
+    _act("release", ids, {"reason": reason}, json=json, url=url, token=token)
+
+
+@app.command("reroute")
+def reroute(
+    ids: Ids,
+    to: Annotated[str, typer.Option("--to", metavar="SLUG", help="The target that they go to instead.")],
+    reason: Why = "",
+    json: Json = False,
+    url: Url = None,
+    token: Token = None,
+) -> None:
+    """Send what waits or has failed to another target instead."""
+    _act("reroute", ids, {"to": to, "reason": reason}, json=json, url=url, token=token)
+
+
 @app.command("cancel")
-def cancel(ids: Ids, reason: Reason = "", json: Json = False, url: Url = None, token: Token = None) -> None:
+def cancel(ids: Ids, reason: Why = "", json: Json = False, url: Url = None, token: Token = None) -> None:
     """Stop deliveries that are not done."""
     _act("cancel", ids, {"reason": reason}, json=json, url=url, token=token)
 

@@ -39,7 +39,7 @@ def _print(answer: dict[str, Any], now: datetime) -> None:
 
 
 def _print_queues(queues: list[dict[str, Any]], now: datetime) -> None:
-    states = ("queued", "sending", "retrying", "failed")
+    states = ("queued", "sending", "retrying", "held", "failed")
     rows = [
         [row.get("target"), *(row.get("counts", {}).get(state, 0) for state in states), age(row.get("oldest"), now)]
         for row in queues

@@ -42,15 +42,20 @@ def address(target: dict[str, Any]) -> str:
     """Return where a target is, in one line."""
     match target.get("kind"):
         case "dicom":
-            return f"{target.get('called_aet')}@{target.get('host')}:{target.get('port')}"
+            return f"{target.get('called_aet')}@{target.get('host')}:{target.get('port')}{_more(target)}"
         case "stow":
-            return str(target.get("url"))
+            return f"{target.get('url')}{_more(target)}"
         case "s3":
             return f"{target.get('bucket')} at {target.get('endpoint')}"
         case "sftp":
             return f"{target.get('user')}@{target.get('host')}:{target.get('port')} {target.get('folder')}"
         case _:
             return str(target.get("path", ""))
+
+
+def _more(target: dict[str, Any]) -> str:
+    count = len(target.get("endpoints") or [])
+    return f" and {count} more" if count else ""
 
 
 @app.command("pause")

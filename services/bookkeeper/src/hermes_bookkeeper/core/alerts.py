@@ -7,6 +7,7 @@ rule_failed       raised by a decision for which an active rule could not be eva
                   cleared by a newer revision of the rules
 rule_matched      raised by a decision on a series for which a rule fired that asks for it; cleared by a person
 target_down       raised by target.down; cleared by target.up of the same outage
+endpoint_down     raised by target.endpoint_down; cleared by target.endpoint_up of the same outage
 study_held        raised by study.held; cleared by the study being decided
 """
 
@@ -36,6 +37,8 @@ from hermes_common.events import (
     StudyCompleted,
     StudyHeld,
     TargetDown,
+    TargetEndpointDown,
+    TargetEndpointUp,
     TargetUp,
 )
 from hermes_common.ids import derived_id
@@ -46,6 +49,7 @@ SERVICE_CRASHED = "service_crashed"
 RULE_FAILED = "rule_failed"
 RULE_MATCHED = "rule_matched"
 TARGET_DOWN = "target_down"
+ENDPOINT_DOWN = "endpoint_down"
 STUDY_HELD = "study_held"
 
 CLEARING = (DeliveryRestarted, DeliverySucceeded, DeliveryCancelled, DeliveryDismissed)
@@ -84,6 +88,12 @@ def alerts_of(fact: Fact) -> list[Say]:  # noqa: PLR0911  # a table: one line an
         case TargetUp() as event:
             reason = event.reason or "the target answers again"
             return [_cleared(_alert_id(TARGET_DOWN, event.outage), TARGET_DOWN, event.target, reason)]
+        case TargetEndpointDown() as event:
+            message = f"Endpoint {event.endpoint} of target {event.target} is down, others are used: {event.reason}"
+            return [_raised(event.outage, ENDPOINT_DOWN, f"{event.target}/{event.endpoint}", "warning", message)]
+        case TargetEndpointUp() as event:
+            reason, about = event.reason or "the endpoint answers again", f"{event.target}/{event.endpoint}"
+            return [_cleared(_alert_id(ENDPOINT_DOWN, event.outage), ENDPOINT_DOWN, about, reason)]
         case StudyHeld() as event:
             message = f"A study is held: {event.reason}"
             return [_raised(_study_key(event), STUDY_HELD, event.study_uid, "warning", message)]

@@ -9,6 +9,8 @@ from hermes_common.events import (
     ConfigChanged,
     DeliveryCancelled,
     DeliveryDismissed,
+    DeliveryHeld,
+    DeliveryReleased,
     DeliveryRestarted,
     SeriesDiscarded,
     SeriesRecovered,
@@ -36,11 +38,13 @@ def audit_row(fact: Fact) -> Row | None:
         case ConfigChanged():
             actor, about = event.author, event.kind.value
             detail = {"revision": event.revision, "comment": event.comment}
-        case DeliveryRestarted() | DeliveryCancelled() | DeliveryDismissed():
+        case DeliveryRestarted() | DeliveryCancelled() | DeliveryDismissed() | DeliveryHeld() | DeliveryReleased():
             actor, about = event.actor, event.delivery_id
             detail = {"target": event.target, "series_uid": event.series_uid, "reason": event.reason}
             if isinstance(event, DeliveryRestarted):
                 detail["scope"] = event.scope
+            if isinstance(event, DeliveryCancelled) and event.rerouted_to is not None:
+                detail["rerouted_to"] = event.rerouted_to
         case AlertCleared() if event.actor:
             actor, about = event.actor, event.about
             detail = {"alert_id": event.alert_id, "kind": event.kind, "reason": event.reason}

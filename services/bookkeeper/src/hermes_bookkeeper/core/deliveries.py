@@ -9,7 +9,9 @@ from hermes_common.events import (
     DeliveryCancelled,
     DeliveryDismissed,
     DeliveryFailed,
+    DeliveryHeld,
     DeliveryQueued,
+    DeliveryReleased,
     DeliveryRestarted,
     DeliveryRetrying,
     DeliveryStarted,
@@ -27,6 +29,8 @@ AnyDelivery = (
     | DeliveryCancelled
     | DeliveryDismissed
     | DeliveryRestarted
+    | DeliveryHeld
+    | DeliveryReleased
     | DeliveryWaiting
 )
 
@@ -121,16 +125,26 @@ def _change(row: Row, item: Said) -> Row:  # noqa: PLR0911  # a table: one line 
             claimed = {"_claimed": event.instances}
             return {"state": DeliveryState.SUCCEEDED.value, "attempt": attempt, "reason": "", **claimed, **ended}
         case DeliveryCancelled():
-            reason = event.reason or row["reason"]
+            reason = _cancelled(event) or row["reason"]
             return {"state": DeliveryState.CANCELLED.value, "actor": event.actor, "reason": reason, **ended}
         case DeliveryDismissed():
             reason = event.reason or row["reason"]
             return {"state": DeliveryState.DISMISSED.value, "actor": event.actor, "reason": reason, **ended}
-        case DeliveryRestarted():
+        case DeliveryHeld():
+            reason, still = event.reason or row["reason"], {"next_attempt_at": None, "ended_at": None}
+            return {"state": DeliveryState.HELD.value, "actor": event.actor, "reason": reason, **still}
+        case DeliveryRestarted() | DeliveryReleased():
             begun = {"next_attempt_at": None, "ended_at": None}
             return {"state": DeliveryState.QUEUED.value, "actor": event.actor, "reason": "", **begun}
         case _:
             return {}
+
+
+def _cancelled(event: DeliveryCancelled) -> str:
+    """Return why a delivery was cancelled, and where its batch goes instead."""
+    if event.rerouted_to is None:
+        return event.reason
+    return f"rerouted to {event.rerouted_to}" + (f": {event.reason}" if event.reason else "")
 
 
 def attempt_rows(said: Sequence[Said]) -> list[Row]:
@@ -141,7 +155,7 @@ def attempt_rows(said: Sequence[Said]) -> list[Row]:
         match event:
             case DeliveryStarted():
                 _attempt(rows, event.delivery_id, event.attempt).update(
-                    dispatcher=event.dispatcher, started_at=item.time
+                    dispatcher=event.dispatcher, endpoint=event.endpoint, started_at=item.time
                 )
             case DeliveryRetrying() | DeliveryFailed() if event.attempt > 0:
                 result = DeliveryState.RETRYING if isinstance(event, DeliveryRetrying) else DeliveryState.FAILED
@@ -156,10 +170,10 @@ def attempt_rows(said: Sequence[Said]) -> list[Row]:
                 _attempt(rows, event.delivery_id, event.attempt).update(
                     ended_at=item.time, result=DeliveryState.SUCCEEDED.value, missing=0, reason=""
                 )
-            case DeliveryCancelled() if rows:
+            case DeliveryCancelled() | DeliveryHeld() if rows:
                 last = rows[max(rows)]
                 if not last["result"]:
-                    last.update(ended_at=item.time, result=DeliveryState.CANCELLED.value, reason=event.reason)
+                    last.update(ended_at=item.time, result=event.verb, reason=event.reason)
             case _:
                 pass
     return list(rows.values())
@@ -170,6 +184,7 @@ def _attempt(rows: dict[int, Row], delivery_id: str, attempt: int) -> Row:
         "delivery_id": delivery_id,
         "attempt": attempt,
         "dispatcher": "",
+        "endpoint": "",
         "started_at": None,
         "ended_at": None,
         "result": "",

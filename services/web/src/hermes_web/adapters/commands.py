@@ -41,11 +41,23 @@ class Commands:
         return command.command_id
 
     async def delivery(
-        self, delivery_id: str, action: DeliveryAction, actor: str, reason: str = "", scope: Scope = "missing"
+        self,
+        delivery_id: str,
+        action: DeliveryAction,
+        actor: str,
+        reason: str = "",
+        scope: Scope = "missing",
+        to: str | None = None,
     ) -> str:
         """Ask the dispatcher; return the id of the command."""
         command = DeliveryCommand(
-            command_id=new_id(), actor=actor, reason=reason, delivery_id=delivery_id, action=action, scope=scope
+            command_id=new_id(),
+            actor=actor,
+            reason=reason,
+            delivery_id=delivery_id,
+            action=action,
+            scope=scope,
+            to=to,
         )
         await self._bus.enqueue(subjects.DELIVERY_COMMANDS, command, command.command_id)
         return command.command_id

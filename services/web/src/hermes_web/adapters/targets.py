@@ -4,7 +4,7 @@ import nats.errors
 from pydantic import ValidationError
 
 from hermes_common import subjects
-from hermes_common.records import TargetRecord
+from hermes_common.records import EndpointRecord, TargetRecord
 from hermes_common.runtime.bus import Bus
 from hermes_common.targettests import ASK, TargetTestAsked, TargetTested
 from hermes_web.errors import UnavailableError
@@ -25,6 +25,15 @@ class TargetsOnBus:
             loaded = await self._bus.load(subjects.STATE, key, TargetRecord)
             if loaded is not None and not loaded[0].is_up:
                 found[loaded[0].target] = loaded[0]
+        return found
+
+    async def endpoints_down(self) -> dict[str, list[EndpointRecord]]:
+        """Return the endpoints that are down of targets that have several, by the slug of the target."""
+        found: dict[str, list[EndpointRecord]] = {}
+        for key in await self._bus.keys(subjects.STATE, "endpoint.*.*"):
+            loaded = await self._bus.load(subjects.STATE, key, EndpointRecord)
+            if loaded is not None and not loaded[0].is_up:
+                found.setdefault(loaded[0].target, []).append(loaded[0])
         return found
 
     async def test(self, slug: str) -> TargetTested:

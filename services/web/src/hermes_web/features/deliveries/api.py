@@ -1,6 +1,6 @@
 """``/api/v1/deliveries``."""
 
-from typing import Annotated, Literal
+from typing import Annotated
 
 from litestar import Controller, get, post
 from litestar.params import FromPath, JSONBody, QueryParameter
@@ -9,6 +9,7 @@ from pydantic import ConfigDict, Field
 from hermes_common.ids import Slug
 from hermes_common.records import DeliveryState
 from hermes_web.adapters.commands import Scope
+from hermes_web.core.actions import DeliveryAction
 from hermes_web.core.cursor import limited
 from hermes_web.core.roles import ADMIN, VIEWER
 from hermes_web.features.deliveries import queries, service
@@ -29,15 +30,23 @@ class AskRestart(Ask):
     scope: Scope = "missing"
 
 
+class AskReroute(Ask):
+    """Where the batch goes instead."""
+
+    to: Slug
+
+
 class AskBulk(AskRestart):
     """The same action on many deliveries: named by ids, or found by state and target."""
 
     model_config = ConfigDict(extra="forbid")
 
-    action: Literal["restart", "cancel", "dismiss"]
+    action: DeliveryAction
     ids: Annotated[list[str], Field(max_length=service.BULK)] = []
     state: DeliveryState | None = None
     target: Slug | None = None
+    to: Slug | None = None
+    """For ``reroute``: the target that the batches go to instead."""
 
 
 class DeliveriesController(Controller):
@@ -63,10 +72,9 @@ class DeliveriesController(Controller):
     async def bulk(self, request: HttpRequest, data: JSONBody[AskBulk]) -> service.BulkResult:
         """Ask for the same action on up to 1,000 deliveries."""
         states = [] if data.state is None else [data.state.value]
-        web, actor = web_of(request), principal_of(request).name
-        return await service.act_on_many(
-            web, data.action, actor, states, data.target, data.ids, data.reason, data.scope
-        )
+        web = web_of(request)
+        wish = service.Wish(data.action, principal_of(request).name, data.reason, data.scope, data.to)
+        return await service.act_on_many(web, wish, states, data.target, data.ids)
 
     @get("/{delivery_id:str}", opt=VIEWER)
     async def one(self, request: HttpRequest, delivery_id: FromPath[str], after: After = -1) -> DeliveryDetail:
@@ -79,25 +87,55 @@ class DeliveriesController(Controller):
     ) -> Accepted:
         """Make a delivery that has ended again: what is missing, or all of it."""
         ask = data or AskRestart()
-        actor = principal_of(request).name
-        return Accepted(
-            command_id=await service.act(web_of(request), delivery_id, "restart", actor, ask.reason, ask.scope)
-        )
+        return await _asked(request, delivery_id, "restart", ask, ask.scope)
+
+    @post("/{delivery_id:str}/hold", opt=ADMIN, status_code=202)
+    async def hold(
+        self, request: HttpRequest, delivery_id: FromPath[str], data: JSONBody[Ask | None] = None
+    ) -> Accepted:
+        """Have a delivery wait until it is released; a reason is needed.
+
+        Nothing of it is sent once ``delivery.held`` was said.
+        """
+        return await _asked(request, delivery_id, "hold", data or Ask())
+
+    @post("/{delivery_id:str}/release", opt=ADMIN, status_code=202)
+    async def release(
+        self, request: HttpRequest, delivery_id: FromPath[str], data: JSONBody[Ask | None] = None
+    ) -> Accepted:
+        """Let a held delivery go on."""
+        return await _asked(request, delivery_id, "release", data or Ask())
 
     @post("/{delivery_id:str}/cancel", opt=ADMIN, status_code=202)
     async def cancel(
         self, request: HttpRequest, delivery_id: FromPath[str], data: JSONBody[Ask | None] = None
     ) -> Accepted:
-        """Stop a delivery that has not ended."""
-        reason = "" if data is None else data.reason
-        actor = principal_of(request).name
-        return Accepted(command_id=await service.act(web_of(request), delivery_id, "cancel", actor, reason))
+        """Stop a delivery that has not ended; a reason is needed.
+
+        Nothing of it is sent once ``delivery.cancelled`` was said.
+        """
+        return await _asked(request, delivery_id, "cancel", data or Ask())
+
+    @post("/{delivery_id:str}/reroute", opt=ADMIN, status_code=202)
+    async def reroute(self, request: HttpRequest, delivery_id: FromPath[str], data: JSONBody[AskReroute]) -> Accepted:
+        """Send the batch of a delivery that has not succeeded to another target instead; this one is cancelled."""
+        return await _asked(request, delivery_id, "reroute", data, to=data.to)
 
     @post("/{delivery_id:str}/dismiss", opt=ADMIN, status_code=202)
     async def dismiss(
         self, request: HttpRequest, delivery_id: FromPath[str], data: JSONBody[Ask | None] = None
     ) -> Accepted:
         """Say that a failed delivery needs nothing more; its retention begins."""
-        reason = "" if data is None else data.reason
-        actor = principal_of(request).name
-        return Accepted(command_id=await service.act(web_of(request), delivery_id, "dismiss", actor, reason))
+        return await _asked(request, delivery_id, "dismiss", data or Ask())
+
+
+async def _asked(
+    request: HttpRequest,
+    delivery_id: str,
+    action: DeliveryAction,
+    ask: Ask,
+    scope: Scope = "missing",
+    to: str | None = None,
+) -> Accepted:
+    wish = service.Wish(action, principal_of(request).name, ask.reason, scope, to)
+    return Accepted(command_id=await service.act(web_of(request), delivery_id, wish))

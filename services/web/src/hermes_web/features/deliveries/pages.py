@@ -1,6 +1,5 @@
 """Pages of deliveries."""
 
-from typing import cast
 from urllib.parse import urlencode
 
 from litestar import Controller, get, post
@@ -8,27 +7,36 @@ from litestar.params import FromPath
 from litestar.response import Redirect
 
 from hermes_web.adapters.commands import Scope
-from hermes_web.core.actions import DeliveryAction, possible
+from hermes_web.core.actions import ACTIONS, DeliveryAction, possible
 from hermes_web.core.roles import ADMIN, VIEWER
 from hermes_web.errors import MalformedError, NotFoundError
 from hermes_web.features.deliveries import queries, service
 from hermes_web.features.paging import within
+from hermes_web.features.status.queries import WAITING
+from hermes_web.features.targets.service import known_targets
 from hermes_web.http.answers import Page, go, page
 from hermes_web.http.forms import Form, read_form
 from hermes_web.web import principal_of, web_of
 from hermes_web.web_types import HttpRequest
 
-ACTIONS = ("restart", "cancel", "dismiss")
-
 
 def _action(text: str) -> DeliveryAction:
     if text not in ACTIONS:
         raise NotFoundError("there is no such action")
-    return cast(DeliveryAction, text)
+    return text
 
 
 def _scope(form: Form) -> Scope:
     return "all" if form.text("scope") == "all" else "missing"
+
+
+def _wish(request: HttpRequest, action: DeliveryAction, form: Form) -> service.Wish:
+    actor, to = principal_of(request).name, form.text("to") or None
+    return service.Wish(action, actor, form.text("reason"), _scope(form), to)
+
+
+def _filter(state: str, target: str) -> dict[str, str]:
+    return {"state": state if state in service.STATES else "", "target": target}
 
 
 class DeliveryPages(Controller):
@@ -60,21 +68,22 @@ class DeliveryPages(Controller):
             states=service.STATES,
             more=None if found.next is None else f"/deliveries?{urlencode(query)}",
             possible=possible,
+            others=[item for item in await known_targets(web) if item.slug != target],
         )
 
     @post("/bulk", opt=ADMIN)
     async def bulk(self, request: HttpRequest) -> Redirect:
         """Ask for the same action on the deliveries that were ticked, or on all that the filter finds."""
         form = await read_form(request)
-        web, actor, action = web_of(request), principal_of(request).name, _action(form.text("action"))
+        web, wish = web_of(request), _wish(request, _action(form.text("action")), form)
         state, target = form.text("state"), form.text("target")
         everything = form.text("which") == "all"
         ids = [] if everything else form.all("ids")[: service.BULK]
         states = [state] if everything and state in service.STATES else []
-        result = await service.act_on_many(
-            web, action, actor, states, target or None, ids, form.text("reason"), _scope(form)
-        )
-        back = "/deliveries?" + urlencode({"state": state, "target": target})
+        if everything and state == "waiting":
+            states = list(WAITING)
+        result = await service.act_on_many(web, wish, states, target or None, ids)
+        back = "/queues" if form.text("back") == "queues" else f"/deliveries?{urlencode(_filter(state, target))}"
         return go(back, "asked" if result.asked else "unchanged")
 
     @get("/{delivery_id:str}", opt=VIEWER)
@@ -83,12 +92,12 @@ class DeliveryPages(Controller):
         text = request.query_params.get("after", "-1")
         after = int(text) if text.isdigit() and len(text) < 10 else -1
         detail = await web_of(request).database.run(queries.get_delivery, delivery_id, after)
-        return page(request, "deliveries/one.html", delivery=detail, actions=possible(detail.state))
+        others = [item for item in await known_targets(web_of(request)) if item.slug != detail.target]
+        return page(request, "deliveries/one.html", delivery=detail, actions=possible(detail.state), others=others)
 
     @post("/{delivery_id:str}/{action:str}", opt=ADMIN)
     async def ask(self, request: HttpRequest, delivery_id: FromPath[str], action: FromPath[str]) -> Redirect:
-        """Restart, cancel or dismiss."""
+        """Restart, hold, release, cancel, reroute or dismiss."""
         form = await read_form(request)
-        actor = principal_of(request).name
-        await service.act(web_of(request), delivery_id, _action(action), actor, form.text("reason"), _scope(form))
+        await service.act(web_of(request), delivery_id, _wish(request, _action(action), form))
         return go(f"/deliveries/{delivery_id}", "asked")

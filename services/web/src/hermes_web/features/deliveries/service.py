@@ -3,12 +3,13 @@
 import asyncio
 import re
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 from pydantic import BaseModel
 
 from hermes_common.records import DeliveryState
 from hermes_web.adapters.commands import Scope
-from hermes_web.core.actions import DeliveryAction, possible, refusal
+from hermes_web.core.actions import WITH_REASON, DeliveryAction, possible, refusal
 from hermes_web.errors import (
     FieldProblem,
     InvalidError,
@@ -32,42 +33,36 @@ class BulkResult(BaseModel):
     command_ids: list[str]
 
 
-async def act(
-    web: Web, delivery_id: str, action: DeliveryAction, actor: str, reason: str = "", scope: Scope = "missing"
-) -> str:
+@dataclass(frozen=True, slots=True)
+class Wish:
+    """What is asked of one delivery, or of many. ``to`` is where a reroute goes."""
+
+    action: DeliveryAction
+    actor: str
+    reason: str = ""
+    scope: Scope = "missing"
+    to: str | None = None
+
+
+async def act(web: Web, delivery_id: str, wish: Wish) -> str:
     """Ask the dispatcher; return the id of the command. Raises what says why not."""
-    if not _ID.fullmatch(delivery_id):
-        raise NotFoundError(f"{delivery_id[:64]!r} is not the id of a delivery")
-    if len(reason) > 2000:
-        raise InvalidError(problems=[FieldProblem("reason", "at most 2000 characters")])
-    record = await web.commands.live_delivery(delivery_id)
-    state = record.state.value if record is not None else await _recorded_state(web, delivery_id)
-    if state is None:
-        raise NotFoundError(f"no delivery {delivery_id} is known")
-    if (why := refusal(action, state)) is not None:
-        raise StateConflictError(why)
-    return await web.commands.delivery(delivery_id, action, actor, reason, scope)
+    await _check(web, wish)
+    return await _ask(web, delivery_id, wish)
 
 
 async def act_on_many(
-    web: Web,
-    action: DeliveryAction,
-    actor: str,
-    states: Sequence[str],
-    target: str | None,
-    ids: Sequence[str],
-    reason: str = "",
-    scope: Scope = "missing",
+    web: Web, wish: Wish, states: Sequence[str], target: str | None, ids: Sequence[str]
 ) -> BulkResult:
     """Ask for the same action on up to 1,000 deliveries, named or found by a filter."""
     if not ids and not states:
         raise InvalidError(problems=[FieldProblem("state", "name deliveries by ids, or a state to filter by")])
+    await _check(web, wish)
     found = [(item, None) for item in ids] if ids else await web.database.run(ids_of, list(states), target, BULK)
-    wanted = [item for item, state in found if state is None or action in possible(state)]
+    wanted = [item for item, state in found if state is None or wish.action in possible(state)]
     asked: list[str] = []
     skipped = len(found) - len(wanted)
     for start in range(0, len(wanted), 50):
-        calls = [act(web, item, action, actor, reason, scope) for item in wanted[start : start + 50]]
+        calls = [_ask(web, item, wish) for item in wanted[start : start + 50]]
         for result in await asyncio.gather(*calls, return_exceptions=True):
             match result:
                 case str():
@@ -77,6 +72,33 @@ async def act_on_many(
                 case _:
                     raise result
     return BulkResult(asked=len(asked), skipped=skipped, command_ids=asked)
+
+
+async def _check(web: Web, wish: Wish) -> None:
+    """Raise :class:`InvalidError` for what is wrong with a wish whatever the delivery."""
+    problems = []
+    if len(wish.reason) > 2000:
+        problems.append(FieldProblem("reason", "at most 2000 characters"))
+    if wish.action in WITH_REASON and not wish.reason.strip():
+        problems.append(FieldProblem("reason", "say why: it is kept with the delivery and in the audit"))
+    if wish.action == "reroute" and (not wish.to or (await web.targets())[1].get(wish.to) is None):
+        problems.append(FieldProblem("to", "name the target that it goes to instead, by its short name"))
+    if problems:
+        raise InvalidError(problems=problems)
+
+
+async def _ask(web: Web, delivery_id: str, wish: Wish) -> str:
+    if not _ID.fullmatch(delivery_id):
+        raise NotFoundError(f"{delivery_id[:64]!r} is not the id of a delivery")
+    record = await web.commands.live_delivery(delivery_id)
+    state = record.state.value if record is not None else await _recorded_state(web, delivery_id)
+    if state is None:
+        raise NotFoundError(f"no delivery {delivery_id} is known")
+    if (why := refusal(wish.action, state)) is not None:
+        raise StateConflictError(why)
+    if wish.action == "reroute" and record is not None and record.target == wish.to:
+        raise StateConflictError(f"it goes to {wish.to} already")
+    return await web.commands.delivery(delivery_id, wish.action, wish.actor, wish.reason.strip(), wish.scope, wish.to)
 
 
 async def _recorded_state(web: Web, delivery_id: str) -> str | None:

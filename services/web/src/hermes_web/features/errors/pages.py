@@ -11,7 +11,7 @@ from hermes_common.runtime.clock import now
 from hermes_web.core.causes import CODE
 from hermes_web.core.roles import ADMIN, VIEWER
 from hermes_web.errors import MalformedError
-from hermes_web.features.deliveries.service import BULK, act_on_many
+from hermes_web.features.deliveries.service import BULK, Wish, act_on_many
 from hermes_web.features.errors.queries import MOST, failures, progress
 from hermes_web.http.answers import Page, page
 from hermes_web.http.forms import read_form
@@ -42,7 +42,7 @@ class ErrorPages(Controller):
         ids = next((group.ids for group in found if group.cause.code == code), [])[:BULK]
         if not CODE.fullmatch(code) or not ids:
             return Redirect("/errors?done=unchanged", status_code=303)
-        result = await act_on_many(web, "restart", actor, [], target, ids, form.text("reason"))
+        result = await act_on_many(web, Wish("restart", actor, form.text("reason")), [], target, ids)
         query = {"target": target, "since": since.isoformat(), "asked": result.asked, "actor": actor, "done": "asked"}
         return Redirect(f"/errors/progress?{urlencode(query)}", status_code=303)
 

@@ -1,5 +1,6 @@
 """The way of one series in the order of time: pure."""
 
+from hermes_web.features.deliveries.views import AttemptView
 from hermes_web.features.series.views import BatchView, SeriesDetail, TimelineEntry
 
 
@@ -48,6 +49,10 @@ def _from(detail: SeriesDetail) -> str:
     return f"from {detail.calling_aet} at {detail.address}"
 
 
+def _at(attempt: AttemptView) -> str:
+    return f" at {attempt.endpoint}" if attempt.endpoint else ""
+
+
 def _deliveries(detail: SeriesDetail) -> list[TimelineEntry]:
     targets = {item.delivery_id: item.target for item in detail.deliveries}
     found = [
@@ -55,7 +60,7 @@ def _deliveries(detail: SeriesDetail) -> list[TimelineEntry]:
             at=attempt.started_at,
             end=attempt.ended_at,
             kind="attempt",
-            what=f"attempt {attempt.attempt} to {targets.get(attempt.delivery_id, '?')}",
+            what=f"attempt {attempt.attempt} to {targets.get(attempt.delivery_id, '?')}{_at(attempt)}",
             detail=attempt.reason,
             state=attempt.result or "sending",
             about=attempt.delivery_id,

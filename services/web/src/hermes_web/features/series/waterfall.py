@@ -196,12 +196,14 @@ def _deliveries(detail: SeriesDetail, now: datetime) -> list[Lane]:
             if attempt.started_at > at:
                 waited = f"waited {span(attempt.started_at - at)}"
                 parts.append(Segment(at, attempt.started_at, "quiet", waited, is_wait=True))
-            said = f"attempt {attempt.attempt}, {span(stop - attempt.started_at)}: {label(attempt.result or 'sending')}"
+            at_which = f" at {attempt.endpoint}" if attempt.endpoint else ""
+            took = span(stop - attempt.started_at)
+            said = f"attempt {attempt.attempt}{at_which}, {took}: {label(attempt.result or 'sending')}"
             title = f"{said}. {attempt.reason}" if attempt.reason else said
             tone = tones.get(attempt.result, "quiet") if attempt.result else "busy"
             parts.append(Segment(attempt.started_at, max(stop, attempt.started_at), tone, title[:300], link))
             at = max(stop, attempt.started_at)
-        if delivery.state in {"queued", "retrying"} and ended > at:
+        if delivery.state in {"queued", "retrying", "held"} and ended > at:
             parts.append(Segment(at, ended, "quiet", f"waits since {span(ended - at)}", is_wait=True))
         tried = count(delivery.attempt, "attempt") if delivery.attempt else "no attempt yet"
         lanes.append(Lane(f"To {delivery.target}", tried, delivery.state, link, tuple(parts)))

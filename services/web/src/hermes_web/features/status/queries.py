@@ -9,7 +9,7 @@ from hermes_common.runtime.clock import now
 from hermes_web.features.alerts.queries import AlertsItem
 from hermes_web.features.paging import View
 
-WAITING = ("queued", "sending", "retrying")
+WAITING = ("queued", "sending", "retrying", "held")
 
 
 class Queue(View):

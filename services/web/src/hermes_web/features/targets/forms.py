@@ -19,11 +19,13 @@ from hermes_common.config import (
     StowTarget,
     Target,
 )
+from hermes_common.endpoints import Strategy
 from hermes_common.secrets import mark_of, shown
 from hermes_common.targets import KINDS, secrets_of
 from hermes_web.core.configuration import problems_of
 from hermes_web.errors import FieldProblem, InvalidError
 from hermes_web.features.rules.forms import slug_of
+from hermes_web.features.targets.endpoints import lines_of, read_lines
 from hermes_web.http.forms import Form
 
 _TARGET: TypeAdapter[AnyTarget] = TypeAdapter(Target)
@@ -102,6 +104,30 @@ _AUTH_FIELDS = {
     "oauth2": ("token_url", "client_id", "client_secret", "scope"),
 }
 
+
+def _endpoints(example: str) -> Group:
+    return Group(
+        "Further addresses of the same archive",
+        "The first address is the one above. An address that does not answer is left out until it does.",
+        (
+            Field(
+                "endpoints",
+                "Further endpoints",
+                f"One a line, such as {example}; behind it weight=2 or at_once=4 if wanted.",
+                "area",
+            ),
+            Field(
+                "strategy",
+                "Which one is used",
+                "failover: the first that is up. study affinity: a study stays at one.",
+                "select",
+                choices=tuple(strategy.value for strategy in Strategy),
+            ),
+            Field("weight", "Weight of the first", "1 to 100.", "number"),
+        ),
+    )
+
+
 GROUPS: dict[str, tuple[Group, ...]] = {
     "dicom": (
         Group(
@@ -117,6 +143,7 @@ GROUPS: dict[str, tuple[Group, ...]] = {
                 *_LIMITS,
             ),
         ),
+        _endpoints("PACS2@pacs2.example.org:104"),
         _tls("Speak TLS", "Without it images travel in the clear."),
     ),
     "stow": (
@@ -131,6 +158,7 @@ GROUPS: dict[str, tuple[Group, ...]] = {
                 *_LIMITS,
             ),
         ),
+        _endpoints("https://pacs2.example.org/dicom-web"),
         _AUTH,
         _tls("Use the settings below", "For https; without them the system's authorities are trusted."),
     ),
@@ -195,7 +223,10 @@ _LAST = (
         "How much at once",
         "",
         (
-            Field("concurrency", "Deliveries at once", "Over all dispatchers.", "number"),
+            Field("concurrency", "Deliveries at once", "To each endpoint, over all dispatchers.", "number"),
+            Field(
+                "bandwidth", "Octets a second", "At most, over everything; 65536 or more. Empty is no limit.", "number"
+            ),
             Field("enabled", "Deliveries are made; otherwise they wait", type="check"),
         ),
     ),
@@ -207,6 +238,9 @@ _LAST = (
             Field("retry.delay", "First wait", "Such as 60s."),
             Field("retry.factor", "Each wait longer by", "A factor from 1 to 10."),
             Field("retry.max_delay", "Longest wait", "Such as 1h."),
+            Field(
+                "retry.max_age", "Given up after", "Such as 7d, also with the target down all the time; 0s is never."
+            ),
         ),
     ),
     Group(
@@ -229,9 +263,9 @@ def address_of(target: AnyTarget) -> str:
     """Return where a target is, in one line."""
     match target:
         case DicomTarget():
-            return f"{target.called_aet}@{target.host}:{target.port}"
+            return f"{target.called_aet}@{target.host}:{target.port}{_more(target)}"
         case StowTarget():
-            return target.url
+            return f"{target.url}{_more(target)}"
         case S3Target():
             return f"{target.bucket} at {target.endpoint}"
         case SftpTarget():
@@ -240,6 +274,11 @@ def address_of(target: AnyTarget) -> str:
             return target.path
         case _:
             assert_never(target)
+
+
+def _more(target: DicomTarget | StowTarget) -> str:
+    count = len(target.endpoints)
+    return f" and {count} more" if count else ""
 
 
 def groups_of(kind: str) -> tuple[Group, ...]:
@@ -264,6 +303,8 @@ def values_of(target: AnyTarget) -> dict[str, Any]:
     for field in fields_of(target.kind):
         found = _at(document, field.path.split("."))
         values[field.path] = bool(found) if field.type == "check" or _is_secret(field) else found
+    if "endpoints" in values:
+        values["endpoints"] = lines_of(document["endpoints"])
     if "tls.check_name" in values and document.get("tls") is None:
         values["tls.check_name"] = True
     return values
@@ -314,8 +355,11 @@ def made_of(form: Form, values: dict[str, Any], known: AnyTarget | None) -> AnyT
             flat[field.path] = "" if form.checked(f"{field.path}.remove") else typed or kept.get(field.path, "")
         else:
             flat[field.path] = values[field.path]
-    if flat.get("max_pdu") == "":
-        flat["max_pdu"] = None
+    for name in ("max_pdu", "bandwidth"):
+        if flat.get(name) == "":
+            flat[name] = None
+    if "endpoints" in flat:
+        flat["endpoints"] = read_lines(flat["endpoints"], kind)
     document = _nested(flat, values)
     document["pause"] = None if known is None or known.pause is None else known.pause.model_dump()
     try:

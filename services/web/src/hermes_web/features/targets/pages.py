@@ -1,6 +1,5 @@
 """Pages of targets: list, form, test, pause."""
 
-from datetime import timedelta
 from typing import Any
 
 from litestar import Controller, get, post
@@ -8,8 +7,6 @@ from litestar.params import FromPath
 from litestar.response import Redirect
 
 from hermes_common.config import Kind
-from hermes_common.durations import parse_duration
-from hermes_common.runtime.clock import now
 from hermes_common.runtime.errors import BusUnavailableError
 from hermes_web.core.configuration import used_by, with_target
 from hermes_web.core.roles import ADMIN, VIEWER
@@ -28,8 +25,6 @@ from hermes_web.http.answers import Page, go, page
 from hermes_web.http.forms import read_form
 from hermes_web.web import Web, principal_of, web_of
 from hermes_web.web_types import HttpRequest
-
-_LONGEST = timedelta(days=366)
 
 
 def _form_page(
@@ -126,9 +121,7 @@ class TargetPages(Controller):
         """Pause a target, for a while if one is given."""
         web, form = web_of(request), await read_form(request)
         try:
-            until = None
-            if form.text("for"):
-                until = now() + _span(form.text("for"))
+            until = service.end_of_pause(form.text("for"))
             await service.pause(web, slug, principal_of(request).name, form.text("reason")[:500], until)
         except (InvalidError, StateConflictError, PreconditionFailedError) as error:
             return await self._one(request, slug, error=error)
@@ -195,13 +188,3 @@ def _in_form(error: WebError) -> WebError:
         if head.startswith("targets[") and dot:
             return type(error)(problems=[FieldProblem(rest, item.message), *error.problems[1:]])
     return error
-
-
-def _span(text: str) -> timedelta:
-    try:
-        found = parse_duration(text)
-    except ValueError as error:
-        raise InvalidError(problems=[FieldProblem("for", str(error))]) from error
-    if not timedelta(0) < found <= _LONGEST:
-        raise InvalidError(problems=[FieldProblem("for", "between 1s and 366d")])
-    return found
