@@ -248,10 +248,13 @@ class Place:
         path.mkdir(exist_ok=True)
         return config.FolderTarget(slug=slug, name=slug, path=str(path), **({"retry": QUICK} | more))
 
-    async def command(self, delivery_id: str, action: Any, scope: Any = "missing", command_id: str = "") -> None:
+    async def command(
+        self, delivery_id: str, action: Any, scope: Any = "missing", command_id: str = "", to: str | None = None
+    ) -> None:
         command = DeliveryCommand(
-            command_id=command_id or new_id(), actor="ann", delivery_id=delivery_id, action=action, scope=scope
-        )
+            command_id=command_id or new_id(), actor="ann", reason="so it is", delivery_id=delivery_id, action=action,
+            scope=scope, to=to,
+        )  # fmt: skip
         await self.bus.enqueue(subjects.DELIVERY_COMMANDS, command, new_id())
 
     # -- what became of it
