@@ -1,7 +1,6 @@
 """What people ask of deliveries: nothing is sent after it was said to be stopped, and what was sent stays sent."""
 
 import asyncio
-import signal
 import time
 from datetime import timedelta
 from typing import Any
@@ -15,7 +14,7 @@ from hermes_common.records import DeliveryRecord, DeliveryState, Lease
 from hermes_common.runtime.clock import new_id, now
 
 from .test_dispatcher_faults import said_delivered, slow
-from .test_dispatcher_fencing import sent, start
+from .test_dispatcher_fencing import sent
 
 pytestmark = pytest.mark.servers
 
@@ -162,23 +161,3 @@ async def test_a_reroute_cancels_only_when_the_other_delivery_exists(place, scp)
         await place.until(made.delivery_id, DeliveryState.SUCCEEDED)
     assert (event.rerouted_to, event.reason) == ("other", "so it is")
     assert len(peer.stored()) == 1
-
-
-async def test_a_stopped_process_that_comes_back_after_a_cancel_sends_no_further_instance(place, scp) -> None:
-    peer = scp(slow(0.03))
-    await place.targets(peer.target())
-    delivery = await place.delivery("pacs", [place.instance(n) for n in range(200)])
-    process = await start(place)
-    await sent(peer, 5)
-    process.send_signal(signal.SIGSTOP)
-    async with place.dispatcher("dispatcher@b"):
-        await place.command(delivery, "cancel")
-        # the command may have gone to the one that stands still: it comes again after its time
-        await place.queue(delivery, "pacs")
-        await heard(place, delivery, "cancelled", seconds=60)
-        count = len(peer.received)
-        process.send_signal(signal.SIGCONT)
-        await asyncio.sleep(1.5)
-        assert len(peer.received) - count <= 1  # what lay in the socket when it stood still
-    process.kill()
-    await process.wait()
