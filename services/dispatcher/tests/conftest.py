@@ -177,6 +177,8 @@ class Place:
         self.revision = 0
         self.lease = timedelta(seconds=60)
         self.sender_of: Any = opening(SEALER)
+        self.started: list[asyncio.subprocess.Process] = []
+        """Dispatchers in processes of their own: none outlives its test, whatever becomes of it."""
 
     # -- what is to be sent
 
@@ -346,4 +348,8 @@ async def place(bus: Bus, nats_url: str, tmp_path: Path, monkeypatch: pytest.Mon
     monkeypatch.setattr("hermes_common.runtime.consumer._FETCH", 0.3)  # how long a stop waits for an empty queue
     made = Place(bus, nats_url, tmp_path)
     yield made
+    for process in made.started:
+        with contextlib.suppress(ProcessLookupError):
+            process.kill()
+        await process.wait()
     made.store.close()

@@ -67,11 +67,13 @@ async def start(place: Any, **more: str) -> asyncio.subprocess.Process:
         "HERMES_LOG_FORMAT": "json",
         **more,
     }
-    return await asyncio.create_subprocess_exec(sys.executable, "-m", "hermes_dispatcher", env=environment)
+    process = await asyncio.create_subprocess_exec(sys.executable, "-m", "hermes_dispatcher", env=environment)
+    place.started.append(process)
+    return process
 
 
 async def sent(peer: Any, count: int) -> None:
-    for _ in range(400):
+    for _ in range(1200):  # a process takes its time to start on a busy machine
         if len(peer.received) >= count:
             return
         await asyncio.sleep(0.05)
