@@ -200,7 +200,9 @@ def dcmsend(port: int, files: Sequence[Path], associations: int) -> Sent:
     return Sent(len(files) / seconds, spent * 1000 / len(files))
 
 
-async def compare(hermes: Dispatcher, files: Sequence[Path], names: Sequence[str], rounds: int, folder: Path) -> None:
+async def compare(
+    hermes: Dispatcher, files: Sequence[Path], names: Sequence[str], rounds: int, folder: Path, kind: str
+) -> None:
     """Have both send in turn, a fresh receiver for each run, and write the table."""
     samples: list[dict[str, object]] = []
     for turn in range(rounds):
@@ -223,7 +225,7 @@ async def compare(hermes: Dispatcher, files: Sequence[Path], names: Sequence[str
                     await asyncio.to_thread(pause)
     rows = [row for name in names for associations in ASSOCIATIONS for row in [_row(samples, name, associations)]]
     report.RESULTS = ROOT / "bench" / "dispatch" / "results"
-    report.write("throughput-ct", f"dispatcher beside dcmsend, medians of {rounds} rounds", rows, samples)
+    report.write(f"throughput-{kind}", f"Dispatcher beside dcmsend ({kind}), medians of {rounds} rounds", rows, samples)
 
 
 @contextlib.contextmanager
@@ -269,7 +271,7 @@ def main() -> None:
     async def run(url: str) -> None:
         files = await asyncio.to_thread(generate, folder / "files", kind, kind.instances)
         async with dispatcher(folder, url, files) as hermes:
-            await compare(hermes, files, asked.receivers.split(","), asked.rounds, folder)
+            await compare(hermes, files, asked.receivers.split(","), asked.rounds, folder, asked.kind)
 
     try:
         with nats_server(folder / "nats") as running:

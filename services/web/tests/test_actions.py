@@ -59,7 +59,7 @@ async def test_actions_on_deliveries_arrive_as_commands(api: httpx.AsyncClient, 
         f"/api/v1/deliveries/{FAILED_DELIVERY}/restart", json={"scope": "all", "reason": "new disk"}
     )
     assert restart.status_code == 202
-    assert (await admin.post(f"/deliveries/{QUEUED_DELIVERY}/cancel")).status_code == 303
+    assert (await admin.post(f"/deliveries/{QUEUED_DELIVERY}/cancel", {"reason": "a test"})).status_code == 303
     bulk = await api.post("/api/v1/deliveries/bulk", json={"action": "restart", "state": "failed", "target": "pacs"})
     assert (bulk.status_code, bulk.json()["asked"], bulk.json()["skipped"]) == (202, 1, 0)
     ticked = {"action": "restart", "which": "ticked", "ids": FAILED_DELIVERY}
