@@ -174,7 +174,7 @@ async def dispatcher(folder: Path, url: str, files: Sequence[Path]) -> AsyncIter
     try:
         made = Dispatcher(bus, process, instances, store)
         await made._configure("none", 1, 1)
-        await asyncio.to_thread(until, "the dispatcher is ready", lambda: _is_ready(health), 30, 0.05)
+        await asyncio.to_thread(until, "the dispatcher is ready", lambda: _is_ready(health), 120, 0.1)
         yield made
     finally:
         process.terminate()

@@ -70,7 +70,7 @@ async def test_a_target_is_paused_and_resumed_from_the_queues_with_a_reason_and_
     assert "is paused already" in again.text
     assert "is not a span of time" in (await admin.post("/queues/pause", asked | {"target": "other", "for": "x"})).text
     assert (await admin.post("/queues/resume", {"target": "pacs"})).status_code == 303
-    assert (await api.get("/api/v1/targets")).json()["document"]["targets"][0]["pause"] is None
+    assert (await api.get("/api/v1/targets")).json()["targets"][0]["pause"] is None
 
 
 async def test_endpoints_are_lines_of_the_form_and_those_that_are_down_are_named(
@@ -88,7 +88,7 @@ async def test_endpoints_are_lines_of_the_form_and_those_that_are_down_are_named
     wrong = await admin.post("/targets/pacs", form | {"endpoints": "pacs2"})
     assert "is no endpoint" in wrong.text
     assert (await admin.post("/targets/pacs", form)).status_code == 303
-    document = (await api.get("/api/v1/targets")).json()["document"]["targets"][0]
+    document = (await api.get("/api/v1/targets")).json()["targets"][0]
     target = DicomTarget.model_validate(document)
     assert [each.name for each in target.all_endpoints()] == ["PACS@127.0.0.1:1", "PACS2@pacs2:104", "PACS 3@pacs3:105"]
     assert [(each.weight, each.concurrency) for each in target.all_endpoints()] == [(1, 2), (2, 4), (1, 2)]
