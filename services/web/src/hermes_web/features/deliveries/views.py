@@ -35,7 +35,7 @@ class AttemptView(View):
     delivery_id: str
     attempt: int
     dispatcher: str
-    endpoint: str
+    endpoint: str = ""
     started_at: datetime | None = None
     ended_at: datetime | None = None
     result: str
