@@ -47,7 +47,7 @@ from hermes_web.features.live.controllers import changes, changes_of_series, pal
 from hermes_web.features.operations.controllers import livez, metrics, openapi, readyz
 from hermes_web.features.policies.pages import PolicyPages
 from hermes_web.features.quarantine.controllers import QuarantineController, quarantine_page
-from hermes_web.features.queues.pages import queues_page
+from hermes_web.features.queues.pages import pause_target, queues_page, resume_target
 from hermes_web.features.rules.api import RuleToolsController
 from hermes_web.features.rules.pages import RulePages
 from hermes_web.features.rules.tools import RuleToolPages
@@ -148,7 +148,7 @@ def _pages() -> list[ControllerRouterHandler]:
         SourcePages,
         PolicyPages,
     ]
-    lists += [flow_page, queues_page, series_news, changes, changes_of_series, palette]
+    lists += [flow_page, queues_page, pause_target, resume_target, series_news, changes, changes_of_series, palette]
     return [*lists, *areas, HistoryPages, UserPages, sign_in_page, sign_in_form, sign_out_form]
 
 
