@@ -11,6 +11,7 @@ from prometheus_client import REGISTRY
 
 from hermes_common import config, events, records, subjects
 from hermes_common.commands import SeriesCommand
+from hermes_common.ids import delivery_id
 from hermes_common.runtime.clock import new_id
 from hermes_common.runtime.consumer import Message
 
@@ -243,6 +244,26 @@ async def test_late_instances_of_a_series_that_was_routed_by_hand_go_there_too(r
     assert isinstance(late, events.SeriesRouted)
     assert (late.decision.kind, late.decision.actor) == ("late", "anna")
     assert [planned.target for planned in late.decision.deliveries] == ["b"]
+
+
+async def test_one_batch_of_a_series_is_routed_by_hand_with_its_priority_under_an_id_that_can_be_foretold(
+    router: Router,
+) -> None:
+    await configure(router, rule("ct", 'Modality == "CT"', "a"))
+    for uid in ("1.2.3.1", "1.2.3.2"):
+        await stored(router.bus, uid)
+        await router.due()
+    first, second = (await router.record()).batches
+    command = SeriesCommand(
+        command_id=new_id(), actor="anna", series_uid=SERIES, action="route", targets=("b",),
+        batch_ids=(second.batch_id,), priority=config.Priority.URGENT,
+    )  # fmt: skip
+    await router.commander.handle(Message(subjects.SERIES_COMMANDS, {}, command.model_dump_json().encode(), 1, 1))
+    [queued] = await said(router.bus, "delivery.queued.b")
+    assert isinstance(queued, events.DeliveryQueued)
+    assert queued.delivery_id == delivery_id(second.batch_id, "b", command.command_id)
+    assert (queued.batch_id, queued.priority) == (second.batch_id, config.Priority.URGENT)
+    assert (await router.record()).batches[0].deliveries == first.deliveries
 
 
 async def test_a_dry_run_is_recorded_with_the_decision_and_sends_nothing(router: Router) -> None:
