@@ -1,103 +1,23 @@
 """The cleaner on a real bus and a real folder."""
 
-from collections.abc import AsyncIterator
 from datetime import timedelta
-from pathlib import Path
-from typing import Any
 
 import pytest
+from cleaner_kit import SERIES, Place, ago
 
-from hermes_cleaner.handlers import retaining
 from hermes_cleaner.handlers.deleting import Deleter
-from hermes_common import config, events, keys, subjects
-from hermes_common.manifest import Manifest, ManifestInstance
-from hermes_common.records import BatchRef, DeliveryRecord, DeliveryState, SeriesRecord, SeriesState, StudyRecord
-from hermes_common.runtime.bus import Bus
-from hermes_common.runtime.clock import new_id, now
-from hermes_common.runtime.configview import ConfigView
+from hermes_common import events, keys, subjects
+from hermes_common.manifest import Manifest
+from hermes_common.records import DeliveryRecord, DeliveryState, SeriesRecord, SeriesState, StudyRecord
+from hermes_common.runtime.clock import now
 from hermes_common.runtime.consumer import Message
 from hermes_common.runtime.errors import ConflictError
-from hermes_common.runtime.objectstore.directory import DirectoryStore
 
 pytestmark = pytest.mark.servers
 
-SERIES = "1.2.3"
-
-
-class Place:
-    """A cleaner with a series of three instances, one of them redundant."""
-
-    def __init__(self, bus: Bus, store: DirectoryStore) -> None:
-        self.bus = bus
-        self.store = store
-        self.config = ConfigView(bus)
-        self.retainer = retaining.Retainer(bus, self.config, store)
-        self.delivery_id = new_id()
-
-    async def series(self, delivered: DeliveryState, **more: Any) -> None:
-        items = [self.instance(number) for number in range(3)]
-        items[2] = items[2].model_copy(update={"same_as": items[1].key})
-        manifest = Manifest(
-            batch_id="b1", batch=1, series_uid=SERIES, study_uid="1.2", instances=items[:2], redundant=items[2:],
-            through_seq=0, first_received_at=now(), last_received_at=now(),
-        )  # fmt: skip
-        key = keys.manifest_key(SERIES, "b1")
-        self.store.put_bytes(key, manifest.model_dump_json().encode())
-        batch = BatchRef(
-            batch_id="b1", batch=1, manifest_key=key, decision_key="", instances=2, octets=2, through_seq=0,
-            outcome="routed", deliveries=(self.delivery_id,), decided_at=now(), said=True,
-        )  # fmt: skip
-        record = SeriesRecord(
-            series_uid=SERIES, study_uid="1.2", batches=(batch,), created_at=now(), updated_at=now(), **more
-        )
-        await self.bus.create(subjects.STATE, subjects.series_state(SERIES), record)
-        delivery = DeliveryRecord(
-            delivery_id=self.delivery_id, series_uid=SERIES, study_uid="1.2", batch_id="b1", target="a",
-            manifest_key=key, instances=2, octets=2, state=delivered, created_at=now(), updated_at=now(),
-        )  # fmt: skip
-        await self.bus.create(subjects.STATE, subjects.delivery_state(self.delivery_id), delivery)
-
-    def instance(self, number: int) -> ManifestInstance:
-        reception = new_id().replace("-", "")
-        key = keys.instance_key(SERIES, f"1.2.3.{number}", "0" * 64, reception)
-        self.store.put_bytes(key, b"x")
-        return ManifestInstance(
-            sop_instance_uid=f"1.2.3.{number}", sop_class_uid="1.2", transfer_syntax_uid="1.2", key=key,
-            digest="0" * 64, octets=1, reception_id=reception,
-        )  # fmt: skip
-
-    async def delivery(self, **changes: object) -> None:
-        key = subjects.delivery_state(self.delivery_id)
-        loaded = await self.bus.load(subjects.STATE, key, DeliveryRecord)
-        assert loaded is not None
-        await self.bus.update(subjects.STATE, key, loaded[0].model_copy(update=changes), loaded[1])
-
-    async def record(self) -> SeriesRecord:
-        loaded = await self.bus.load(subjects.STATE, subjects.series_state(SERIES), SeriesRecord)
-        assert loaded is not None
-        return loaded[0]
-
-    def objects(self) -> int:
-        return len(list(self.store.list("")))
-
-    async def policy(self, retention: timedelta) -> None:
-        document = config.Policies(retention=config.Retention(delivered=retention))
-        value = config.Revision(
-            kind=config.Kind.POLICIES, revision=1, author="t", time=now(), document=document.model_dump(mode="json")
-        )
-        await self.bus.send(f"$KV.{subjects.CONFIG}.policies", value.model_dump_json().encode())
-        await self.config.refresh()
-
-
-@pytest.fixture
-async def place(bus: Bus, tmp_path: Path) -> AsyncIterator[Place]:
-    store = DirectoryStore(tmp_path / "store")
-    yield Place(bus, store)
-    store.close()
-
 
 async def test_a_delivered_series_is_deleted_after_its_retention_and_says_so(place: Place) -> None:
-    await place.policy(timedelta(seconds=0))
+    await place.policy(timedelta(seconds=10))
     await place.series(DeliveryState.SUCCEEDED)
     await place.retainer.look(SERIES)
     assert place.objects() == 0
@@ -112,7 +32,7 @@ async def test_a_delivered_series_is_deleted_after_its_retention_and_says_so(pla
 
 async def test_a_series_that_is_done_waits_with_a_timer_and_a_shorter_policy_shortens_it(place: Place) -> None:
     await place.policy(timedelta(days=7))
-    await place.series(DeliveryState.SUCCEEDED)
+    await place.series(DeliveryState.SUCCEEDED, done_at=None)
     await place.retainer.look(SERIES)
     assert (await place.record()).done_at is not None
     assert await place.bus.last_sequence(subjects.TIMERS, subjects.retention_timer(SERIES)) > 0
@@ -120,11 +40,14 @@ async def test_a_series_that_is_done_waits_with_a_timer_and_a_shorter_policy_sho
 
 
 async def test_a_failed_delivery_keeps_the_images(place: Place) -> None:
-    await place.policy(timedelta(seconds=0))
+    await place.policy(timedelta(seconds=10))
     await place.series(DeliveryState.FAILED)
     await place.retainer.look(SERIES)
     assert place.objects() == 4
     await place.delivery(state=DeliveryState.DISMISSED)
+    await place.retainer.look(SERIES)
+    assert place.objects() == 4
+    await place.change(done_at=ago(minutes=1))
     await place.retainer.look(SERIES)
     assert place.objects() == 0
 
@@ -132,7 +55,7 @@ async def test_a_failed_delivery_keeps_the_images(place: Place) -> None:
 async def test_a_restart_between_the_look_and_the_mark_stops_the_deletion(
     place: Place, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    await place.policy(timedelta(seconds=0))
+    await place.policy(timedelta(seconds=10))
     await place.series(DeliveryState.SUCCEEDED)
     original = Deleter._was_restarted
 
@@ -150,7 +73,7 @@ async def test_a_restart_between_the_look_and_the_mark_stops_the_deletion(
 async def test_a_crash_in_the_middle_of_a_deletion_is_made_good(
     place: Place, monkeypatch: pytest.MonkeyPatch, step: str
 ) -> None:
-    await place.policy(timedelta(seconds=0))
+    await place.policy(timedelta(seconds=10))
     await place.series(DeliveryState.SUCCEEDED)
 
     def crash(*_: object) -> None:
@@ -193,7 +116,7 @@ async def test_deleted_series_are_forgotten_when_their_events_have_left_the_bus(
 async def test_a_restart_is_seen_also_when_the_look_after_the_mark_was_interrupted(
     place: Place, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    await place.policy(timedelta(seconds=0))
+    await place.policy(timedelta(seconds=10))
     await place.series(DeliveryState.SUCCEEDED)
 
     async def interrupted(*_: object) -> bool:
@@ -212,7 +135,7 @@ async def test_a_restart_is_seen_also_when_the_look_after_the_mark_was_interrupt
 async def test_a_deleter_that_was_overtaken_leaves_the_documents_of_the_next_batch_alone(
     place: Place, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    await place.policy(timedelta(seconds=0))
+    await place.policy(timedelta(seconds=10))
     await place.series(DeliveryState.SUCCEEDED)
     newer = keys.manifest_key(SERIES, "b2")
     original = Deleter._forget_documents
@@ -231,7 +154,7 @@ async def test_a_deleter_that_was_overtaken_leaves_the_documents_of_the_next_bat
 
 
 async def test_a_record_that_cannot_be_read_does_not_stop_the_look_at_all_others(place: Place) -> None:
-    await place.policy(timedelta(seconds=0))
+    await place.policy(timedelta(seconds=10))
     await place.series(DeliveryState.SUCCEEDED)
     await place.bus.send(f"$KV.{subjects.STATE}.series.0-1", b'{"of": "another release"}')
     await place.retainer.look_at_all()
@@ -243,8 +166,8 @@ async def study(place: Place, **more: object) -> None:
     await place.bus.create(subjects.STATE, subjects.study_state("1.2"), record.model_copy(update=more))
 
 
-async def test_the_retention_of_a_series_begins_when_its_study_is_decided(place: Place) -> None:
-    await place.policy(timedelta(seconds=0))
+async def test_a_series_whose_study_is_not_decided_stays_and_goes_once_it_is(place: Place) -> None:
+    await place.policy(timedelta(seconds=10))
     await place.series(DeliveryState.SUCCEEDED)
     await study(place)
     record = await place.record()
@@ -266,7 +189,7 @@ async def test_the_retention_of_a_series_begins_when_its_study_is_decided(place:
 
 
 async def test_a_study_is_forgotten_with_its_decisions_when_no_series_of_it_is_left(place: Place) -> None:
-    await place.policy(timedelta(seconds=0))
+    await place.policy(timedelta(seconds=10))
     await place.series(DeliveryState.SUCCEEDED)
     await study(place)
     place.store.put_bytes(keys.study_key("1.2", "d1"), b"{}")
@@ -277,3 +200,37 @@ async def test_a_study_is_forgotten_with_its_decisions_when_no_series_of_it_is_l
     assert await place.retainer.sweep_studies(timedelta(0)) == 1
     assert place.objects() == 0
     assert await place.bus.load(subjects.STATE, subjects.study_state("1.2"), StudyRecord) is None
+
+
+async def test_the_retention_begins_when_the_deliveries_are_done_and_not_when_the_study_is_decided(
+    place: Place,
+) -> None:
+    await place.policy(timedelta(days=7))
+    await place.series(DeliveryState.SUCCEEDED, done_at=None)
+    [batch] = (await place.record()).batches
+    await place.change(batches=(batch.model_copy(update={"awaits_study": True}),))
+    await place.retainer.look(SERIES)
+    began = (await place.record()).done_at
+    assert began is not None
+    await place.change(batches=(batch,))
+    await place.retainer.look(SERIES)
+    assert await place.bus.armed(subjects.retention_timer(SERIES)) == began + timedelta(days=7)
+
+
+async def test_a_series_whose_study_will_say_where_it_goes_has_no_retention_until_then(place: Place) -> None:
+    await place.policy(timedelta(seconds=10))
+    await place.series(DeliveryState.SUCCEEDED)
+    [batch] = (await place.record()).batches
+    await place.change(batches=(batch.model_copy(update={"awaits_study": True, "deferred": True}),))
+    await place.retainer.look(SERIES)
+    assert (await place.record()).done_at is None
+    assert place.objects() == 4
+
+
+async def test_a_mark_that_a_wrong_clock_made_far_in_the_future_is_corrected(place: Place) -> None:
+    await place.policy(timedelta(days=7))
+    await place.series(DeliveryState.SUCCEEDED, done_at=now() + timedelta(days=3650))
+    await place.retainer.look(SERIES)
+    done_at = (await place.record()).done_at
+    assert done_at is not None
+    assert done_at <= now()

@@ -27,10 +27,12 @@ class SeriesCommand(Command):
 
 
 class StudyCommand(Command):
-    """To the router: take a study as complete now, or send every series of it to targets."""
+    """To the router: take a study as complete now, send every series of it to targets, or discard what of it is
+    undecided and goes nowhere.
+    """
 
     study_uid: Uid
-    action: Literal["complete", "route"]
+    action: Literal["complete", "route", "discard"]
     targets: tuple[Slug, ...] = ()
     """For ``route``: where to."""
 

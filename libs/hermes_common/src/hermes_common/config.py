@@ -15,6 +15,7 @@ from hermes_common.documents import Document, refuse_repeats
 from hermes_common.durations import Duration
 from hermes_common.ids import AeTitle, Slug
 from hermes_common.passcodes import is_passcode_hash
+from hermes_common.retention import Orphans, Retention, Watermark
 from hermes_common.targets import (
     AnyTarget,
     DicomTarget,
@@ -41,7 +42,9 @@ __all__ = [
     "Document",
     "FolderTarget",
     "Kind",
+    "Needs",
     "OffPeak",
+    "Orphans",
     "Pause",
     "Policies",
     "Priority",
@@ -62,7 +65,42 @@ __all__ = [
     "Targets",
     "Then",
     "Tls",
+    "Watermark",
 ]
+
+
+class AfterWait(StrEnum):
+    """What is done with a study that is not complete after the maximum wait."""
+
+    PROCEED = "proceed"
+    HOLD = "hold"
+
+
+SHORTEST_QUIET = timedelta(seconds=1)
+LONGEST_WAIT = timedelta(days=30)
+
+Expression = Annotated[str, Field(min_length=1, max_length=4096)]
+"""A text of the rule language; whoever saves it has it checked (docs/rules.md)."""
+
+
+class Needs(Document):
+    """What has to be there before a study is complete."""
+
+    required: Annotated[tuple[Expression, ...], Field(max_length=20)] = ()
+    """Series expressions, each of which must be true of some series."""
+    series: Annotated[int, Field(ge=1, le=1000)] | None = None
+    """At least so many series."""
+    max_wait: Duration | None = None
+    """How long it is waited for; None is the maximum wait of studies."""
+    then: AfterWait | None = None
+    """What is done with a study that lacks it after that; None is what is done with all studies."""
+
+    @field_validator("max_wait")
+    @classmethod
+    def _wait_ends(cls, value: timedelta | None) -> timedelta | None:
+        if value is not None and not SHORTEST_QUIET <= value <= LONGEST_WAIT:
+            raise ValueError("max_wait must be between 1s and 30d")
+        return value
 
 
 class RuleState(StrEnum):
@@ -143,6 +181,8 @@ class Rule(Document):
     """What raises an alert, which names the contact."""
     contact: Annotated[str, Field(max_length=200)] = ""
     comment: Annotated[str, Field(max_length=2000)] = ""
+    needs: Needs | None = None
+    """For a rule about studies: what a study that its expression is true of must have before it is complete."""
     cases: Annotated[tuple[RuleCase, ...], Field(max_length=50)] = ()
     """Run at every save; one that fails keeps the rule from being active."""
 
@@ -160,6 +200,20 @@ class Rule(Document):
             raise ValueError(f"rule {self.slug}: a rule that discards cannot have targets")
         if not self.expression.strip() and not self.fallback:
             raise ValueError(f"rule {self.slug}: only a fallback rule may have no expression")
+        return self
+
+    @model_validator(mode="after")
+    def _needs_fit(self) -> Self:
+        if self.needs is None:
+            return self
+        if self.scope is not Scope.STUDY:
+            raise ValueError(f"rule {self.slug}: only a rule about studies can need series (needs)")
+        if self.fallback:
+            raise ValueError(
+                f"rule {self.slug}: a fallback rule applies to every study, so it cannot need series (needs)"
+            )
+        if not self.needs.required and self.needs.series is None:
+            raise ValueError(f"rule {self.slug}: needs: fill in required, series or both")
         return self
 
 
@@ -285,9 +339,6 @@ class Sources(Document):
         return next((source for source in self.sources if source.matches(calling_aet, called_aet, address)), None)
 
 
-SHORTEST_QUIET = timedelta(seconds=1)
-
-
 def _quiet(value: timedelta) -> timedelta:
     if not SHORTEST_QUIET <= value <= timedelta(days=1):
         raise ValueError("quiet_period must be between 1s and 1d")
@@ -297,22 +348,21 @@ def _quiet(value: timedelta) -> timedelta:
 Quiet = Annotated[Duration, AfterValidator(_quiet)]
 """How long nothing must have come: between a second and a day."""
 
-Expression = Annotated[str, Field(min_length=1, max_length=4096)]
-"""A text of the rule language; whoever saves it has it checked (docs/rules.md)."""
-
 
 class QuietPeriod(Document):
-    """A quiet period for series from one source, or of one modality, or both."""
+    """A quiet period for series from one source, to one called AE title, of one modality, or several of these."""
 
     source: Slug | None = None
     """Of the entry under Sources that the association comes from."""
+    called_aet: AeTitle | None = None
+    """AE title that the sender called."""
     modality: Annotated[str, Field(pattern=r"^[A-Z0-9_ ]{1,16}$")] | None = None
     quiet_period: Quiet
 
     @model_validator(mode="after")
     def _says_for_what(self) -> Self:
-        if self.source is None and self.modality is None:
-            raise ValueError("quiet_periods: fill in source, modality or both")
+        if self.source is None and self.called_aet is None and self.modality is None:
+            raise ValueError("quiet_periods: fill in source, called_aet, modality, or several of them")
         return self
 
 
@@ -323,29 +373,18 @@ class Late(StrEnum):
     PRESENT_RULES = "present_rules"
 
 
-class StudyCondition(Document):
+class StudyCondition(Needs):
     """What has to be there before a study is complete, for studies that ``when`` is true of."""
 
     name: Annotated[str, Field(min_length=1, max_length=120)]
     when: Annotated[str, Field(max_length=4096)] = ""
     """A study expression; empty: every study."""
-    required: Annotated[tuple[Expression, ...], Field(max_length=20)] = ()
-    """Series expressions, each of which must be true of some series."""
-    series: Annotated[int, Field(ge=1, le=1000)] | None = None
-    """At least so many series."""
 
     @model_validator(mode="after")
     def _asks_for_something(self) -> Self:
         if not self.required and self.series is None:
             raise ValueError(f"condition {self.name}: fill in required, series or both")
         return self
-
-
-class AfterWait(StrEnum):
-    """What is done with a study that is not complete after the maximum wait."""
-
-    PROCEED = "proceed"
-    HOLD = "hold"
 
 
 class StudyCompletion(Document):
@@ -359,7 +398,7 @@ class StudyCompletion(Document):
 
     @model_validator(mode="after")
     def _wait_is_sound(self) -> Self:
-        if not self.quiet_period <= self.max_wait <= timedelta(days=30):
+        if not self.quiet_period <= self.max_wait <= LONGEST_WAIT:
             raise ValueError("study: max_wait must be at least quiet_period and at most 30d")
         return self
 
@@ -374,14 +413,6 @@ class Completion(Document):
     study: StudyCompletion = StudyCompletion()
 
 
-class Retention(Document):
-    """How long a series is kept after it is done with, by what became of it."""
-
-    delivered: Duration = timedelta(days=7)
-    unmatched: Duration = timedelta(days=14)
-    discarded: Duration = timedelta(days=14)
-
-
 MAX_EXTRA_TAGS = 64
 """Attributes that may be read from every instance besides the default list."""
 
@@ -391,6 +422,8 @@ class Policies(Document):
 
     completion: Completion = Completion()
     retention: Retention = Retention()
+    watermark: Watermark = Watermark()
+    orphans: Orphans = Orphans()
     off_peak: OffPeak = OffPeak()
     extra_tags: Annotated[tuple[str, ...], Field(max_length=MAX_EXTRA_TAGS)] = ()
     """Keywords, ``(gggg,eeee)`` and ``A.B`` paths, in canonical form, each once."""

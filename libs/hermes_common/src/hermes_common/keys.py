@@ -11,6 +11,7 @@ from hermes_common.ids import check_uid
 MANIFESTS = "manifests"
 QUARANTINE = "quarantine"
 STUDIES = "studies"
+SWEEPS = "sweeps"
 
 _RECEPTION = re.compile(r"[0-9a-f]{32}")
 _DIGEST = re.compile(r"[0-9a-f]{64}")
@@ -50,3 +51,8 @@ def study_key(study_uid: str, decision_id: str) -> str:
 def quarantine_key(reception_id: str) -> str:
     """Return the key of bytes that could not be taken as an instance."""
     return f"{QUARANTINE}/{_reception(reception_id)}.bin"
+
+
+def sweep_key(sweep_id: str) -> str:
+    """Return the key of what a sweep of the store found."""
+    return f"{SWEEPS}/{sweep_id}.json"

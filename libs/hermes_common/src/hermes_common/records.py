@@ -158,7 +158,9 @@ class BatchRef(_Record):
     deferred: bool = False
     """No rule about series sends it anywhere: whether it is unmatched, the rules about its study will say."""
     awaits_study: bool = False
-    """Its study has not been decided since it came, so its retention may not begin."""
+    """Its study has not been decided since it came: it may not be deleted, though its retention may have begun."""
+    rules: tuple[Slug, ...] = ()
+    """Rules that fired on it; of those that asked for a delivery, the record of that says which."""
     received_at: Time | None = None
     """When its last instance was received; None in records of an earlier release."""
     quiet_period: Duration | None = None
@@ -205,10 +207,12 @@ class StudyState(StrEnum):
 
 
 class Forced(_Record):
-    """A person's wish that a study be taken as complete."""
+    """A person's wish that a study be taken as complete, or be discarded."""
 
     command_id: str
     actor: str
+    discard: bool = False
+    """What is undecided of it, and goes nowhere yet, is to be discarded."""
 
 
 class StudyRecord(_Record):
@@ -240,3 +244,50 @@ class StudyRecord(_Record):
     """Ids of the last commands carried out (bounded)."""
     created_at: Time
     updated_at: Time
+
+
+class Pressure(_Record):
+    """An object store that is over its watermark."""
+
+    episode: str
+    since: Time
+    excess: int
+    """Octets that have to go."""
+    stuck: bool = False
+    """Nothing more may be removed."""
+    reason: str = ""
+
+
+class WatermarkRecord(_Record):
+    """What the cleaner last found out about the room in the object store. There is one, of all cleaners."""
+
+    next_at: Time
+    """Whoever moves this on makes the next look."""
+    looked_at: Time | None = None
+    stored: int | None = None
+    """Octets of instances that live records name."""
+    free: int | None = None
+    """Octets that are free, where that can be seen."""
+    pressure: Pressure | None = None
+    removed_at: Time | None = None
+    """When series last went before their retention."""
+    removed_series: int = 0
+    removed_octets: int = 0
+
+
+class SweepRecord(_Record):
+    """The last look for objects without records and records without objects. There is one, of all cleaners."""
+
+    next_at: Time
+    """Whoever moves this on makes the next sweep."""
+    ended_at: Time | None = None
+    report_key: str = ""
+    """Of what was found, in the object store."""
+    objects: int = 0
+    octets: int = 0
+    """Of everything in the store."""
+    orphans: int = 0
+    orphan_octets: int = 0
+    missing: int = 0
+    removed: int = 0
+    removed_octets: int = 0

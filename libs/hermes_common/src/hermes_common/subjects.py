@@ -130,3 +130,10 @@ def study_state(study_uid: str) -> str:
 def delivery_state(delivery_id: str) -> str:
     """Return the key of the live record of a delivery."""
     return f"delivery.{delivery_id}"
+
+
+CLEANER_WATERMARK = "cleaner.watermark"
+"""Key of the record of the room in the object store."""
+
+CLEANER_SWEEP = "cleaner.sweep"
+"""Key of the record of the last sweep for orphans."""

@@ -4,7 +4,7 @@
 to and from the wire (CloudEvents 1.0, NATS binary mode: attributes in headers, data in the body).
 """
 
-from hermes_common.events import commitment, delivery, operations, reception, series, study, target
+from hermes_common.events import commitment, delivery, operations, reception, series, store, study, target
 from hermes_common.events.base import Envelope, Event, Sender, SeriesRef, Tags, Time, Value
 from hermes_common.events.commitment import CommitmentFailed, CommitmentReported, CommitmentRequested
 from hermes_common.events.delivery import (
@@ -57,13 +57,14 @@ from hermes_common.events.series import (
     SeriesRouted,
     SeriesUnmatched,
 )
+from hermes_common.events.store import StoreCleaned, StorePressed, StoreRelieved, StoreSwept
 from hermes_common.events.study import StudyCompleted, StudyHeld
 from hermes_common.events.target import TargetDown, TargetPaused, TargetResumed, TargetUp
 from hermes_common.events.wire import MalformedEventError, UnknownEventError, decode, encode
 
 EVENT_TYPES: dict[str, type[Event]] = {
     model.type(): model
-    for module in (reception, commitment, series, study, delivery, target, operations)
+    for module in (reception, commitment, series, study, delivery, target, store, operations)
     for model in vars(module).values()
     if isinstance(model, type) and issubclass(model, Event) and "verb" in vars(model)
 }
@@ -114,6 +115,10 @@ __all__ = [
     "ServiceCrashed",
     "ServiceStarted",
     "ServiceStopped",
+    "StoreCleaned",
+    "StorePressed",
+    "StoreRelieved",
+    "StoreSwept",
     "StudyCompleted",
     "StudyHeld",
     "Tags",

@@ -33,8 +33,8 @@ class StudyCompleted(_StudyEvent):
 
     outcome: Literal["routed", "unmatched", "discarded"]
     """What the rules about studies came to, without fallback rules, which are a matter of each series."""
-    kind: Literal["rules", "late"] = "rules"
-    """``late``: it follows an earlier round, under the revision of that time."""
+    kind: Literal["rules", "late", "manual"] = "rules"
+    """``late``: it follows an earlier round, under the revision of that time. ``manual``: a person discarded it."""
     revision: int
     rules: list[RuleOutcome] = []
     targets: list[Slug] = []
@@ -42,6 +42,8 @@ class StudyCompleted(_StudyEvent):
     """Batches of its series that were undecided until now."""
     instances: int = 0
     """Of all its series."""
+    routed: int = 0
+    """Series of it that go somewhere, by whichever rule or person."""
     quiet_period: Duration
     problems: list[str] = []
     held: bool = False

@@ -19,6 +19,7 @@ import nats.errors
 import nats.js.errors
 from nats.aio.client import Client
 from nats.js import JetStreamContext
+from nats.js.api import AckPolicy, ConsumerConfig, DeliverPolicy
 from pydantic import BaseModel
 
 from hermes_common.events import Envelope, Event, encode
@@ -41,6 +42,8 @@ NEEDED_PAYLOAD = 8 * 1024 * 1024
 
 _LIMIT = 5.0
 _HEAD = 64
+_SCAN_IDLE = 60.0
+"""Seconds after which the server forgets a reader of :meth:`Bus.scan` that takes nothing more."""
 _NO_MESSAGE = 10037
 _WRONG_SEQUENCE = (10071, 10164)
 
@@ -283,6 +286,31 @@ class Bus:
         """Return the keys of a bucket that match a subject pattern, such as ``series.*``; some may just be removed."""
         prefix = f"$KV.{bucket}."
         return [subject.removeprefix(prefix) for subject in await self.subjects(f"KV_{bucket}", prefix + pattern)]
+
+    async def scan(self, bucket: str, pattern: str, batch: int = 500) -> AsyncIterator[tuple[str, bytes, int]]:
+        """Yield the key, the value and the revision of each record whose key matches a subject pattern.
+
+        What is written meanwhile may be seen or not, as it was or as it is.
+        """
+        prefix = f"$KV.{bucket}."
+        config = ConsumerConfig(
+            deliver_policy=DeliverPolicy.LAST_PER_SUBJECT,
+            ack_policy=AckPolicy.NONE,
+            inactive_threshold=_SCAN_IDLE,
+            mem_storage=True,
+            num_replicas=1,
+        )
+        reader = await _limited(self.js.pull_subscribe(prefix + pattern, stream=f"KV_{bucket}", config=config))
+        try:
+            left = int((await _limited(reader.consumer_info())).num_pending or 0)
+            while left:
+                for message in await _limited(reader.fetch(min(batch, left), timeout=_LIMIT)):
+                    left = int(message.metadata.num_pending)
+                    if (message.headers or {}).get("KV-Operation") not in ("DEL", "PURGE"):
+                        yield message.subject.removeprefix(prefix), message.data, int(message.metadata.sequence.stream)
+        finally:
+            with contextlib.suppress(nats.errors.Error):
+                await reader.unsubscribe()
 
     async def subjects(self, stream: str, pattern: str) -> dict[str, int]:
         """Return how many messages a stream holds on each subject that matches a pattern."""

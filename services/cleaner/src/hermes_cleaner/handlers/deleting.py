@@ -7,6 +7,9 @@ comes in meanwhile. The manifests go last: while one is there, what it names may
 import asyncio
 import contextlib
 import logging
+from collections.abc import AsyncIterator
+
+from pydantic import ValidationError
 
 from hermes_cleaner.core.retention import unfinished
 from hermes_common import subjects
@@ -17,6 +20,7 @@ from hermes_common.manifest import Manifest
 from hermes_common.records import DeliveryRecord, SeriesRecord, SeriesState
 from hermes_common.runtime.bus import Bus
 from hermes_common.runtime.clock import now
+from hermes_common.runtime.crashpoints import crash_point
 from hermes_common.runtime.errors import ConflictError
 from hermes_common.runtime.objectstore import ObjectMissing, ObjectStore
 
@@ -35,6 +39,19 @@ class Records:
     async def series(self, series_uid: str) -> tuple[SeriesRecord, int] | None:
         """Return the record of a series and its revision."""
         return await self._bus.load(subjects.STATE, subjects.series_state(series_uid), SeriesRecord)
+
+    async def all(self) -> AsyncIterator[tuple[SeriesRecord, int] | None]:
+        """Yield every record of a series and its revision; None for one that cannot be read, which is logged."""
+        async for key, data, revision in self._bus.scan(subjects.STATE, "series.*"):
+            try:
+                yield SeriesRecord.model_validate_json(data), revision
+            except ValidationError as error:
+                log.warning("%s cannot be read: %s", key, error)
+                yield None
+
+    async def newest(self, series_uid: str) -> int:
+        """Return the sequence of the newest reception of a series, 0 if there is none on the bus."""
+        return await self._bus.last_sequence(subjects.EVENTS, subjects.instances_of(series_uid))
 
     async def deliveries(self, record: SeriesRecord) -> list[DeliveryRecord | None]:
         """Return the records of all deliveries of a series, None for one that is missing."""
@@ -61,19 +78,25 @@ class Deleter:
         self._store = store
         self._records = records
 
-    async def delete(self, record: SeriesRecord, revision: int, reason: str) -> None:
-        """Remove the objects and records of a series. Errors leave it marked, and the next call goes on."""
+    async def delete(self, record: SeriesRecord, revision: int, reason: str) -> bool:
+        """Remove the objects and records of a series. Errors leave it marked, and the next call goes on.
+
+        Return False if somebody restarted a delivery of it meanwhile: then nothing was removed.
+        """
         if record.state is not SeriesState.DELETING:
             record, revision = await self._records.change(record, revision, state=SeriesState.DELETING, sealed=False)
+            crash_point("cleaner.marked")
         if not record.sealed:
             if await self._was_restarted(record):
                 await self._records.change(record, revision, state=SeriesState.OPEN, done_at=None)
-                return
+                return False
             record, revision = await self._records.change(record, revision, sealed=True)
+            crash_point("cleaner.sealed")
         manifests = await self._manifests(record)
         items = [item for manifest in manifests for item in manifest.receptions()]
         keys = [item.key for item in items]
-        await asyncio.to_thread(self._store.delete_many, keys)
+        await asyncio.to_thread(self._delete, keys)
+        crash_point("cleaner.objects-deleted")
         if len(manifests) == len(record.batches):
             event = SeriesDeleted(
                 series_uid=record.series_uid,
@@ -83,13 +106,22 @@ class Deleter:
                 reason=reason,
             )
             await self._bus.publish(event, derived_id("deleted", record.series_uid, str(record.through_seq)))
+            crash_point("cleaner.said")
         await self._forget_documents(record.series_uid, revision)
+        crash_point("cleaner.documents-deleted")
         for batch in record.batches:
             for delivery_id in batch.deliveries:
                 await self._forget(subjects.delivery_state(delivery_id))
         over = {"state": SeriesState.DELETED, "sealed": False, "batches": (), "commands": (), "done_at": None}
         await self._records.change(record, revision, **over)
         log.info("series %s: %d objects deleted: %s", record.series_uid, len(keys), reason)
+        return True
+
+    def _delete(self, keys: list[str]) -> None:
+        middle = len(keys) // 2
+        self._store.delete_many(keys[:middle])
+        crash_point("cleaner.half-deleted")
+        self._store.delete_many(keys[middle:])
 
     async def _was_restarted(self, record: SeriesRecord) -> bool:
         """Whether a person restarted a delivery between our look and our mark (the dispatcher looks the other way)."""

@@ -80,12 +80,12 @@ _ABOUT_A_SERIES = (
 class Retainer:
     """Handles what may make a series done, and the timers of those that are."""
 
-    def __init__(self, bus: Bus, config: ConfigView, store: ObjectStore) -> None:
+    def __init__(self, bus: Bus, config: ConfigView, store: ObjectStore, records: Records, deleter: Deleter) -> None:
         self._bus = bus
         self._config = config
         self._store = store
-        self._records = Records(bus)
-        self._deleter = Deleter(bus, store, self._records)
+        self._records = records
+        self._deleter = deleter
 
     async def on_event(self, message: Message) -> Outcome:
         """Look at the series that an event is about."""
@@ -115,19 +115,19 @@ class Retainer:
             return Done()
         record, revision = loaded
         deliveries = await self._records.deliveries(record)
-        newest = await self._bus.last_sequence(subjects.EVENTS, subjects.instances_of(series_uid))
+        newest = await self._records.newest(series_uid)
         match judge(record, deliveries, newest, self._config.policies.retention, now()):
             case Nothing():
                 return Done()
             case Keep(reason=reason, passes=True):
                 return RetryAfter(LOOK_AGAIN, reason)
-            case Keep():
-                if record.done_at is not None:
-                    await self._records.change(record, revision, done_at=None)
+            case Keep(since=since):
+                if record.done_at != since:
+                    await self._records.change(record, revision, done_at=since)
                 return Done()
-            case Wait(until):
-                if record.done_at is None:
-                    await self._records.change(record, revision, done_at=now())
+            case Wait(until=until, since=since):
+                if record.done_at != since:
+                    await self._records.change(record, revision, done_at=since)
                 await self._bus.arm(subjects.retention_timer(series_uid), subjects.retention_due(series_uid), until)
                 return Done()
             case Delete(reason):
@@ -195,7 +195,7 @@ class Retainer:
             found = await self._records.series(series_uid)
             if found is not None and found[0].state is not SeriesState.DELETED:
                 return False
-            newest = await self._bus.last_sequence(subjects.EVENTS, subjects.instances_of(series_uid))
+            newest = await self._records.newest(series_uid)
             if newest > (0 if found is None else found[0].through_seq):
                 return False
         return True

@@ -23,8 +23,8 @@ from pathlib import Path
 from typing import Final
 
 from hermes_common.runtime.clock import new_id
+from hermes_common.runtime.crashpoints import crash_point
 from hermes_receiver.adapters.commitments import adopt_requests
-from hermes_receiver.adapters.crashpoints import crash_point
 from hermes_receiver.adapters.spoolfile import SpoolFile
 from hermes_receiver.adapters.tally import Tally
 from hermes_receiver.core.capacity import SpoolUse

@@ -13,7 +13,7 @@ from hermes_common.dicom.errors import DataSetError, HeadTooShort, UnreadableDat
 from hermes_common.dicom.header import Header, extract_header
 from hermes_common.dicom.part10 import FileMeta, encode_file_meta
 from hermes_common.dicom.tags import TagSelection
-from hermes_receiver.adapters.crashpoints import crash_point
+from hermes_common.runtime.crashpoints import crash_point
 from hermes_receiver.core.reception import NOTE_LENGTH, Note
 
 

@@ -10,8 +10,8 @@ from hermes_common.dicom import status as dimse_status
 from hermes_common.dicom.command import AFFECTED_SOP_CLASS, AFFECTED_SOP_INSTANCE, CommandSet
 from hermes_common.events import InstanceRefused
 from hermes_common.runtime.clock import now
+from hermes_common.runtime.crashpoints import crash_point
 from hermes_receiver.adapters import metrics
-from hermes_receiver.adapters.crashpoints import crash_point
 from hermes_receiver.adapters.entry import Entry
 from hermes_receiver.adapters.spool import Folder, Spool, is_no_space
 from hermes_receiver.adapters.spoolfile import SpoolFile

@@ -25,10 +25,10 @@ from typing import Final, TypeVar
 
 from hermes_common.events import InstanceQuarantined, InstanceStored
 from hermes_common.keys import quarantine_key
+from hermes_common.runtime.crashpoints import crash_point
 from hermes_common.runtime.errors import TransientError
 from hermes_common.runtime.objectstore import StoreError, StoreUnavailable
 from hermes_receiver.adapters import metrics
-from hermes_receiver.adapters.crashpoints import crash_point
 from hermes_receiver.adapters.entry import Entry, read_entry
 from hermes_receiver.adapters.spool import PENDING, Folder, Spool
 from hermes_receiver.core.backoff import delay
