@@ -20,6 +20,10 @@ from hermes_common.events import (
     DeliveryStarted,
     DeliverySucceeded,
     DeliveryWaiting,
+    StoreCleaned,
+    StorePressed,
+    StoreRelieved,
+    StoreSwept,
     TargetDown,
     TargetUp,
 )
@@ -325,3 +329,40 @@ async def test_how_long_a_series_had_to_be_quiet_is_kept_with_its_batch(books, q
     await books.record(facts([stream.completed("1.1", 1, 1, **quiet), stream.completed("1.2", 1, 1)]))
     rows = query("SELECT quiet_period, quiet_for, shortened_by FROM ledger.batches ORDER BY series_uid")
     assert rows == [("90s", "modality MR", "all are there"), ("10s", "", "")]
+
+
+async def test_a_store_that_is_too_full_raises_alerts_once_an_episode_and_clears_what_is_over(books, stream):
+    pressed = {
+        "episode": "e1",
+        "since": datetime(2026, 1, 1, tzinfo=UTC),
+        "excess": 5,
+        "reason": "the object store is too full by 5 B",
+    }
+    stream.say(StoreCleaned(episode="e1", series=2, octets=9, reason="2 series went early"))
+    stream.say(StorePressed(**pressed))
+    stream.say(StoreCleaned(episode="e1", series=1, octets=3, reason="1 series went early"))
+    stream.say(StorePressed(**pressed))
+    stream.say(StoreRelieved(episode="e1"))
+    says = await books.record(facts(stream.messages))
+    said = list(dict.fromkeys((type(say.event).__name__, say.event.kind, say.id) for say in says))
+    assert [each[:2] for each in said] == [
+        ("AlertRaised", "store_cleaned"),
+        ("AlertRaised", "store_full"),
+        ("AlertCleared", "store_full"),
+    ]
+
+
+async def test_objects_that_are_missing_raise_one_alert_for_the_same_objects(books, stream):
+    for missing in (["1/a", "1/b"], ["1/a", "1/b"], ["1/c"], []):
+        stream.say(StoreSwept(objects=5, octets=5, missing=len(missing), examples=missing))
+    says = await books.record(facts(stream.messages))
+    assert [say.event.kind for say in says] == ["objects_missing"] * 2
+    assert len({say.event.alert_id for say in says}) == 2
+    assert "1/a, 1/b" in says[0].event.message
+
+
+async def test_a_study_whose_series_were_routed_by_rules_about_series_is_routed(books, query, stream):
+    stream.study("1.6.99", outcome="unmatched", routed=1)
+    stream.study("1.7.99", outcome="unmatched")
+    await books.record(facts(stream.messages))
+    assert query("SELECT outcome FROM ledger.studies ORDER BY study_uid") == [("routed",), ("unmatched",)]

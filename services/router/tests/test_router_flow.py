@@ -15,7 +15,7 @@ from hermes_common.runtime.clock import new_id
 from hermes_common.runtime.consumer import Message
 
 sys.path.insert(0, str(Path(__file__).parent))
-from router_kit import SERIES, Router, configure, rule, said, save, stored, works
+from router_kit import SERIES, Router, configure, policies, rule, said, save, stored, works
 
 pytestmark = pytest.mark.servers
 
@@ -105,6 +105,21 @@ async def test_late_instances_go_where_the_series_went_even_if_the_rules_changed
     assert [planned.target for planned in late.decision.deliveries] == ["a"]
     assert late.decision.deliveries[0].delivery_id != first.decision.deliveries[0].delivery_id
     assert [batch.instances for batch in (await router.record()).batches] == [1, 1]
+
+
+async def test_by_policy_late_instances_go_where_the_present_rules_send_their_series(router: Router) -> None:
+    await policies(router, config.Completion(late=config.Late.PRESENT_RULES))
+    await configure(router, rule("ct", 'Modality == "CT"', "a"))
+    await stored(router.bus, "1.2.3.1")
+    await router.due()
+    await configure(router, rule("ct", 'Modality == "CT"', "b"), revision=2)
+    await stored(router.bus, "1.2.3.2")
+    await router.due()
+    _, late = await said(router.bus, "series.routed.1-2-3")
+    assert isinstance(late, events.SeriesRouted)
+    assert (late.decision.kind, late.decision.revision) == ("rules", 2)
+    assert [planned.target for planned in late.decision.deliveries] == ["b"]
+    assert [batch.rules for batch in (await router.record()).batches] == [("ct",), ("ct",)]
 
 
 async def test_late_instances_of_an_unmatched_series_are_looked_at_with_all_its_tags(router: Router) -> None:

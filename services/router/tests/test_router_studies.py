@@ -128,6 +128,17 @@ async def test_without_rules_about_studies_nothing_is_deferred(router: Router) -
     assert len(await asked(router, CT)) == 1
 
 
+async def test_without_rules_about_studies_a_study_says_that_its_series_were_routed(router: Router) -> None:
+    await configure(router, rule("ct", 'Modality == "CT"', "a"))
+    await arrive(router)
+    await arrive(router, MR)
+    await router.due(CT, MR)
+    await router.study_due()
+    [completed] = await said(router.bus, STUDY_TYPE)
+    assert isinstance(completed, events.StudyCompleted)
+    assert (completed.outcome, completed.rules, completed.routed, completed.series) == ("unmatched", [], 1, 2)
+
+
 @pytest.mark.parametrize(("modality", "status", "target"), [("MR", "fired", "a"), ("CT", "held_back", "b")])
 async def test_a_fallback_rule_fires_only_if_no_rule_of_either_scope_matched(
     router: Router, modality: str, status: str, target: str
@@ -288,6 +299,62 @@ async def test_a_study_that_lacks_a_required_series_is_held_for_a_person_who_com
     assert isinstance(completed, events.StudyCompleted)
     assert (completed.held, completed.actor, completed.reason) == (True, "anna", "anna said that it is complete")
     assert await outcomes(router, CT) == ["routed"]
+
+
+async def hold(router: Router) -> None:
+    """Have a CT series of a study held because a rule about studies needs an MR series too; an SR series went to b."""
+    needs = {"required": ['Modality == "MR"'], "max_wait": "1m", "then": "hold"}
+    whole = study_rule("whole", 'any series (Modality == "CT")', "a", needs=needs)
+    await configure(router, rule("sr", 'Modality == "SR"', "b"), whole)
+    await arrive(router, CT)
+    await arrive(router, SR)
+    await router.due(CT, SR)
+    await router.study_due()
+    waiting = await router.study()
+    assert (waiting.state, waiting.waiting) == (
+        records.StudyState.OPEN,
+        'rule whole: no series is Modality == "MR"',
+    )
+    loaded = await router.studies.load("1.2")
+    assert loaded is not None
+    await router.studies.store(loaded[0].model_copy(update={"opened_at": now() - timedelta(minutes=2)}), loaded[1])
+    await router.study_due()
+    assert (await router.study()).state is records.StudyState.HELD
+
+
+async def test_a_study_that_lacks_what_a_rule_needs_is_held_and_goes_on_when_it_comes(router: Router) -> None:
+    await hold(router)
+    [held] = await said(router.bus, "study.held.1-2")
+    assert isinstance(held, events.StudyHeld)
+    assert held.reason == 'the maximum wait of 60 s has passed: rule whole: no series is Modality == "MR"'
+    await arrive(router, MR)
+    await router.due(MR)
+    await router.study_due()
+    assert (await asked(router, CT))[-1] == ("study", ["a"])
+    assert await awaiting(router, CT, MR, SR) == 0
+
+
+async def test_a_person_discards_a_held_study_and_what_was_sent_stays_sent(router: Router) -> None:
+    await hold(router)
+    command = StudyCommand(command_id=new_id(), actor="anna", study_uid="1.2", action="discard")
+    await router.command(command)
+    await router.command(command)
+    [completed] = await said(router.bus, STUDY_TYPE)
+    assert isinstance(completed, events.StudyCompleted)
+    assert (completed.kind, completed.outcome, completed.actor) == ("manual", "discarded", "anna")
+    assert (completed.held, completed.routed, completed.reason) == (True, 1, "anna discarded it")
+    assert await outcomes(router, CT, SR) == ["discarded", "routed"]
+    assert await awaiting(router, CT, SR) == 0
+    [discarded] = await said(router.bus, "series.discarded.1-2-1")
+    assert isinstance(discarded, events.SeriesDiscarded)
+    assert (discarded.decision.kind, discarded.decision.actor) == ("manual", "anna")
+    await arrive(router, CT, "2")
+    await router.due(CT)
+    await router.study_due()
+    assert await outcomes(router, CT) == ["discarded", "discarded"]
+    recover = SeriesCommand(command_id=new_id(), actor="anna", series_uid=CT, action="route", targets=("a",))
+    await router.command(recover)
+    assert await outcomes(router, CT) == ["routed", "routed"]
 
 
 async def test_a_held_study_goes_on_by_itself_when_what_is_missing_comes(router: Router) -> None:

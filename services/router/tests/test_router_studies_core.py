@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from pydantic import ValidationError
 
 from hermes_common.config import (
     AfterWait,
@@ -14,6 +15,7 @@ from hermes_common.config import (
     QuietPeriod,
     Rule,
     RuleSet,
+    RuleState,
     Source,
     Sources,
     StudyCompletion,
@@ -71,7 +73,8 @@ def judged(
     **of_record: Any,
 ) -> completeness.Judgement:
     members = [member(batch(), receiving=receiving)]
-    return completeness.judge(record(**of_record), members, missing, instances, policy, NOW + after)
+    lacks = [completeness.Lack(words, policy.max_wait, policy.then) for words in missing]
+    return completeness.judge(record(**of_record), members, lacks, instances, policy, NOW + after)
 
 
 def test_a_study_is_complete_when_nothing_has_come_for_its_quiet_period() -> None:
@@ -157,7 +160,7 @@ def test_conditions_ask_for_series_of_the_studies_they_are_about() -> None:
 
     def missing(*series: dict[str, list[str]]) -> list[str]:
         fields = completeness.study_fields(series, len(series), {})
-        return completeness.unmet([pet_ct], Context(fields, list(series)), NOW)
+        return [each.words for each in completeness.unmet([pet_ct], POLICY, Context(fields, list(series)), NOW)]
 
     assert missing(mr) == []
     assert missing(pet) == ["PET/CT: 1 of 3 series are there", 'PET/CT: no series is Modality == "CT"']
@@ -166,8 +169,57 @@ def test_conditions_ask_for_series_of_the_studies_they_are_about() -> None:
 
 def test_a_condition_that_cannot_be_evaluated_is_not_met_and_says_so() -> None:
     broken = StudyCondition(name="broken", required=("Modality === 1",))
-    [said] = completeness.unmet([broken], Context({}, [{"Modality": ["CT"]}]), NOW)
-    assert said.startswith("broken: it cannot be evaluated")
+    [said] = completeness.unmet([broken], POLICY, Context({}, [{"Modality": ["CT"]}]), NOW)
+    assert said.words.startswith("broken: it cannot be evaluated")
+
+
+def test_an_active_rule_about_studies_that_needs_series_is_a_condition_for_the_studies_it_is_about() -> None:
+    needs = {"required": ['Modality == "CT"'], "series": 2, "max_wait": "6h", "then": "hold"}
+    pet = rule("pet", 'Modality == "PT"', "a", scope="study", needs=needs)
+    asleep = [pet.model_copy(update={"state": state}) for state in (RuleState.PAUSED, RuleState.DRY_RUN)]
+    conditions = completeness.conditions_of(POLICY, [pet, *asleep, rule("series", 'Modality == "PT"', "a")])
+    assert [each.name for each in conditions] == ["rule pet"]
+
+    def missing(*modalities: str) -> list[completeness.Lack]:
+        series = [{"Modality": [name]} for name in modalities]
+        study = Context(completeness.study_fields(series, len(series), {}), series)
+        return completeness.unmet(conditions, POLICY, study, NOW)
+
+    assert missing("MR") == []
+    assert missing("PT", "CT") == []
+    assert missing("PT") == [
+        completeness.Lack("rule pet: 1 of 2 series are there", timedelta(hours=6), AfterWait.HOLD),
+        completeness.Lack('rule pet: no series is Modality == "CT"', timedelta(hours=6), AfterWait.HOLD),
+    ]
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"scope": "series", "needs": {"series": 2}},
+        {"scope": "study", "needs": {}},
+        {"scope": "study", "fallback": True, "needs": {"series": 2}},
+        {"scope": "study", "needs": {"series": 2, "max_wait": "0s"}},
+    ],
+)
+def test_a_rule_that_cannot_need_series_is_refused(wrong: dict[str, Any]) -> None:
+    with pytest.raises(ValidationError, match=r"needs|max_wait"):
+        rule("r", 'Modality == "PT"', "a", **wrong)
+
+
+def test_each_condition_is_waited_for_as_long_as_it_says() -> None:
+    soon = completeness.Lack("soon", timedelta(minutes=10), AfterWait.PROCEED)
+    long = completeness.Lack("long", timedelta(hours=6), AfterWait.HOLD)
+
+    def at(after: timedelta, *lacks: completeness.Lack, received: timedelta = timedelta(0)) -> completeness.Judgement:
+        members = [member(batch(received_at=NOW + received))]
+        return completeness.judge(record(), members, lacks, 1, POLICY, NOW + after)
+
+    assert isinstance(at(timedelta(minutes=9), soon), completeness.Wait)
+    assert isinstance(at(timedelta(minutes=10), soon), completeness.Complete)
+    assert isinstance(at(timedelta(minutes=10), soon, received=timedelta(minutes=9.5)), completeness.Wait)
+    assert at(timedelta(hours=5), soon, long) == completeness.Wait(NOW + timedelta(hours=6), "long")
+    assert at(timedelta(hours=6), soon, long) == completeness.Hold("the maximum wait of 21600 s has passed: long")
 
 
 def test_a_study_with_too_many_series_takes_no_more() -> None:
@@ -272,6 +324,25 @@ def test_the_first_quiet_period_that_fits_source_and_modality_holds(calling: str
     sources = Sources(sources=(Source(slug="ct01", name="CT", calling_aet="CT01"),))
     sender = SENDER.model_copy(update={"calling_aet": calling})
     assert quiet_for(completion, sources, sender, [modality]) == quiet
+
+
+@pytest.mark.parametrize(
+    ("called", "modality", "quiet"),
+    [
+        ("RESEARCH", "CT", Quiet(timedelta(seconds=5), "called AE title RESEARCH, modality CT")),
+        ("RESEARCH ", "MR", Quiet(timedelta(seconds=6), "called AE title RESEARCH")),
+        ("HERMES", "CT", Quiet(timedelta(seconds=10), "")),
+    ],
+)
+def test_a_quiet_period_can_be_that_of_the_ae_title_that_was_called(called: str, modality: str, quiet: Quiet) -> None:
+    entries = (
+        QuietPeriod(called_aet="RESEARCH", modality="CT", quiet_period=timedelta(seconds=5)),
+        QuietPeriod(called_aet="RESEARCH", quiet_period=timedelta(seconds=6)),
+    )
+    sender = SENDER.model_copy(update={"called_aet": called})
+    assert quiet_for(Completion(quiet_periods=entries), Sources(), sender, [modality]) == quiet
+    with pytest.raises(ValidationError, match="called_aet"):
+        QuietPeriod(quiet_period=timedelta(seconds=5))
 
 
 @given(st.dictionaries(st.sampled_from(["NumberOfSeriesRelatedInstances", "ImagesInAcquisition"]), st.lists(st.text())))

@@ -8,11 +8,14 @@ rule_failed       raised by a decision for which an active rule could not be eva
 rule_matched      raised by a decision on a series for which a rule fired that asks for it; cleared by a person
 target_down       raised by target.down; cleared by target.up of the same outage
 study_held        raised by study.held; cleared by the study being decided
+store_full        raised by store.pressed; cleared by store.relieved of the same episode
+store_cleaned     raised by store.cleaned, once an episode; cleared by a person
+objects_missing   raised by store.swept that misses objects, once for the same objects; cleared by a person
 """
 
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, assert_never
 
 from hermes_bookkeeper.core.facts import Fact
 from hermes_bookkeeper.core.said import Said
@@ -33,6 +36,10 @@ from hermes_common.events import (
     SeriesRouted,
     SeriesUnmatched,
     ServiceCrashed,
+    StoreCleaned,
+    StorePressed,
+    StoreRelieved,
+    StoreSwept,
     StudyCompleted,
     StudyHeld,
     TargetDown,
@@ -47,6 +54,9 @@ RULE_FAILED = "rule_failed"
 RULE_MATCHED = "rule_matched"
 TARGET_DOWN = "target_down"
 STUDY_HELD = "study_held"
+STORE_FULL = "store_full"
+STORE_CLEANED = "store_cleaned"
+OBJECTS_MISSING = "objects_missing"
 
 CLEARING = (DeliveryRestarted, DeliverySucceeded, DeliveryCancelled, DeliveryDismissed)
 
@@ -89,8 +99,35 @@ def alerts_of(fact: Fact) -> list[Say]:  # noqa: PLR0911  # a table: one line an
             return [_raised(_study_key(event), STUDY_HELD, event.study_uid, "warning", message)]
         case StudyCompleted() as event if event.held:
             return [_cleared(_alert_id(STUDY_HELD, _study_key(event)), STUDY_HELD, event.study_uid, event.reason)]
+        case StorePressed() | StoreCleaned() | StoreRelieved() | StoreSwept() as event:
+            return _about_the_store(event)
         case _:
             return []
+
+
+def _about_the_store(event: StorePressed | StoreCleaned | StoreRelieved | StoreSwept) -> list[Say]:
+    """Return the alerts about the object store; ids derive from the crossing of the watermark that they are about."""
+    match event:
+        case StorePressed():
+            message = f"{event.reason[:1].upper()}{event.reason[1:]}"
+            return [_raised(event.episode, STORE_FULL, "store", "critical", message)]
+        case StoreCleaned():
+            message = f"The object store was too full: {event.reason}"
+            return [_raised(event.episode, STORE_CLEANED, "store", "warning", message)]
+        case StoreRelieved():
+            reason = "the object store is below its limit again"
+            return [_cleared(_alert_id(STORE_FULL, event.episode), STORE_FULL, "store", reason)]
+        case StoreSwept() if event.missing:
+            message = (
+                f"{event.missing} objects that live series name are not in the object store, such as "
+                f"{', '.join(event.examples[:3])}. Restore them from a copy of the store, or have them sent again"
+            )
+            same = f"{event.missing}/{'/'.join(event.examples)}"
+            return [_raised(same, OBJECTS_MISSING, "store", "critical", message)]
+        case StoreSwept():
+            return []
+        case _:
+            assert_never(event)
 
 
 def _failed_rules(event: SeriesRouted | SeriesUnmatched | SeriesDiscarded) -> list[Say]:

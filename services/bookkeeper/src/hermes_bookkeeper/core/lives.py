@@ -111,7 +111,9 @@ def _study(said: Sequence[Said]) -> Row:
         match event:
             case StudyCompleted():
                 rounds.add((event.round, event.opened_at))
-                row.update(state="complete", outcome=event.outcome, rules_revision=event.revision)
+                by_series = event.outcome == "unmatched" and event.routed > 0
+                row.update(state="complete", outcome="routed" if by_series else event.outcome)
+                row.update(rules_revision=event.revision)
                 row.update(problems=event.problems, instances=event.instances, completed_at=item.time)
             case StudyHeld():
                 row.update(state="held")

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import lru_cache
 
-from hermes_common.config import AfterWait, StudyCompletion, StudyCondition
+from hermes_common.config import AfterWait, Rule, RuleState, Scope, StudyCompletion, StudyCondition
 from hermes_common.events import Tags
 from hermes_common.records import BatchRef, SeriesRecord, StudyRecord
 from hermes_common.rules import CompiledRule, Context, RuleError, Verdict, compile_rule
@@ -61,24 +61,34 @@ class Complete:
 Judgement = Nothing | Wait | Hold | Complete
 
 
+@dataclass(frozen=True, slots=True)
+class Lack:
+    """Something that a condition asks for and is not there; how long it is waited for, and what is done then."""
+
+    words: str
+    max_wait: timedelta
+    then: AfterWait
+
+
 def judge(
     record: StudyRecord,
     members: Sequence[Member],
-    missing: Sequence[str],
+    missing: Sequence[Lack],
     instances: int,
     policy: StudyCompletion,
     now: datetime,
 ) -> Judgement:
     """Return whether a study is complete.
 
-    ``missing``: the conditions of the policy that are not met, in words. ``instances``: distinct SOP instances in its
-    batches. An instant in the far future means that a clock was set back: it holds nothing up.
+    ``missing``: what the conditions of policies and rules ask for and is not there. ``instances``: distinct SOP
+    instances in its batches. An instant in the far future means that a clock was set back: it holds nothing up.
     """
     undecided = [batch for member in members for batch in member.batches if batch.awaits_study]
     if not undecided:
         return Nothing()
     if record.forced is not None:
-        return Complete(f"{record.forced.actor} said that it is complete")
+        what = "discarded it" if record.forced.discard else "said that it is complete"
+        return Complete(f"{record.forced.actor} {what}")
     receiving = sum(member.receiving for member in members)
     last = max(batch.received_at or batch.decided_at for batch in undecided)
     quiet_until = last + policy.quiet_period
@@ -87,14 +97,21 @@ def judge(
     if (quiet or all_there) and not receiving and not missing:
         all_of_them = f"all {record.expected} instances are there (NumberOfStudyRelatedInstances)"
         return Complete(f"nothing has come for {_seconds(policy.quiet_period)}" if quiet else all_of_them)
+    lacks = [*missing, *_still_received(receiving, policy)]
+    waited_for = [lack for lack in lacks if now < record.opened_at + lack.max_wait]
+    if waited_for:
+        until = min(record.opened_at + lack.max_wait for lack in waited_for)
+        until = min(until, now + policy.quiet_period) if receiving else until
+        return Wait(_soon(until, now), _words(waited_for))
     deadline = record.opened_at + policy.max_wait
-    lacks = [*missing, *([f"{receiving} of its series are still being received"] if receiving else [])]
-    if now >= deadline:
-        return _too_late(policy, lacks)
-    if lacks:
-        until = min(deadline, now + policy.quiet_period if receiving else deadline)
-        return Wait(_soon(until, now), "; ".join(lacks))
-    return Wait(_soon(min(quiet_until, deadline), now), f"nothing must come for {_seconds(policy.quiet_period)}")
+    if not (quiet or all_there) and now < deadline:
+        return Wait(_soon(min(quiet_until, deadline), now), f"nothing must come for {_seconds(policy.quiet_period)}")
+    return _too_late(lacks) if lacks else Complete(f"the maximum wait of {_seconds(policy.max_wait)} has passed")
+
+
+def _still_received(receiving: int, policy: StudyCompletion) -> list[Lack]:
+    words = f"{receiving} of its series are still being received"
+    return [Lack(words, policy.max_wait, policy.then)] if receiving else []
 
 
 def may_end(judgement: Judgement, record: StudyRecord, members: Sequence[Member]) -> bool:
@@ -105,11 +122,17 @@ def may_end(judgement: Judgement, record: StudyRecord, members: Sequence[Member]
     return not isinstance(judgement, Nothing)
 
 
-def _too_late(policy: StudyCompletion, lacks: Sequence[str]) -> Hold | Complete:
-    waited = f"the maximum wait of {_seconds(policy.max_wait)} has passed"
-    if lacks and policy.then is AfterWait.HOLD:
-        return Hold(f"{waited}: {'; '.join(lacks)}")
-    return Complete(f"{waited}: {'; '.join(lacks)}" if lacks else waited)
+def _too_late(lacks: Sequence[Lack]) -> Hold | Complete:
+    """Return what becomes of a study that has waited as long as it may; if anything asks for a person, it is held."""
+    holding = [lack for lack in lacks if lack.then is AfterWait.HOLD]
+    telling = holding or lacks
+    longest = max(lack.max_wait for lack in telling)
+    reason = f"the maximum wait of {_seconds(longest)} has passed: {_words(telling)}"
+    return Hold(reason) if holding else Complete(reason)
+
+
+def _words(lacks: Sequence[Lack]) -> str:
+    return "; ".join(lack.words for lack in lacks)
 
 
 def _soon(until: datetime, now: datetime) -> datetime:
@@ -133,24 +156,48 @@ def study_fields(series: Sequence[Tags], instances: int, latest: Tags) -> Tags:
     return {**tags, **received, "study.series": [str(len(series))], "study.instances": [str(instances)]}
 
 
-def unmet(conditions: Iterable[StudyCondition], study: Context, now: datetime) -> list[str]:
-    """Return in words what the conditions that apply to a study ask for and is not there.
+def conditions_of(policy: StudyCompletion, rules: Iterable[Rule]) -> list[StudyCondition]:
+    """Return the conditions of the policies, and those of the active rules about studies that need something."""
+    return [
+        *policy.conditions,
+        *(
+            StudyCondition(name=f"rule {rule.slug}", when=rule.expression, **dict(rule.needs))
+            for rule in rules
+            if rule.needs is not None and rule.state is RuleState.ACTIVE and rule.scope is Scope.STUDY
+        ),
+    ]
+
+
+def unmet(conditions: Iterable[StudyCondition], policy: StudyCompletion, study: Context, now: datetime) -> list[Lack]:
+    """Return what the conditions that apply to a study ask for and is not there.
 
     A condition that cannot be evaluated is not met, and says so: then the maximum wait ends it.
     """
+    return [
+        Lack(
+            f"{condition.name}: {words}",
+            policy.max_wait if condition.max_wait is None else condition.max_wait,
+            policy.then if condition.then is None else condition.then,
+        )
+        for condition in conditions
+        for words in _lacking(condition, study, now)
+    ]
+
+
+def _lacking(condition: StudyCondition, study: Context, now: datetime) -> list[str]:
+    """Return in words what one condition asks for and is not there."""
     found = []
-    for condition in conditions:
-        try:
-            if not _applies(condition, study, now):
-                continue
-            if condition.series is not None and len(study.series) < condition.series:
-                found.append(f"{condition.name}: {len(study.series)} of {condition.series} series are there")
-            for text in condition.required:
-                required = _compiled(text, "series")
-                if not any(required.evaluate(Context(tags), now) is Verdict.MATCH for tags in study.series):
-                    found.append(f"{condition.name}: no series is {text}")
-        except RuleError as error:
-            found.append(f"{condition.name}: it cannot be evaluated: {error}")
+    try:
+        if not _applies(condition, study, now):
+            return []
+        if condition.series is not None and len(study.series) < condition.series:
+            found.append(f"{len(study.series)} of {condition.series} series are there")
+        for text in condition.required:
+            required = _compiled(text, "series")
+            if not any(required.evaluate(Context(tags), now) is Verdict.MATCH for tags in study.series):
+                found.append(f"no series is {text}")
+    except RuleError as error:
+        found.append(f"it cannot be evaluated: {error}")
     return found
 
 

@@ -50,6 +50,7 @@ def with_batch(
         quiet_for=waited.quiet_for,
         shortened_by=waited.shortened_by,
         deliveries=() if decision is None else tuple(planned.delivery_id for planned in decision.deliveries),
+        rules=() if decision is None else _fired(decision),
         decided_at=at,
     )
     return record.model_copy(
@@ -87,6 +88,7 @@ def with_command(
                 **_open(batch, decisions[batch.batch_id]),
                 "more_decisions": (*batch.more_decisions, key)[-MOST_COMMANDS:],
                 "deliveries": _with(batch.deliveries, decisions[batch.batch_id]),
+                "rules": tuple(dict.fromkeys((*batch.rules, *_fired(decisions[batch.batch_id])))),
             }
         )
         if batch.batch_id in decisions
@@ -131,6 +133,10 @@ def _outcome(batch: BatchRef, decision: Decision) -> str:
 def _settled(decision: Decision) -> str:
     """What a batch is while nothing else is said: one that is deferred goes nowhere yet."""
     return "unmatched" if decision.outcome == "deferred" else decision.outcome
+
+
+def _fired(decision: Decision) -> tuple[str, ...]:
+    return tuple(rule.slug for rule in decision.rules if rule.status == "fired")
 
 
 def _open(batch: BatchRef, decision: Decision) -> dict[str, bool]:

@@ -51,9 +51,12 @@ def quiet_for(completion: Completion, sources: Sources, sender: Sender, modaliti
     for entry in completion.quiet_periods:
         if entry.source is not None and entry.source != slug:
             continue
+        if entry.called_aet is not None and entry.called_aet.strip() != sender.called_aet.strip():
+            continue
         if entry.modality is not None and entry.modality not in known:
             continue
         used = [f"source {entry.source}"] if entry.source is not None else []
+        used += [f"called AE title {entry.called_aet.strip()}"] if entry.called_aet is not None else []
         used += [f"modality {entry.modality}"] if entry.modality is not None else []
         return Quiet(entry.quiet_period, ", ".join(used))
     return Quiet(completion.quiet_period)

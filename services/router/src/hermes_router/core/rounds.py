@@ -48,7 +48,7 @@ class StudyRound(BaseModel):
     decision_id: str
     study_uid: Uid
     round: int
-    kind: Literal["rules", "late"]
+    kind: Literal["rules", "late", "manual"]
     outcome: Literal["routed", "unmatched", "discarded"]
     reason: str
     revision: int
@@ -61,6 +61,8 @@ class StudyRound(BaseModel):
     decided_at: Time
     quiet_period: Duration
     instances: int
+    routed: int = 0
+    """Series that go somewhere, by whichever rule or person."""
     series: list[SeriesRound]
 
 
@@ -133,12 +135,15 @@ def decide_study(case: Case, moment: Moment) -> StudyRound:
         "quiet_period": case.policy.quiet_period,
         "instances": case.instances,
     }
+    if record.forced is not None and record.forced.discard:
+        return _discarded(case, moment, common)
     if case.follows and previous is not None:
         series = [
             _series(each, [_follow(each, batch, previous, case, moment) for batch in _undecided(each)])
             for each in case.series
         ]
-        return previous.model_copy(update={**common, "kind": "late", "series": series})
+        routed = _routed(case, series)
+        return previous.model_copy(update={**common, "kind": "late", "series": series, "routed": routed})
     overall = decide(_without_fallbacks(moment.rules), case.study, moment.at)
     known: Known = {}
     series = [
@@ -158,8 +163,47 @@ def decide_study(case: Case, moment: Moment) -> StudyRound:
             "asked": [Asked(target=t.target, priority=t.priority, rules=t.rules) for t in by_rules.deliveries],
             "problems": by_rules.problems,
             "series": series,
+            "routed": _routed(case, series),
         }
     )
+
+
+def _discarded(case: Case, moment: Moment, common: Mapping[str, object]) -> StudyRound:
+    """Return what follows from a person's discarding the study: what is undecided and goes nowhere is discarded.
+
+    What rules about series have sent stays sent. What comes later follows this decision, or the present rules, as the
+    policies say.
+    """
+    series = [
+        _series(each, [_discard(each, batch, case, moment) for batch in _undecided(each) if not batch.deliveries])
+        for each in case.series
+    ]
+    return StudyRound.model_validate(
+        {
+            **common,
+            "kind": "manual",
+            "outcome": "discarded",
+            "revision": moment.revision,
+            "rules": [],
+            "asked": [],
+            "problems": [],
+            "series": series,
+            "routed": _routed(case, series),
+        }
+    )
+
+
+def _discard(series: Series, batch: BatchRef, case: Case, moment: Moment) -> Decision:
+    key = decision_key(series.member.series_uid, moment.decision_id)
+    actor = case.record.forced.actor if case.record.forced is not None else ""
+    decision = planning.by_hand(batch.batch_id, moment.decision_id, (), actor, moment.revision, moment.at, key)
+    return decision.model_copy(update={"round": case.record.round + 1})
+
+
+def _routed(case: Case, series: Sequence[SeriesRound]) -> int:
+    """Return how many series of the study go somewhere, once this is decided."""
+    before = {each.member.series_uid for each in case.series if any(batch.deliveries for batch in each.member.batches)}
+    return len(before | {each.series_uid for each in series if any(one.deliveries for one in each.decisions)})
 
 
 def _series(series: Series, decisions: Iterable[Decision | None]) -> SeriesRound:

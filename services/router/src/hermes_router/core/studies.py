@@ -71,11 +71,11 @@ def said(record: StudyRecord, at: datetime) -> StudyRecord:
     return record.model_copy(update={"pending": None, "updated_at": at})
 
 
-def forced(record: StudyRecord, command_id: str, actor: str, at: datetime) -> StudyRecord:
-    """Return the record with a person's wish that the study be taken as complete."""
+def forced(record: StudyRecord, command_id: str, actor: str, at: datetime, *, discard: bool = False) -> StudyRecord:
+    """Return the record with a person's wish that the study be taken as complete, or be discarded."""
     return record.model_copy(
         update={
-            "forced": Forced(command_id=command_id, actor=actor),
+            "forced": Forced(command_id=command_id, actor=actor, discard=discard),
             "commands": (*record.commands, command_id)[-MOST_COMMANDS:],
             "updated_at": at,
         }

@@ -97,7 +97,8 @@ class StudyDecider:
         judgement, contents = completeness.judge(record, members, [], 0, policy, now()), None
         if completeness.may_end(judgement, record, members):  # only then is it worth reading everything
             contents = await self._contents(members)
-            missing = completeness.unmet(policy.conditions, contents.study, now())
+            conditions = completeness.conditions_of(policy, self._config.rules[1].rules)
+            missing = completeness.unmet(conditions, policy, contents.study, now())
             judgement = completeness.judge(record, members, missing, contents.instances, policy, now())
         match judgement:
             case completeness.Nothing():
@@ -134,11 +135,11 @@ class StudyDecider:
             return Done()
         record, revision = loaded
         match command.action:
-            case "complete":
+            case "complete" | "discard":
                 if command.command_id not in record.commands:
-                    await self._records.store(
-                        studies.forced(record, command.command_id, command.actor, now()), revision
-                    )
+                    is_discarded = command.action == "discard"
+                    wish = studies.forced(record, command.command_id, command.actor, now(), discard=is_discarded)
+                    await self._records.store(wish, revision)
                 await self.look(command.study_uid)
             case "route":
                 await together(partial(self._route, command), record.series, AT_A_TIME)
@@ -224,6 +225,7 @@ class StudyDecider:
             targets=[asked.target for asked in found.asked],
             batches=sum(len(series.batches) for series in found.series),
             instances=found.instances,
+            routed=found.routed,
             quiet_period=found.quiet_period,
             problems=found.problems,
             held=found.held,
