@@ -20,6 +20,7 @@ from hermes_common.runtime.sealing import Sealer
 from hermes_common.runtime.service import Context
 from hermes_web.adapters.access_mirror import AccessMirror
 from hermes_web.adapters.accounts import any_account, seed
+from hermes_web.adapters.cleaner import CleanerOnBus
 from hermes_web.adapters.commands import Commands
 from hermes_web.adapters.configstore import ConfigStore
 from hermes_web.adapters.database import Database
@@ -57,6 +58,8 @@ from hermes_web.features.signin.pages import sign_in_form, sign_in_page, sign_ou
 from hermes_web.features.sources.api import SeenController
 from hermes_web.features.sources.pages import SourcePages
 from hermes_web.features.status.controllers import overview, status
+from hermes_web.features.storage.api import StorageController, policies_preview
+from hermes_web.features.storage.pages import storage_page, sweep_form
 from hermes_web.features.studies.api import StudiesController
 from hermes_web.features.studies.pages import StudyPages
 from hermes_web.features.targets.api import TargetsController, target_states
@@ -99,6 +102,7 @@ def make_web(settings: Settings, version: str, bus: Bus, health: Health) -> Web:
         outbox=Outbox(database, bus),
         config=ConfigStore(bus),
         commands=Commands(bus),
+        cleaner=CleanerOnBus(bus),
         targets_on_bus=TargetsOnBus(bus),
         sealer=Sealer(settings.secret_key),
         fleet=Fleet(bus),
@@ -129,14 +133,14 @@ def _api() -> Router:
     documents = [document_controller(kind) for kind in Kind]
     areas = [TokensController, UsersController, RuleToolsController, TargetsController, SeriesController]
     lists = [StudiesController, DeliveriesController, AuditController, QuarantineController, AlertsController]
-    senders = [AssociationsController, SeenController]
-    handlers = [*documents, *areas, *lists, *senders, target_states, status, openapi]
+    senders = [AssociationsController, SeenController, StorageController]
+    handlers = [*documents, *areas, *lists, *senders, policies_preview, target_states, status, openapi]
     return Router("/api/v1", route_handlers=handlers, opt={"api": True})
 
 
 def _pages() -> list[ControllerRouterHandler]:
     lists: list[ControllerRouterHandler] = [overview, alerts_page, clear_alert, audit_page]
-    lists += [quarantine_page, associations_page]
+    lists += [quarantine_page, associations_page, storage_page, sweep_form]
     areas: list[ControllerRouterHandler] = [
         SeriesPages,
         StudyPages,

@@ -10,6 +10,7 @@ from hermes_common.runtime.bus import Bus
 from hermes_common.runtime.health import Health
 from hermes_common.runtime.sealing import KeyMissingError, Sealer, SecretRefusedError, sealed_targets
 from hermes_web.adapters.access_mirror import AccessMirror
+from hermes_web.adapters.cleaner import CleanerOnBus
 from hermes_web.adapters.commands import Commands
 from hermes_web.adapters.configstore import ConfigStore
 from hermes_web.adapters.database import Database
@@ -41,6 +42,7 @@ class Web:
     outbox: Outbox
     config: ConfigStore
     commands: Commands
+    cleaner: CleanerOnBus
     targets_on_bus: TargetsOnBus
     sealer: Sealer
     fleet: Fleet

@@ -2,7 +2,7 @@
 
 import typer
 
-from hermes_cli.commands import deliveries, doctor, events, rules, send, series, status, studies, targets
+from hermes_cli.commands import cleaner, deliveries, doctor, events, rules, send, series, status, studies, targets
 from hermes_cli.commands.import_mercure import import_mercure
 
 
@@ -17,6 +17,7 @@ def register(app: typer.Typer) -> None:
         ("studies", studies.app),
         ("deliveries", deliveries.app),
         ("targets", targets.app),
+        ("cleaner", cleaner.app),
         ("rules", rules.app),
         ("events", events.app),
     ):

@@ -44,6 +44,17 @@ def _print_decision(decision: dict[str, Any]) -> None:
         say(clean(f"  problem: {problem}"))
 
 
+@app.command("discard")
+def discard(uid: Uid, reason: Reason = "", json: Json = False, url: Url = None, token: Token = None) -> None:
+    """Discard what of a study is undecided and goes nowhere yet; what was sent stays sent."""
+    with api(url, token) as router:
+        answer = router.post(f"/studies/{segment(uid)}/discard", {"reason": reason})
+    if json:
+        print_json(answer)
+    else:
+        say(f"asked for; `hermes studies show {uid}` shows what becomes of it")
+
+
 @app.command("complete")
 def complete(uid: Uid, reason: Reason = "", json: Json = False, url: Url = None, token: Token = None) -> None:
     """Take a study as complete now, whatever it waits for; also one that is held."""

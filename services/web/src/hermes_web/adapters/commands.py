@@ -53,7 +53,7 @@ class Commands:
     async def study(
         self,
         study_uid: str,
-        action: Literal["complete", "route"],
+        action: Literal["complete", "route", "discard"],
         actor: str,
         reason: str = "",
         targets: Sequence[str] = (),

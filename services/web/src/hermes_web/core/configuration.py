@@ -6,7 +6,8 @@ from typing import Any, cast
 
 from pydantic import ValidationError
 
-from hermes_common.config import MODELS, AnyDocument, AnyTarget, Kind, Policies, Rule, RuleSet, Targets
+from hermes_common.config import MODELS, AnyDocument, AnyTarget, Kind, Policies, Retention, Rule, RuleSet, Targets
+from hermes_common.retention import too_short
 from hermes_common.rules import Problem, RuleError, check
 from hermes_common.rules.cases import run_cases
 from hermes_common.targets import KINDS
@@ -49,7 +50,8 @@ def check_fit(kind: Kind, document: AnyDocument, rules: RuleSet, targets: Target
         checked = cast(RuleSet, document)
         problems = rule_problems(checked, targets) or case_problems(checked)
     elif kind is Kind.POLICIES:
-        problems = condition_problems(cast(Policies, document))
+        policies = cast(Policies, document)
+        problems = condition_problems(policies) + retention_problems(policies.retention, rules, targets)
     elif kind is Kind.TARGETS:
         problems = _removed_targets(cast(Targets, document), rules)
     if problems:
@@ -65,6 +67,7 @@ def rule_problems(rules: RuleSet, targets: Targets) -> list[FieldProblem]:
             message = f"{rule.slug!r} is the address of a form; choose another short name"
             problems.append(FieldProblem(f"rules[{index}].slug", message, rule=rule.slug))
         problems += expression_problems(rule, f"rules[{index}].expression")
+        problems += needs_problems(rule, f"rules[{index}].needs")
         for place, slug in enumerate(rule.targets):
             if slug not in known:
                 message = f"rule {rule.slug}: there is no target {slug!r}; add it under Targets first"
@@ -100,6 +103,30 @@ def expression_problems(rule: Rule, field: str) -> list[FieldProblem]:
     return []
 
 
+def needs_problems(rule: Rule, field: str) -> list[FieldProblem]:
+    """Return what is wrong with the series that a rule needs."""
+    required = () if rule.needs is None else rule.needs.required
+    return [
+        replace(problem, rule=rule.slug)
+        for place, text in enumerate(required)
+        for problem in _text_problems(f"{field}.required[{place}]", text, "series")
+    ]
+
+
+def retention_problems(retention: Retention, rules: RuleSet, targets: Targets) -> list[FieldProblem]:
+    """Return what is wrong with a retention: spans that are too short, rules and targets that are not there."""
+    problems = [FieldProblem(f"retention.{field}", words) for field, words in too_short(retention)]
+    for place, entry in enumerate(retention.rules):
+        if entry.rule not in {rule.slug for rule in rules.rules}:
+            words = f"there is no rule {entry.rule!r}: correct or remove this entry"
+            problems.append(FieldProblem(f"retention.rules[{place}].rule", words))
+    for place, target in enumerate(retention.targets):
+        if targets.get(target.target) is None:
+            words = f"there is no target {target.target!r}: correct or remove this entry"
+            problems.append(FieldProblem(f"retention.targets[{place}].target", words))
+    return problems
+
+
 def condition_problems(policies: Policies) -> list[FieldProblem]:
     """Return what is wrong with the expressions of the conditions under which a study is complete."""
     problems: list[FieldProblem] = []
@@ -108,11 +135,16 @@ def condition_problems(policies: Policies) -> list[FieldProblem]:
         texts = [(f"{field}.when", condition.when, "study")] if condition.when.strip() else []
         texts += [(f"{field}.required[{place}]", text, "series") for place, text in enumerate(condition.required)]
         for name, text, scope in texts:
-            try:
-                check(text, scope)
-            except RuleError as error:
-                problems += [problem_at(problem, name) for problem in error.problems]
+            problems += _text_problems(name, text, scope)
     return problems
+
+
+def _text_problems(field: str, text: str, scope: str) -> list[FieldProblem]:
+    try:
+        check(text, scope)
+    except RuleError as error:
+        return [problem_at(problem, field) for problem in error.problems]
+    return []
 
 
 def problem_at(problem: Problem, field: str) -> FieldProblem:

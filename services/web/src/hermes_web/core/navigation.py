@@ -14,6 +14,7 @@ _GROUPS: Final = {
         "/deliveries",
         "/errors",
         "/quarantine",
+        "/storage",
     ),
     "Routing": ("/rules", "/targets", "/sources", "/associations", "/policies"),
 }
@@ -27,6 +28,7 @@ _ICONS: Final = {
     "/deliveries": "deliveries",
     "/errors": "errors",
     "/quarantine": "quarantine",
+    "/storage": "storage",
     "/rules": "rules",
     "/targets": "targets",
     "/sources": "sources",

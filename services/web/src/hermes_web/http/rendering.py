@@ -18,7 +18,7 @@ from hermes_web.http.icons import icon
 
 AREAS = (
     *("signin", "status", "series", "studies", "deliveries", "rules", "targets", "sources", "policies"),
-    *("flow", "queues", "errors", "associations"),
+    *("flow", "queues", "errors", "associations", "storage"),
     *("quarantine", "alerts", "audit", "users", "tokens", "configuration"),
 )
 
@@ -34,6 +34,7 @@ NAVIGATION = (
     ("/targets", "Targets"),
     ("/sources", "Sources"),
     ("/policies", "Policies"),
+    ("/storage", "Storage"),
     ("/associations", "Associations"),
     ("/quarantine", "Quarantine"),
     ("/alerts", "Alerts"),

@@ -8,6 +8,8 @@ from hermes_web.web import Web
 
 BY_ITSELF = {
     "delivery_failed": "restart, cancel or dismiss the delivery",
+    "store_full": "it clears when the object store is below its limit again",
+    "study_held": "complete or discard the study",
     "target_down": "it clears when the target answers again",
 }
 """Kinds that are over with what they were raised for, and what makes that so."""

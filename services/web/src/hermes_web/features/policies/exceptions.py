@@ -1,4 +1,4 @@
-"""What has lists in it, as one text: quiet periods of sources and modalities, late instances, conditions of studies."""
+"""What has lists in it, as one text: quiet periods, late instances, conditions, retention by rule and target."""
 
 import json
 from typing import Any
@@ -9,6 +9,7 @@ from hermes_web.errors import FieldProblem, InvalidError
 FIELD = "exceptions"
 OF_SERIES = ("quiet_periods", "late")
 OF_STUDIES = ("then", "conditions")
+OF_RETENTION = ("rules", "targets")
 
 
 def written(document: dict[str, Any]) -> str:
@@ -16,7 +17,10 @@ def written(document: dict[str, Any]) -> str:
     completion = {**Policies().model_dump(mode="json")["completion"], **document.get("completion", {})}
     study = {**Policies().model_dump(mode="json")["completion"]["study"], **completion["study"]}
     shown = {name: completion[name] for name in OF_SERIES}
-    return json.dumps({**shown, "study": {name: study[name] for name in OF_STUDIES}}, indent=2, ensure_ascii=False)
+    retention = {**Policies().model_dump(mode="json")["retention"], **document.get("retention", {})}
+    shown["study"] = {name: study[name] for name in OF_STUDIES}
+    shown["retention"] = {name: retention[name] for name in OF_RETENTION}
+    return json.dumps(shown, indent=2, ensure_ascii=False)
 
 
 def put(document: dict[str, Any], text: str) -> None:
@@ -28,11 +32,16 @@ def put(document: dict[str, Any], text: str) -> None:
     except (ValueError, RecursionError) as error:
         raise InvalidError(problems=[FieldProblem(FIELD, f"this is not JSON: {error}")]) from error
     study = typed.pop("study", {}) if isinstance(typed, dict) else None
-    if not isinstance(typed, dict) or not isinstance(study, dict):
+    retention = typed.pop("retention", {}) if isinstance(typed, dict) else None
+    if not isinstance(typed, dict) or not isinstance(study, dict) or not isinstance(retention, dict):
         raise InvalidError(problems=[FieldProblem(FIELD, "an object is needed, as it was shown")])
-    unknown = sorted((typed.keys() - set(OF_SERIES)) | {f"study.{name}" for name in study.keys() - set(OF_STUDIES)})
+    unknown = typed.keys() - set(OF_SERIES)
+    unknown |= {f"study.{name}" for name in study.keys() - set(OF_STUDIES)}
+    unknown |= {f"retention.{name}" for name in retention.keys() - set(OF_RETENTION)}
     if unknown:
-        raise InvalidError(problems=[FieldProblem(FIELD, f"only what was shown can be changed here, not {unknown[0]}")])
+        words = f"only what was shown can be changed here, not {min(unknown)}"
+        raise InvalidError(problems=[FieldProblem(FIELD, words)])
     completion = document.setdefault("completion", {})
     completion.update(typed)
     completion.setdefault("study", {}).update(study)
+    document.setdefault("retention", {}).update(retention)

@@ -6,7 +6,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from hermes_common.config import Action, Priority, Rule, RuleCase, RuleSet, RuleState, Scope, Then
+from hermes_common.config import Action, AfterWait, Needs, Priority, Rule, RuleCase, RuleSet, RuleState, Scope, Then
 from hermes_web.core.configuration import problems_of
 from hermes_web.errors import FieldProblem, InvalidError, WebError
 from hermes_web.features.rules.testing import parse_tags
@@ -22,6 +22,7 @@ CHOICES = {
     "action": [item.value for item in Action],
     "then": [item.value for item in Then],
 }
+AFTER_WAIT = ["", *(item.value for item in AfterWait)]
 HELP = {
     "state": "draft: not evaluated. dry run: evaluated and shown, nothing is sent. active: acts. paused: rests.",
     "scope": "What it is evaluated on.",
@@ -44,10 +45,26 @@ def values_of(rule: Rule | None) -> dict[str, Any]:
             "then": "continue",
             "contact": "",
             "comment": "",
+            "needs": _needs_values(None),
         }
         return {**new, **rest}
     cases = [_case_values(case) for case in rule.cases]
-    return {**rule.model_dump(mode="json"), "targets": list(rule.targets), "cases": cases}
+    more = {"targets": list(rule.targets), "cases": cases, "needs": _needs_values(rule.needs)}
+    return {**rule.model_dump(mode="json"), **more}
+
+
+def _needs_values(needs: Needs | None) -> dict[str, str]:
+    """Return what a rule needs as the texts of its fields."""
+    found = {} if needs is None else needs.model_dump(mode="json")
+    texts = {name: "" if found.get(name) is None else str(found[name]) for name in ("series", "max_wait", "then")}
+    return {**texts, "required": "\n".join(found.get("required", ()))}
+
+
+def _read_needs(values: dict[str, str]) -> dict[str, Any] | None:
+    """Return what a rule needs; None if nothing was typed."""
+    required = [line.strip() for line in values["required"].splitlines() if line.strip()]
+    given = {name: values[name] for name in ("series", "max_wait", "then") if values[name]}
+    return {**given, "required": required} if required or given else None
 
 
 def _case_values(case: RuleCase) -> dict[str, str]:
@@ -99,6 +116,10 @@ def typed_values(form: Form) -> dict[str, Any]:
         "comment": form.lines("comment"),
         "targets": form.all("targets"),
         "cases": _typed_cases(form),
+        "needs": {
+            **{name: form.text(f"needs-{name}") for name in ("series", "max_wait", "then")},
+            "required": form.lines("needs-required"),
+        },
         "notifications": form.all("notifications"),
         "fallback": form.checked("fallback"),
     }
@@ -107,7 +128,8 @@ def typed_values(form: Form) -> dict[str, Any]:
 def parse_rule(values: dict[str, Any]) -> Rule:
     """Return the rule; raise :class:`InvalidError` that names the fields."""
     try:
-        return Rule.model_validate({**values, "cases": _read_cases(values["cases"])})
+        needs = _read_needs(values["needs"])
+        return Rule.model_validate({**values, "cases": _read_cases(values["cases"]), "needs": needs})
     except ValidationError as error:
         problems = [_placed(item) for item in problems_of(error)]
         raise InvalidError(problems=problems) from error
@@ -129,7 +151,8 @@ def _placed(problem: FieldProblem) -> FieldProblem:
     """Put what pydantic says of the rule as a whole beside the field that it is about."""
     if problem.field != "document":
         return problem
-    field = "expression" if "expression" in problem.message else "targets"
+    named = (name for name in ("expression", "needs") if name in problem.message)
+    field = next(named, "targets")
     return FieldProblem(field, problem.message)
 
 
@@ -138,10 +161,10 @@ def own_problems(error: WebError, rules: RuleSet, slug: str) -> dict[str, list[F
     place = next((index for index, rule in enumerate(rules.rules) if rule.slug == slug), -1)
     found: dict[str, list[FieldProblem]] = {}
     for problem in error.problems:
-        field = problem.field.removeprefix(f"rules[{place}].").partition("[")[0]
+        field = problem.field.removeprefix(f"rules[{place}].").partition("[")[0].partition(".")[0]
         known = (
             field
-            if field in {*CHOICES, "slug", "name", "expression", "targets", "contact", "comment", "cases"}
+            if field in {*CHOICES, "slug", "name", "expression", "targets", "contact", "comment", "cases", "needs"}
             else "form"
         )
         found.setdefault(known, []).append(problem)

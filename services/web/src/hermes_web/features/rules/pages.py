@@ -58,6 +58,7 @@ async def _editor(
         marks=forms.marked(expression, problems.get("expression", [])),
         choices=forms.CHOICES,
         help=forms.HELP,
+        after_wait=forms.AFTER_WAIT,
         results=await asyncio.to_thread(_results, tried, str(values["slug"])),
     )
 

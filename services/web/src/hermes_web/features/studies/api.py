@@ -28,6 +28,12 @@ class StudiesController(Controller):
         reason = "" if data is None else data.reason
         return Accepted(command_id=await act(web_of(request), uid, "complete", principal_of(request).name, reason))
 
+    @post("/{uid:str}/discard", opt=ADMIN, status_code=202)
+    async def discard(self, request: HttpRequest, uid: FromPath[str], data: JSONBody[Ask | None] = None) -> Accepted:
+        """Discard what of a study is undecided and goes nowhere yet; what was sent stays sent."""
+        reason = "" if data is None else data.reason
+        return Accepted(command_id=await act(web_of(request), uid, "discard", principal_of(request).name, reason))
+
     @post("/{uid:str}/route", opt=ADMIN, status_code=202)
     async def route(self, request: HttpRequest, uid: FromPath[str], data: JSONBody[AskRoute]) -> Accepted:
         """Send every series of a study to targets, whatever the rules said."""

@@ -29,9 +29,9 @@ class StudyPages(Controller):
 
     @post("/{uid:str}/{action:str}", opt=ADMIN)
     async def ask(self, request: HttpRequest, uid: FromPath[str], action: FromPath[str]) -> Page | Redirect:
-        """Take the study as complete, or route it."""
+        """Take the study as complete, route it, or discard what of it goes nowhere."""
         form = await read_form(request)
-        if action not in ("complete", "route"):
+        if action not in ("complete", "route", "discard"):
             raise NotFoundError("there is no such action")
         known, actor = cast(StudyAction, action), principal_of(request).name
         try:

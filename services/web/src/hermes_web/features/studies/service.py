@@ -12,7 +12,7 @@ from hermes_web.features.studies import queries
 from hermes_web.features.studies.views import StudyDetail
 from hermes_web.web import Web
 
-StudyAction = Literal["complete", "route"]
+StudyAction = Literal["complete", "route", "discard"]
 
 
 async def show(web: Web, uid: str) -> StudyDetail:
@@ -57,6 +57,6 @@ async def act(
         if await web.database.run(queries.study_exists, uid):
             raise StateConflictError("the study is over: its images are gone, or came before studies were followed")
         raise NotFoundError(f"no study {uid} is known")
-    if action == "complete" and live[0].state is StudyState.COMPLETE:
+    if action in ("complete", "discard") and live[0].state is StudyState.COMPLETE:
         raise StateConflictError("nothing of the study is undecided")
     return await web.commands.study(uid, action, actor, reason, targets)

@@ -13,6 +13,16 @@ class StudyDecision(StudyCompleted):
 
     completed_at: datetime
 
+    @property
+    def shown(self) -> str:
+        """The outcome for people: a study that no rule is about goes where the rules about series sent it."""
+        return "routed" if self.outcome == "unmatched" and self.routed else self.outcome
+
+    @property
+    def by_series(self) -> bool:
+        """Whether only rules about series, or people, sent what went."""
+        return self.outcome == "unmatched" and self.routed > 0
+
 
 class StudyDetail(View):
     """Everything about a study."""
