@@ -134,7 +134,7 @@ def test_a_delivered_series_is_deleted_when_its_retention_has_passed(
     hermes: Hermes, storescp: Scp, peer: Peer, tmp_path: Path
 ) -> None:
     scp = storescp("pacs")
-    hermes.configure([target("pacs", scp.port)], [rule("ct", 'Modality == "CT"', "pacs")], delivered="2s")
+    hermes.configure([target("pacs", scp.port)], [rule("ct", 'Modality == "CT"', "pacs")], delivered="10s")
     series = make_series(tmp_path / "series", 4)
     storescu(peer("storescu", "dcmtk"), hermes.dicom_port, series.files)
     history = until("deleted", lambda: hermes.reached(series.uid, "deleted"))

@@ -246,3 +246,71 @@ def test_a_study_is_shown_with_what_it_waits_for_and_completed(hermes, router):
     asked = hermes("studies", "complete", "1.2", "--reason", "no more comes")
     assert asked.returncode == 0
     assert "hermes studies show 1.2" in asked.stdout
+
+
+PLAN = {
+    "series": 3,
+    "octets": 6_000_000,
+    "due": 1,
+    "due_octets": 2_000_000,
+    "early": 1,
+    "early_octets": 1,
+    "unreadable": 0,
+    "watermark_words": "at most 1TB stored",
+    "soonest": [
+        {"series_uid": "1.2.1", "at": "2026-01-31T12:00:00Z", "early": False, "octets": 5, "why": "target ai\x1b[31m"},
+        {"series_uid": "1.2.2", "at": "2026-02-01T12:00:00Z", "early": True, "octets": 5, "why": "delivered series"},
+    ],
+    "kept": [{"reason": "its delivery to pacs is failed", "series": 2, "octets": 4}],
+    "watermark": {"pressure": {"reason": "the store is too full"}},
+    "sweep": None,
+    "orphans": [],
+    "missing": [],
+}
+
+
+def test_the_plan_of_the_cleaner_says_what_goes_when_and_why(hermes, router):
+    router.on("GET", "/storage/plan", PLAN)
+    done = hermes("cleaner", "plan", "-n", "2")
+    assert done.returncode == 0
+    for words in ("1.2.1", "target ai", "early", "its delivery to pacs is failed", "the store is too full"):
+        assert words in done.stdout
+    assert "not been looked through" in done.stdout
+    assert "\x1b" not in done.stdout
+    assert router.requests[-1][2] == {"limit": ["2"]}
+    assert json.loads(hermes("cleaner", "plan", "--json").stdout)["due"] == 1
+    sweep = {"ended_at": "2026-01-31T12:00:00Z", "objects": 9, "orphans": 1, "orphan_octets": 5, "missing": 1}
+    orphan = {"key": "1.2/x.dcm", "why": "no record", "first_seen": "2026-01-31T12:00:00Z", "removed_from": None}
+    router.on("GET", "/storage/plan", PLAN | {"sweep": sweep | {"removed": 0}, "orphans": [orphan], "missing": ["y"]})
+    found = hermes("cleaner", "plan").stdout
+    assert "9 objects, 1 orphans" in found
+    assert "missing: y" in found
+    assert "only reported" in found
+
+
+@pytest.mark.parametrize(("state", "words"), [("begun", "has begun"), ("under_way", "is at it already")])
+def test_a_sweep_is_asked_for(hermes, router, state, words):
+    router.on("POST", "/storage/sweep", {"state": state, "cleaner": "cleaner@here"})
+    done = hermes("cleaner", "sweep", "--remove")
+    assert (done.returncode, words in done.stdout) == (0, True)
+    assert router.requests[-1][4] == {"remove": True}
+
+
+def test_a_retention_is_tried_before_it_is_saved(hermes, router, tmp_path):
+    file = tmp_path / "policies.json"
+    file.write_text('{"retention": {"delivered": "1h"}}')
+    router.on("POST", "/policies/preview", {"series": 2, "words": "2 series (1.0 GB) would be deleted at once"})
+    done = hermes("cleaner", "preview", file)
+    assert (done.returncode, "2 series" in done.stdout) == (1, True)
+    assert router.requests[-1][4] == {"retention": {"delivered": "1h"}}
+    router.on("POST", "/policies/preview", {"series": 0, "words": "nothing would be deleted at once"})
+    assert hermes("cleaner", "preview", file).returncode == 0
+    file.write_text("[]")
+    assert hermes("cleaner", "preview", file).returncode == 1
+    assert hermes("cleaner", "preview", tmp_path / "gone").returncode == 2
+
+
+def test_a_study_is_discarded(hermes, router):
+    router.on("POST", "/studies/1.2/discard", {"command_id": "c1"})
+    done = hermes("studies", "discard", "1.2", "--reason", "a phantom")
+    assert (done.returncode, router.requests[-1][4]) == (0, {"reason": "a phantom"})

@@ -119,12 +119,13 @@ async def test_the_page_of_policies_keeps_what_it_does_not_show(api: httpx.Async
     assert saved.status_code == 200, saved.text
     form = {"revision": "1", "completion.quiet_period": "5s", "completion.study.quiet_period": "90s"}
     form |= {"completion.study.max_wait": "1h"}
-    form |= {f"retention.{name}": "7d" for name in ("delivered", "unmatched", "discarded")}
+    form |= {f"retention.{name}": "14d" for name in ("delivered", "unmatched", "discarded")}
     assert (await admin.post("/policies", form)).status_code == 303
     found = (await api.get("/api/v1/policies")).json()["completion"]
-    assert found["quiet_periods"] == [{"source": None, "modality": "MR", "quiet_period": "30s"}]
+    assert found["quiet_periods"] == [{"source": None, "called_aet": None, "modality": "MR", "quiet_period": "30s"}]
     assert (found["quiet_period"], found["study"]["quiet_period"]) == ("5s", "90s")
-    assert (found["study"]["then"], found["study"]["conditions"]) == ("hold", [condition])
+    kept = {**condition, "max_wait": None, "then": None}
+    assert (found["study"]["then"], found["study"]["conditions"]) == ("hold", [kept])
 
 
 async def test_a_mistake_in_a_condition_is_named_with_its_place(api: httpx.AsyncClient) -> None:
@@ -150,7 +151,7 @@ async def test_the_timeline_of_a_series_says_which_quiet_period_was_used(
 
 async def test_quiet_periods_and_conditions_are_changed_on_the_page_of_policies(api: httpx.AsyncClient, admin) -> None:
     form = {"completion.quiet_period": "5s", "completion.study.quiet_period": "90s", "completion.study.max_wait": "1h"}
-    form |= {f"retention.{name}": "7d" for name in ("delivered", "unmatched", "discarded")}
+    form |= {f"retention.{name}": "14d" for name in ("delivered", "unmatched", "discarded")}
     shown = (await admin.get("/policies")).text
     assert "&#34;late&#34;: &#34;as_before&#34;" in shown
     for wrong, words in (
@@ -169,4 +170,5 @@ async def test_quiet_periods_and_conditions_are_changed_on_the_page_of_policies(
     assert saved.status_code == 303
     found = (await api.get("/api/v1/policies")).json()["completion"]
     assert (found["late"], found["study"]["then"], found["study"]["max_wait"]) == ("present_rules", "hold", "1h")
-    assert found["study"]["conditions"] == [{"name": "two", "when": "", "required": [], "series": 2}]
+    two = {"name": "two", "when": "", "required": [], "series": 2, "max_wait": None, "then": None}
+    assert found["study"]["conditions"] == [two]

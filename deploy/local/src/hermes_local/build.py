@@ -4,6 +4,7 @@ servers).
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 from hermes_local.errors import LocalError
@@ -121,7 +122,7 @@ def build_site(home: Home, secrets: Secrets, servers: Servers, listening: Listen
     return Site(
         nats_url=nats.url if nats is not None else lambda _: given["HERMES_NATS_URL"],
         database_url=postgres.url if postgres is not None else given["HERMES_DATABASE_URL"],
-        object_store=_object_store(secrets, servers.s3, given),
+        object_store=_object_store(secrets, servers.s3, home.path / "s3", given),
         dicom_host=given.get("HERMES_DICOM_HOST") or "0.0.0.0",
         dicom_port=listening.dicom,
         dicom_aet=given.get("HERMES_DICOM_AET") or "HERMES",
@@ -139,7 +140,7 @@ def build_site(home: Home, secrets: Secrets, servers: Servers, listening: Listen
     )
 
 
-def _object_store(secrets: Secrets, s3: S3Server | None, given: Mapping[str, str]) -> dict[str, str]:
+def _object_store(secrets: Secrets, s3: S3Server | None, folder: Path, given: Mapping[str, str]) -> dict[str, str]:
     if s3 is None:
         named = {name: given[name] for name in S3_VARIABLES if given.get(name)}
         return {"HERMES_OBJECT_STORE": given.get("HERMES_OBJECT_STORE") or "s3", **named}
@@ -150,6 +151,7 @@ def _object_store(secrets: Secrets, s3: S3Server | None, given: Mapping[str, str
         "HERMES_S3_SECRET_KEY": secrets.s3_secret_key,
         "HERMES_S3_BUCKET": s3.bucket,
         "HERMES_S3_SECURE": "false",
+        "HERMES_STORE_VOLUME": str(folder),
     }
 
 

@@ -145,6 +145,13 @@ def too_short(policy: Retention) -> list[tuple[str, str]]:
     return [(field, words) for field, span in fields if span < SHORTEST]
 
 
+def keeps_as_long(after: Retention, before: Retention) -> bool:
+    """Whether one retention surely deletes nothing that another one keeps."""
+    if (after.rules, after.targets) != (before.rules, before.targets):
+        return False
+    return all(getattr(after, name) >= getattr(before, name) for name in ("delivered", "unmatched", "discarded"))
+
+
 def watermark_words(policy: Watermark) -> str:
     """Return the limits for people."""
     limits = [f"at most {format_size(policy.most)} stored"] if policy.most is not None else []

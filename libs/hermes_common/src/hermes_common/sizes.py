@@ -1,6 +1,7 @@
 """Amounts of storage as people write them in configuration: ``500GB``, ``1.5TB``; units are powers of 1000."""
 
 import re
+from decimal import Decimal
 from typing import Annotated
 
 from pydantic import BeforeValidator, PlainSerializer, WithJsonSchema
@@ -23,14 +24,15 @@ def _read(value: object) -> int:
     match = _TEXT.fullmatch(value.strip().upper()) if isinstance(value, str) else None
     if match is None or (match[2] and not match[3]):
         raise ValueError(f"{value!r} is not an amount of storage: write a number and MB, GB or TB, such as 500GB")
-    return round(float(match[1]) * _UNITS[match[2] + match[3] if match[2] else ""])
+    return int(Decimal(match[1]) * _UNITS[match[2] + match[3] if match[2] else ""])
 
 
 def format_size(octets: int) -> str:
     """Return the shortest text that :func:`parse_size` reads as exactly ``octets``."""
     for unit in ("PB", "TB", "GB", "MB", "KB"):
-        if octets and octets % (_UNITS[unit] // 1000) == 0 and octets >= _UNITS[unit]:
-            return f"{octets / _UNITS[unit]:.3f}".rstrip("0").rstrip(".") + unit
+        whole, rest = divmod(octets, _UNITS[unit])
+        if whole and rest * 1000 % _UNITS[unit] == 0:
+            return f"{whole}.{rest * 1000 // _UNITS[unit]:03}".rstrip("0").rstrip(".") + unit
     return str(octets)
 
 

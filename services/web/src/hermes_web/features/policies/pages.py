@@ -12,6 +12,7 @@ from litestar import Controller, get, post
 from litestar.response import Redirect
 
 from hermes_common.config import Kind, Policies
+from hermes_common.retention import keeps_as_long
 from hermes_web.core.configuration import parse_document
 from hermes_web.core.roles import ADMIN, VIEWER
 from hermes_web.errors import InvalidError, PreconditionFailedError, UnavailableError, WebError
@@ -114,7 +115,7 @@ class PolicyPages(Controller):
         web = web_of(request)
         after = cast(Policies, parse_document(Kind.POLICIES, document)).retention
         before = cast(Policies, (await web.config.current(Kind.POLICIES)).parsed()).retention
-        if after == before:
+        if keeps_as_long(after, before):
             return None
         try:
             found = await preview_policies(web, document)
