@@ -136,6 +136,7 @@ async def test_instances_that_a_live_record_names_and_the_store_does_not_have_ar
     [batch] = (await place.record()).batches
     manifest = Manifest.model_validate_json(place.store.get_bytes(batch.manifest_key, 10_000))
     place.store.delete(manifest.instances[0].key)
+    assert (await place.sweeper.sweep(remove=True)).missing == 1
     place.store.delete(manifest.redundant[0].key)  # it came twice: that one may be gone
     swept = await place.sweeper.sweep(remove=True)
     assert (swept.missing, swept.examples, swept.orphans) == (1, [manifest.instances[0].key], 0)

@@ -137,8 +137,8 @@ async def test_a_mistake_in_a_condition_is_named_with_its_place(api: httpx.Async
     assert fields == ["completion.study.conditions[0].when", "completion.study.conditions[0].required[0]"]
 
 
-async def test_the_timeline_of_a_series_says_which_quiet_period_was_used(
-    api: httpx.AsyncClient, web: Web, make_ledger
+async def test_the_page_of_a_series_says_which_quiet_period_was_used(
+    api: httpx.AsyncClient, viewer, web: Web, make_ledger
 ) -> None:
     make_ledger()
     used = {"quiet_period": "30s", "quiet_for": "modality MR", "shortened_by": "all 3 instances are there"}
@@ -147,6 +147,7 @@ async def test_the_timeline_of_a_series_says_which_quiet_period_was_used(
     assert [item["detail"] for item in items if item["kind"] == "quiet"] == [
         "30s for modality MR; all 3 instances are there"
     ]
+    assert "then quiet: 30s for modality MR; all 3 instances are there" in (await viewer.get(f"/series/{SERIES}")).text
 
 
 async def test_quiet_periods_and_conditions_are_changed_on_the_page_of_policies(api: httpx.AsyncClient, admin) -> None:

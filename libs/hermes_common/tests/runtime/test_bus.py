@@ -206,3 +206,18 @@ async def test_a_bus_that_stays_away_is_complained_of_once(tmp_path: Path, caplo
 
 async def _has_state(bus: Bus) -> bool:
     return f"KV_{subjects.STATE}" in {str(each.config.name) for each in await bus.js.streams_info()}
+
+
+async def test_the_records_of_a_bucket_are_scanned_as_they_are_now(bus: Bus) -> None:
+    assert [each async for each in bus.scan(subjects.STATE, "series.*")] == []
+    for number in range(7):
+        await bus.send(f"$KV.{subjects.STATE}.series.{number}", b"old")
+        await bus.send(f"$KV.{subjects.STATE}.series.{number}", str(number).encode())
+    await bus.send(f"$KV.{subjects.STATE}.study.1", b"x")
+    third = await bus.last_sequence(f"KV_{subjects.STATE}", "$KV.hermes_state.series.3")
+    await bus.forget(subjects.STATE, "series.3", third)
+    found = {key: (value, revision) async for key, value, revision in bus.scan(subjects.STATE, "series.*", batch=2)}
+    assert {key: value for key, (value, _) in found.items()} == {
+        f"series.{number}": str(number).encode() for number in (0, 1, 2, 4, 5, 6)
+    }
+    assert found["series.6"][1] == await bus.last_sequence(f"KV_{subjects.STATE}", "$KV.hermes_state.series.6")

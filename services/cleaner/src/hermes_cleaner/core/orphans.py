@@ -59,6 +59,8 @@ class Series:
     record: SeriesRecord | None
     named: Collection[str] = ()
     """Keys that its manifests name, and the receptions that are in no batch yet."""
+    sent: Collection[str] = ()
+    """Those of them that are the instances of its batches."""
     unread: bool = False
     """Something about it could not be read: then nothing of it is an orphan."""
 

@@ -1,8 +1,9 @@
 """Making room in an object store that is over its watermark: only what is done goes, oldest first."""
 
 import logging
+import time
 from dataclasses import dataclass, replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 from hermes_cleaner.adapters.volume import Volume
 from hermes_cleaner.core.retention import judge, may_go_early
@@ -32,6 +33,12 @@ from hermes_common.sizes import size_words
 log = logging.getLogger(__name__)
 
 EVERY = timedelta(seconds=60)
+TURN = timedelta(minutes=10)
+"""How long other cleaners leave the looking to the one that took its turn."""
+
+LONGEST = timedelta(minutes=8)
+"""How long room is made in one turn; the next goes on."""
+
 SLOWEST = 20
 """A look that took a while is made again after that many times as long at the soonest."""
 
@@ -62,9 +69,12 @@ class Reliever:
     async def look(self, *, at_once: bool = False) -> None:
         """Look, if it is this cleaner's turn, and do what follows."""
         await self._config.loaded.wait()
-        taken = await turns.take(self._bus, subjects.CLEANER_WATERMARK, WatermarkRecord, EVERY, at_once=at_once)
+        taken = await turns.take(self._bus, subjects.CLEANER_WATERMARK, WatermarkRecord, TURN, at_once=at_once)
         policy = self._config.policies.watermark
-        if taken is None or (not policy.is_set and taken[0].pressure is None):
+        if taken is None:
+            return
+        if not policy.is_set and taken[0].pressure is None:
+            await self._next(now() + EVERY)
             return
         began = now()
         room, candidates = await self._survey(policy, self._unsettled(taken[0]))
@@ -84,7 +94,7 @@ class Reliever:
         left = excess(policy, room)
         if pressure is not None:
             pressure = pressure.model_copy(update={"excess": left, "stuck": left > 0, "reason": describe(policy, room)})
-        later = now() + max(EVERY, (now() - began) * SLOWEST)
+        later = now() + min(max(EVERY, (now() - began) * SLOWEST), turns.FURTHEST)
 
         def change(record: WatermarkRecord) -> WatermarkRecord:
             changes = {"next_at": later, "looked_at": now(), "stored": room.stored, "free": room.free}
@@ -98,6 +108,15 @@ class Reliever:
         await turns.note(self._bus, subjects.CLEANER_WATERMARK, WatermarkRecord, change)
         if words := blind_spot(policy, room):
             log.warning("%s", words)
+
+    async def _next(self, at: datetime) -> None:
+        """Say when the next look is."""
+        await turns.note(
+            self._bus,
+            subjects.CLEANER_WATERMARK,
+            WatermarkRecord,
+            lambda record: record.model_copy(update={"next_at": at}),
+        )
 
     def _unsettled(self, record: WatermarkRecord) -> int:
         """Return the octets that were deleted and may not be seen as free yet."""
@@ -124,9 +143,9 @@ class Reliever:
     async def _make_room(self, candidates: list[Candidate], needed: int, policy: Watermark, why: str) -> Removed:
         """Delete candidates until enough has gone. Each is judged again, from its record and deliveries as they are."""
         gone: list[str] = []
-        octets = 0
+        octets, began = 0, time.monotonic()
         for candidate in candidates:
-            if octets >= needed:
+            if octets >= needed or time.monotonic() - began > LONGEST.total_seconds():
                 break
             try:
                 if await self._removed(candidate, policy, why):

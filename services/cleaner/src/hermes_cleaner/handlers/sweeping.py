@@ -60,7 +60,7 @@ class Found:
     more_orphans: int = 0
     orphan_octets: int = 0
     there: Counter[str] = field(default_factory=Counter)
-    """Objects that each series names and that were listed."""
+    """Instances of its batches that were listed, for each series."""
     missing: list[str] = field(default_factory=list)
     removed: int = 0
     removed_octets: int = 0
@@ -111,8 +111,9 @@ class Sweeper:
             some = list(group)
             found.objects += len(some)
             found.octets += sum(info.size for info in some)
-            reasons = await self._why_orphans(place, [info.key for info in some])
-            found.there[place.uid] += sum(not why for why in reasons) if place.kind is Kind.INSTANCE else 0
+            series = await self._known(place)
+            reasons = await self._why_orphans(place, [info.key for info in some], series)
+            found.there[place.uid] += 0 if series is None else sum(info.key in series.sent for info in some)
             for info, why in zip(some, reasons, strict=True):
                 if why:
                     found.orphan_octets += info.size
@@ -125,17 +126,17 @@ class Sweeper:
         else:
             found.more_orphans += 1
 
-    async def _why_orphans(self, place: Place, keys: Sequence[str]) -> list[str]:
+    async def _known(self, place: Place) -> Series | None:
+        """Return what is known of the series of a place; None if it is not one of a series."""
+        return await self._series(place.uid) if place.kind in (Kind.INSTANCE, Kind.DOCUMENT) else None
+
+    async def _why_orphans(self, place: Place, keys: Sequence[str], series: Series | None) -> list[str]:
         """Return for each of the objects of one place why it is an orphan; empty for one that is none."""
-        match place.kind:
-            case Kind.OTHER:
-                return [""] * len(keys)
-            case Kind.STUDY:
-                why = "" if await self._is_known_study(place.uid) else "its study has no record"
-                return [why] * len(keys)
-            case Kind.INSTANCE | Kind.DOCUMENT:
-                series = await self._series(place.uid)
-                return [why_orphan(place, key, series) for key in keys]
+        if series is not None:
+            return [why_orphan(place, key, series) for key in keys]
+        if place.kind is Kind.STUDY and not await self._is_known_study(place.uid):
+            return ["its study has no record"] * len(keys)
+        return [""] * len(keys)
 
     async def _is_known_study(self, study_uid: str) -> bool:
         """Whether there is a record of a study, be it one that cannot be read."""
@@ -157,7 +158,8 @@ class Sweeper:
         named = {item.key for manifest in manifests for item in manifest.receptions()}
         if record is None and pending:
             return Series(None, unread=True)  # it is being received, and has no batch yet
-        return Series(record, named | pending)
+        sent = {item.key for manifest in manifests for item in manifest.instances}
+        return Series(record, named | pending, sent)
 
     async def _manifests(self, record: SeriesRecord | None) -> list[Manifest]:
         if record is None or record.state is SeriesState.DELETED:
@@ -203,7 +205,8 @@ class Sweeper:
         kept: list[Orphan] = []
         for one in found.orphans:
             place = place_of(one.key)
-            if is_beyond_grace(one, grace, now()) and all(await self._why_orphans(place, [one.key])):
+            is_over = is_beyond_grace(one, grace, now())
+            if is_over and all(await self._why_orphans(place, [one.key], await self._known(place))):
                 crash_point("cleaner.orphan")
                 await asyncio.to_thread(self._store.delete, one.key)
                 found.removed += 1

@@ -10,6 +10,9 @@ from hermes_common.runtime.bus import Bus
 from hermes_common.runtime.clock import now
 from hermes_common.runtime.errors import ConflictError
 
+FURTHEST = timedelta(hours=1)
+"""A turn of less than this is not put off for longer."""
+
 Record = TypeVar("Record", WatermarkRecord, SweepRecord)
 
 
@@ -18,7 +21,8 @@ async def take(
 ) -> tuple[Record, int] | None:
     """Return the record, moved on to the next turn, with its revision; None if it is not due, or somebody else's turn.
 
-    A time that is further away than one turn was set by a clock that has been set back since: it counts as due.
+    ``every`` is also how long the others wait for this cleaner to say when the next turn is. A time that is further
+    away than any that is ever set was set by a clock that has been set back since: it counts as due.
     """
     loaded, at = await bus.load(subjects.STATE, key, model), now()
     try:
@@ -26,7 +30,7 @@ async def take(
             record = model(next_at=at + every)
             return record, await bus.create(subjects.STATE, key, record)
         record, revision = loaded
-        if at < record.next_at <= at + every and not at_once:
+        if at < record.next_at <= at + max(every, FURTHEST) and not at_once:
             return None
         record = record.model_copy(update={"next_at": at + every})
         return record, await bus.update(subjects.STATE, key, record, revision)

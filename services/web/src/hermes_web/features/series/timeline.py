@@ -1,6 +1,6 @@
 """The way of one series in the order of time: pure."""
 
-from hermes_web.features.series.views import BatchView, SeriesDetail, TimelineEntry
+from hermes_web.features.series.views import SeriesDetail, TimelineEntry
 
 
 def timeline(detail: SeriesDetail) -> list[TimelineEntry]:
@@ -17,7 +17,7 @@ def timeline(detail: SeriesDetail) -> list[TimelineEntry]:
                 end=batch.completed_at,
                 kind="quiet",
                 what=f"waited until batch {batch.batch} was quiet",
-                detail=_quiet(batch),
+                detail=batch.waited,
             )
         )
     if not detail.batch_list:
@@ -36,12 +36,6 @@ def timeline(detail: SeriesDetail) -> list[TimelineEntry]:
     if detail.deleted_at is not None:
         found.append(TimelineEntry(at=detail.deleted_at, kind="deleted", what="objects deleted", state="deleted"))
     return sorted(found, key=lambda entry: entry.at)
-
-
-def _quiet(batch: BatchView) -> str:
-    """Return how long had to be waited, by which policy, and why it was less."""
-    of = f" for {batch.quiet_for}" if batch.quiet_for else ""
-    return "; ".join(part for part in (batch.quiet_period and f"{batch.quiet_period}{of}", batch.shortened_by) if part)
 
 
 def _from(detail: SeriesDetail) -> str:

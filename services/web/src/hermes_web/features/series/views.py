@@ -53,6 +53,13 @@ class BatchView(View):
     quiet_for: str = ""
     shortened_by: str = ""
 
+    @property
+    def waited(self) -> str:
+        """How long had to be waited, by which entry of the policies, and why it was less, in words."""
+        of = f" for {self.quiet_for}" if self.quiet_for else ""
+        parts = (f"{self.quiet_period}{of}" if self.quiet_period else "", self.shortened_by)
+        return "; ".join(part for part in parts if part)
+
 
 class SeriesDetail(SeriesItem):
     """Everything about a series but its instances."""

@@ -166,7 +166,9 @@ def _batches(detail: SeriesDetail) -> list[Lane]:
             ),
         )
         name = "Received" if len(detail.batch_list) == 1 else f"Received, batch {batch.batch}"
-        lanes.append(Lane(name, f"{count(batch.instances, 'instance')}, then quiet", "", "#instances", parts))
+        waited = f": {batch.waited}" if batch.waited else ""
+        about = f"{count(batch.instances, 'instance')}, then quiet{waited}"
+        lanes.append(Lane(name, about, "", "#instances", parts))
     return lanes
 
 
