@@ -25,6 +25,7 @@ PAGES = (
         "/series?q=nobody",
     ),
     *("/deliveries", "/deliveries?state=failed&within=1h", "/errors?target=down", "/quarantine?within=1h", "/nowhere"),
+    "/storage",
 )
 PLAIN = ("/rules", "/rules/new", "/targets", "/sources", "/policies", "/alerts", "/audit", "/users", "/password")
 """Pages that have their look from the elements and macros alone: seen once wide and once narrow."""

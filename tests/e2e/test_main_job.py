@@ -134,9 +134,20 @@ def test_a_delivered_series_is_deleted_when_its_retention_has_passed(
     hermes: Hermes, storescp: Scp, peer: Peer, tmp_path: Path
 ) -> None:
     scp = storescp("pacs")
-    hermes.configure([target("pacs", scp.port)], [rule("ct", 'Modality == "CT"', "pacs")], delivered="10s")
+    hermes.configure([target("pacs", scp.port)], [rule("ct", 'Modality == "CT"', "pacs")], delivered="1d")
     series = make_series(tmp_path / "series", 4)
     storescu(peer("storescu", "dcmtk"), hermes.dicom_port, series.files)
+    until("delivered", lambda: hermes.reached(series.uid, "delivered"))
+
+    def planned() -> list[dict[str, Any]]:
+        with hermes.api() as api:
+            plan = api.get("/storage/plan", limit=1000)
+        return [each for each in plan["soonest"] if each["series_uid"] == series.uid]
+
+    [planned_for] = until("planned", planned)
+    assert (planned_for["why"], planned_for["instances"]) == ("the retention of delivered series, 1d", 4)
+    quiet = {"quiet_period": "1s", "study": {"quiet_period": "1s"}}
+    hermes.save("policies", {"completion": quiet, "retention": {"delivered": "10s"}})
     history = until("deleted", lambda: hermes.reached(series.uid, "deleted"))
     assert history["deleted_at"]
     assert len(scp.received()) == 4
