@@ -36,6 +36,8 @@ def show(uid: Uid, json: Json = False, url: Url = None, token: Token = None) -> 
 def _print_decision(decision: dict[str, Any]) -> None:
     rules = [rule for rule in decision.get("rules") or [] if rule.get("status") not in ("not_matched", "off")]
     said = ", ".join(f"{rule.get('slug')} {rule.get('status')}" for rule in rules) or "no rule"
+    if decision.get("kind") == "manual":
+        said = clean(decision.get("actor"))
     say(
         f"\ndecision {decision.get('round')}: {decision.get('outcome')} by {said} (revision {decision.get('revision')})"
     )
