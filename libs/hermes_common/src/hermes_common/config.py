@@ -1,4 +1,4 @@
-"""The configuration documents: rules, targets, sources, policies.
+"""The configuration documents: rules, targets, sources, policies, alerting.
 
 Each kind is one document in the key-value bucket ``hermes_config``, changed as a whole: a save is one revision, made
 by one author, and either wholly valid or refused with the field and the reason. People change them in the web page.
@@ -11,6 +11,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field, field_validator, model_validator
 
+from hermes_common.alerting import Alerting
 from hermes_common.documents import Document, refuse_repeats
 from hermes_common.durations import Duration
 from hermes_common.ids import AeTitle, Slug
@@ -34,6 +35,7 @@ from hermes_common.windows import OffPeak
 __all__ = [
     "MODELS",
     "Action",
+    "Alerting",
     "AnyDocument",
     "AnyTarget",
     "Completion",
@@ -416,14 +418,16 @@ class Kind(StrEnum):
     TARGETS = "targets"
     SOURCES = "sources"
     POLICIES = "policies"
+    ALERTING = "alerting"
 
 
-AnyDocument = RuleSet | Targets | Sources | Policies
+AnyDocument = RuleSet | Targets | Sources | Policies | Alerting
 MODELS: dict[Kind, type[AnyDocument]] = {
     Kind.RULES: RuleSet,
     Kind.TARGETS: Targets,
     Kind.SOURCES: Sources,
     Kind.POLICIES: Policies,
+    Kind.ALERTING: Alerting,
 }
 
 

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from datetime import datetime, timedelta
 from enum import StrEnum
 from pathlib import PurePosixPath
-from typing import Annotated, Any, Literal, Self, TypeAlias, get_args
+from typing import Annotated, Any, Literal, Self, TypeAlias, TypeVar, get_args
 from urllib.parse import urlsplit
 
 from pydantic import (
@@ -311,8 +311,8 @@ class Targets(Document):
         return next((target for target in self.targets if target.slug == slug), None)
 
 
-def secrets_of(target: AnyTarget) -> dict[str, SecretStr]:
-    """Return the secrets of a target that are filled in, by the path of their field (``auth.password``)."""
+def secrets_of(target: Document) -> dict[str, SecretStr]:
+    """Return the secrets of a part of a document that are filled in, by the path of their field (``auth.password``)."""
     return {path: value for path, value in _secrets(target, "") if value.get_secret_value()}
 
 
@@ -327,9 +327,12 @@ def _secrets(document: Document, prefix: str) -> list[tuple[str, SecretStr]]:
     return found
 
 
-def with_secrets(target: AnyTarget, secrets: Mapping[str, SecretStr]) -> AnyTarget:
-    """Return a target with other secrets in the fields that are named."""
-    changed: AnyTarget = _with(target, secrets)
+Holder = TypeVar("Holder", bound=Document)
+
+
+def with_secrets(target: Holder, secrets: Mapping[str, SecretStr]) -> Holder:
+    """Return a target, or another part of a document, with other secrets in the fields that are named."""
+    changed: Holder = _with(target, secrets)
     return changed
 
 

@@ -11,8 +11,10 @@ from typing import Protocol
 
 from hermes_common.config import CommitmentAddress, Kind, Sources
 from hermes_common.events import Sender
+from hermes_common.room import Room
 from hermes_common.runtime.configview import ConfigView
 from hermes_common.runtime.dicom.wire import Wire
+from hermes_common.runtime.roomkeeping import answer_room, host, store_folder, volume_of
 from hermes_common.runtime.service import Context
 from hermes_common.runtime.store import store_of
 from hermes_common.sources import Caller, Judgement, Refusal, Why, is_open, judge_caller, policy_words
@@ -192,6 +194,7 @@ async def main(context: Context[Settings]) -> None:
     if receiver.web is not None:
         context.background("tokens", receiver.tokens.run())
     context.background("storage commitment", receiver.commitments.run())
+    context.background("room", answer_room(context.bus, lambda: _room(receiver.spool, settings)))
     context.work("stop", _stop_listening(context, receiver))
     context.health.require("port", receiver.problem)
     if certificates is not None:
@@ -206,6 +209,22 @@ async def main(context: Context[Settings]) -> None:
         log.info("STOW-RS on %s:%d%s", settings.dicomweb_host, receiver.web.port, "/dicom-web/studies")
     _tell_policy(config.sources)
     config.on_change(lambda revision: _tell_policy(config.sources) if revision.kind is Kind.SOURCES else None)
+
+
+def _room(spool: Spool, settings: Settings) -> Room:
+    """Return how much room there is in the spool, on its volume, and in the store where that is a folder."""
+    limits, folder = settings.limits(), store_folder(settings.object_store)
+    free = volume_of("spool", settings.spool)
+    volumes = [free.model_copy(update={"free": max(free.free - limits.free_bytes, 0)})]
+    if folder is not None:
+        volumes.append(volume_of("store", folder))
+    return Room(
+        service="receiver",
+        host=host(),
+        spool_pending=spool.use().pending,
+        spool_limit=limits.spool_bytes,
+        volumes=volumes,
+    )
 
 
 async def _stop_listening(context: Context[Settings], receiver: Receiver) -> None:

@@ -14,7 +14,7 @@ import nats.js.errors
 from pydantic import ValidationError
 
 from hermes_common import subjects
-from hermes_common.config import MODELS, AnyDocument, Kind, Policies, Revision, RuleSet, Sources, Targets
+from hermes_common.config import MODELS, Alerting, AnyDocument, Kind, Policies, Revision, RuleSet, Sources, Targets
 from hermes_common.runtime.bus import Bus
 from hermes_common.runtime.clock import now
 from hermes_common.runtime.errors import BusUnavailableError
@@ -70,6 +70,11 @@ class ConfigView:
     def policies(self) -> Policies:
         """The policies."""
         return cast(Policies, self._document(Kind.POLICIES))
+
+    @property
+    def alerting(self) -> Alerting:
+        """Conditions, channels and silences of alerts."""
+        return cast(Alerting, self._document(Kind.ALERTING))
 
     def _document(self, kind: Kind) -> AnyDocument:
         stored = self._revisions.get(kind)

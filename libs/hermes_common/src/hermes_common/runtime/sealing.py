@@ -1,4 +1,4 @@
-"""Sealing of the secrets of targets: AES-256-GCM under a key derived from ``HERMES_SECRET_KEY`` (ADR 0007).
+"""Sealing of the secrets of targets and channels: AES-256-GCM under a key of ``HERMES_SECRET_KEY`` (ADR 0007).
 
     SealingError
     +-- KeyMissingError      there is no HERMES_SECRET_KEY
@@ -6,13 +6,14 @@
     +-- CannotOpenError      sealed under another key, for another field or destination, or damaged
     +-- SecretRefusedError   what was given for a secret cannot be used
 
-A box is bound to the target's slug, the field and the destination: copied elsewhere it does not open.
+A box is bound to the slug of the target or channel, its kind, the field and the destination: copied elsewhere it does
+not open.
 """
 
 import base64
 import binascii
 import os
-from typing import Final
+from typing import Final, TypeVar
 
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
@@ -20,6 +21,7 @@ from cryptography.hazmat.primitives.hashes import SHA256, Hash
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 from pydantic import SecretStr
 
+from hermes_common.alerting import Alerting, AppriseChannel, WebhookChannel
 from hermes_common.runtime.errors import UnusableSettingsError
 from hermes_common.secrets import LONGEST, PREFIX, SEALED, is_sealed, mark_of
 from hermes_common.targets import AnyTarget, Targets, secrets_of, with_secrets
@@ -28,6 +30,9 @@ SHORTEST: Final = 32
 """Characters of HERMES_SECRET_KEY; a shorter one could be guessed."""
 
 _NONCE: Final = 12
+
+Holder = TypeVar("Holder", bound=AnyTarget | AppriseChannel | WebhookChannel)
+"""What has secrets: a target, or a channel of alerts."""
 
 
 class SealingError(Exception):
@@ -47,10 +52,10 @@ class CannotOpenError(SealingError):
 
 
 class SecretRefusedError(SealingError):
-    """What was given for a secret cannot be used; ``field`` is its path in the target."""
+    """What was given for a secret cannot be used; ``field`` is its path in the target or channel."""
 
     def __init__(self, slug: str, field: str, reason: str) -> None:
-        super().__init__(f"target {slug}, {field}: {reason}")
+        super().__init__(f"{slug}, {field}: {reason}")
         self.slug, self.field, self.reason = slug, field, reason
 
 
@@ -84,7 +89,7 @@ class Sealer:
         key_id, _, body = sealed.removeprefix(SEALED).partition(":")
         if key_id != self.key_id:
             raise CannotOpenError(
-                "it was sealed with another HERMES_SECRET_KEY: give web and dispatcher the same one, or type it again"
+                "it was sealed with another HERMES_SECRET_KEY: give every service the same one, or type it again"
             )
         try:
             raw = base64.urlsafe_b64decode(body.encode())
@@ -94,11 +99,11 @@ class Sealer:
 
     def _key(self) -> AESGCM:
         if self._aead is None:
-            raise KeyMissingError("HERMES_SECRET_KEY is not set: web and dispatcher need the same one for secrets")
+            raise KeyMissingError("HERMES_SECRET_KEY is not set: web, dispatcher and bookkeeper need the same one")
         return self._aead
 
 
-def place_of(target: AnyTarget, field: str) -> str:
+def place_of(target: Holder, field: str) -> str:
     """Return what a secret is bound to."""
     return "\x1f".join((target.slug, target.kind, field, target.destination))
 
@@ -111,7 +116,13 @@ def sealed_targets(targets: Targets, present: Targets, sealer: Sealer) -> Target
     return Targets(targets=tuple(_sealed(target, present.get(target.slug), sealer) for target in targets.targets))
 
 
-def _sealed(target: AnyTarget, before: AnyTarget | None, sealer: Sealer) -> AnyTarget:
+def sealed_channels(alerting: Alerting, present: Alerting, sealer: Sealer) -> Alerting:
+    """Return the document with the secrets of every channel sealed, as :func:`sealed_targets` does."""
+    channels = tuple(_sealed(channel, present.channel(channel.slug), sealer) for channel in alerting.channels)
+    return alerting.model_copy(update={"channels": channels})
+
+
+def _sealed(target: Holder, before: Holder | None, sealer: Sealer) -> Holder:
     known = {} if before is None else secrets_of(before)
     found: dict[str, SecretStr] = {}
     for field, secret in secrets_of(target).items():
@@ -133,7 +144,7 @@ def _sealed(target: AnyTarget, before: AnyTarget | None, sealer: Sealer) -> AnyT
     return with_secrets(target, found)
 
 
-def _check_opens(target: AnyTarget, field: str, text: str, sealer: Sealer) -> None:
+def _check_opens(target: Holder, field: str, text: str, sealer: Sealer) -> None:
     """A sealed secret of an old revision may come back, if it is one for this very place."""
     try:
         sealer.open(text, place_of(target, field))
@@ -141,15 +152,15 @@ def _check_opens(target: AnyTarget, field: str, text: str, sealer: Sealer) -> No
         raise SecretRefusedError(target.slug, field, str(error)) from error
 
 
-def opened(target: AnyTarget, sealer: Sealer) -> AnyTarget:
-    """Return the target with its secrets in plain, for whoever talks to it; raise :class:`SealingError`."""
+def opened(target: Holder, sealer: Sealer) -> Holder:
+    """Return a target or channel with its secrets in plain, for whoever talks to it; raise :class:`SealingError`."""
     plain: dict[str, SecretStr] = {}
     for field, secret in secrets_of(target).items():
         text = secret.get_secret_value()
         if not is_sealed(secret):
-            raise CannotOpenError(f"the {field} of target {target.slug} is not sealed: save the target again")
+            raise CannotOpenError(f"the {field} of {target.slug} is not sealed: save it again")
         try:
             plain[field] = SecretStr(sealer.open(text, place_of(target, field)))
         except CannotOpenError as error:
-            raise CannotOpenError(f"the {field} of target {target.slug} cannot be opened: {error}") from error
+            raise CannotOpenError(f"the {field} of {target.slug} cannot be opened: {error}") from error
     return with_secrets(target, plain)

@@ -47,7 +47,7 @@ class SealingSettings(BaseSettings):
     model_config = SettingsConfigDict(env_prefix="HERMES_", extra="ignore", env_ignore_empty=True)
 
     secret_key: SecretStr = SecretStr("")
-    """At least 32 characters, the same for web and dispatcher; without it targets cannot have secrets."""
+    """At least 32 characters, the same for web, dispatcher and bookkeeper; without it there can be no secrets."""
 
 
 class DatabaseSettings(BaseSettings):

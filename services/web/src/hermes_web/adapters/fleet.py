@@ -1,36 +1,18 @@
 """Which services answer now: NATS micro services (``$SRV.PING``), asked at most every few seconds."""
 
 import asyncio
-import contextlib
-import json
 import logging
 import time
 
-import nats.errors
-from pydantic import BaseModel, ConfigDict, ValidationError
-
+from hermes_common.runtime.asking import Present, ask_present
 from hermes_common.runtime.bus import Bus
+from hermes_common.runtime.errors import BusUnavailableError
 
 log = logging.getLogger(__name__)
 
-_WAIT = 0.4
 _FRESH = 3.0
 
-
-class Answer(BaseModel):
-    """A service that answered."""
-
-    model_config = ConfigDict(frozen=True, extra="ignore")
-
-    name: str
-    id: str
-    version: str
-    metadata: dict[str, str] = {}
-
-    @property
-    def instance(self) -> str:
-        """The instance as the service's events name it."""
-        return self.metadata.get("instance", self.id)
+Answer = Present
 
 
 class Fleet:
@@ -53,26 +35,8 @@ class Fleet:
     async def _ask(self) -> list[Answer] | None:
         if self._bus.problem() is not None:
             return None
-        inbox, answers = self._bus.nc.new_inbox(), []
         try:
-            subscription = await self._bus.nc.subscribe(inbox)
-            await self._bus.nc.publish("$SRV.PING", b"", reply=inbox)
-            deadline = time.monotonic() + _WAIT
-            with contextlib.suppress(nats.errors.TimeoutError, TimeoutError):
-                while (left := deadline - time.monotonic()) > 0:
-                    message = await subscription.next_msg(timeout=left)
-                    if (answer := _read(message.data)) is not None:
-                        answers.append(answer)
-            await subscription.unsubscribe()
-        except (nats.errors.Error, OSError) as error:
+            return await ask_present(self._bus)
+        except BusUnavailableError as error:
             log.warning("the services cannot be asked: %s", error)
             return None
-        return sorted(answers, key=lambda answer: (answer.name, answer.instance))
-
-
-def _read(data: bytes) -> Answer | None:
-    try:
-        answer = Answer.model_validate(json.loads(data))
-    except (ValueError, ValidationError):
-        return None
-    return answer if answer.name.startswith("hermes-") else None
