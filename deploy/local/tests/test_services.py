@@ -13,7 +13,7 @@ SECRETS = {
     "HERMES_S3_SECRET_KEY": {"receiver", "router", "dispatcher", "cleaner"},
     "HERMES_ADMIN_PASSWORD": {"web"},
     "HERMES_ADMIN_TOKEN": {"web"},
-    "HERMES_SECRET_KEY": {"dispatcher", "web"},
+    "HERMES_SECRET_KEY": {"bookkeeper", "dispatcher", "web"},
     "HERMES_SPOOL": {"receiver"},
     "HERMES_DICOM_TLS_KEY": {"receiver"},
     "HERMES_HTTP_PORT": {"web"},

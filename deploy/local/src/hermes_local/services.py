@@ -45,7 +45,7 @@ SERVICES = (
     Service("router", "hermes_router", frozenset({Need.STORE})),
     Service("dispatcher", "hermes_dispatcher", frozenset({Need.STORE, Need.SEALING})),
     Service("cleaner", "hermes_cleaner", frozenset({Need.STORE})),
-    Service("bookkeeper", "hermes_bookkeeper", frozenset({Need.DATABASE})),
+    Service("bookkeeper", "hermes_bookkeeper", frozenset({Need.DATABASE, Need.SEALING})),
     Service(
         "web",
         "hermes_web",

@@ -357,6 +357,40 @@ alerts = Table(
     Index(None, "cleared_at", "raised_at"),
 )
 
+alert_news = Table(
+    "alert_news",
+    metadata,
+    Column("event_id", Text, primary_key=True),
+    Column("alert_id", Text, nullable=False, index=True),
+    Column("what", Text, nullable=False),
+    _instant("time", nullable=False),
+    _instant("look_at", nullable=False),
+    _instant("done_at"),
+    Column("outcome", Text, nullable=False, server_default=""),
+    Index("ix_alert_news_open", "look_at", postgresql_where=text("done_at IS NULL")),
+)
+"""What was said of alerts and has to be told, or not: ``what`` is raised or cleared, ``look_at`` when to decide."""
+
+alert_messages = Table(
+    "alert_messages",
+    metadata,
+    Column("message_id", Text, primary_key=True),
+    Column("alert_id", Text, nullable=False, index=True),
+    Column("channel", Text, nullable=False),
+    Column("what", Text, nullable=False),
+    Column("state", Text, nullable=False),
+    Column("attempt", Integer, nullable=False, server_default="0"),
+    Column("reason", Text, nullable=False, server_default=""),
+    _instant("created_at", nullable=False),
+    _instant("next_at", nullable=False),
+    _instant("leased_until"),
+    _instant("ended_at"),
+    Index(None, "channel", "state", "next_at"),
+    Index(None, "ended_at"),
+)
+"""Messages to channels. ``what``: raised, cleared, reminder; ``state``: waiting, sent, failed, withdrawn. Whoever sends
+one holds it until ``leased_until``; after that it is sent again."""
+
 parked = Table(
     "parked",
     metadata,

@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import itertools
 import logging
+from collections.abc import Awaitable, Callable
 from datetime import timedelta
 
 import nats.errors
@@ -12,14 +13,24 @@ from prometheus_client import Gauge
 from pydantic import SecretStr
 
 from hermes_bookkeeper.adapters.database import Database
+from hermes_bookkeeper.adapters.fleet import BusFleet
 from hermes_bookkeeper.adapters.ledger import SqlLedger
 from hermes_bookkeeper.adapters.migrate import migrate
+from hermes_bookkeeper.adapters.observing import SqlObserver
+from hermes_bookkeeper.adapters.outbox import SqlOutbox
+from hermes_bookkeeper.adapters.sending import Post
 from hermes_bookkeeper.errors import DatabaseUnavailableError, RefusedError
+from hermes_bookkeeper.handlers.channeltests import Answerer
 from hermes_bookkeeper.handlers.recording import Recorder, database_backoff
+from hermes_bookkeeper.handlers.telling import Teller
+from hermes_bookkeeper.handlers.watching import Watcher
 from hermes_bookkeeper.settings import Settings
 from hermes_common import subjects
 from hermes_common.runtime.bus import Bus
+from hermes_common.runtime.clock import now
+from hermes_common.runtime.configview import ConfigView
 from hermes_common.runtime.consumer import Consumer, ConsumerLoop
+from hermes_common.runtime.sealing import Sealer
 from hermes_common.runtime.service import Context
 
 log = logging.getLogger(__name__)
@@ -42,6 +53,31 @@ async def main(context: Context[Settings]) -> None:
     context.health.require("database", lambda: database.problem() or probe.problem())
     context.work("bookkeeper", keep_books(context.bus, database, settings, context.stopping))
     context.background("look", _look(context.bus, probe))
+    _mind_alerts(context)
+
+
+def _mind_alerts(context: Context[Settings]) -> None:
+    """Start to watch for what no event says, and to tell of alerts."""
+    settings, bus = context.settings, context.bus
+    database = Database(settings.database_url, "bookkeeper-alerts")
+    context.cleanup.push_async_callback(database.close)
+    config = ConfigView(bus)
+    teller = Teller(
+        SqlOutbox(database), Post(Sealer(settings.secret_key)), lambda: config.alerting, now, context.instance
+    )
+    watcher = Watcher(SqlObserver(database), BusFleet(bus, lag), bus, lambda: (config.alerting, config.targets), now)
+    context.background("configuration", config.run())
+    context.health.inform("configuration", config.problem)
+    context.health.inform("alerts", database.problem)
+    context.background("telling", _once_loaded(config, teller.run))
+    context.background("watching", _once_loaded(config, watcher.run))
+    context.background("tests of channels", Answerer(bus, teller, config.refresh).run())
+
+
+async def _once_loaded(config: ConfigView, run: Callable[[], Awaitable[None]]) -> None:
+    """Run when the configuration is known: by the built-in default nobody would be told."""
+    await config.loaded.wait()
+    await run()
 
 
 async def keep_books(bus: Bus, database: Database, settings: Settings, stopping: asyncio.Event) -> None:

@@ -5,11 +5,11 @@ from typing import Annotated
 from pydantic import Field
 from pydantic_settings import SettingsConfigDict
 
-from hermes_common.runtime.settings import DatabaseSettings, RuntimeSettings
+from hermes_common.runtime.settings import DatabaseSettings, RuntimeSettings, SealingSettings
 
 
-class Settings(RuntimeSettings, DatabaseSettings):
-    """What the bookkeeper needs: the bus and the database."""
+class Settings(RuntimeSettings, DatabaseSettings, SealingSettings):
+    """What the bookkeeper needs: the bus, the database, and the key of the channels' addresses."""
 
     model_config = SettingsConfigDict(env_prefix="HERMES_", extra="ignore", env_ignore_empty=True)
 

@@ -25,7 +25,7 @@ from hermes_bookkeeper.core.audit import audit_row
 from hermes_bookkeeper.core.deliveries import Progress, attempt_rows, delivery_row
 from hermes_bookkeeper.core.facts import Fact
 from hermes_bookkeeper.core.lives import life_row
-from hermes_bookkeeper.core.rows import outcome_rows, own_row
+from hermes_bookkeeper.core.rows import news_row, outcome_rows, own_row
 from hermes_bookkeeper.core.said import Row, Said
 from hermes_bookkeeper.core.series import series_row
 from hermes_common import ledger
@@ -55,6 +55,7 @@ def record(cursor: Cursor, facts: Sequence[Fact], now: datetime) -> list[Say]:
     audit = [done for fact in fresh if (done := audit_row(fact)) is not None]
     sql.upsert(cursor, ledger.audit, audit, sql.different, key=["event_id"])
     sql.upsert(cursor, ledger.instance_deliveries, outcome_rows(fresh), sql.better_outcome)
+    sql.upsert(cursor, ledger.alert_news, [news for fact in fresh if (news := news_row(fact))], sql.not_dealt_with)
     _lives(cursor, {fact.about for fact in fresh if fact.about is not None})
     said = _deliveries(cursor, fresh, once)
     _series(cursor, fresh, list(own["instances"].values()))

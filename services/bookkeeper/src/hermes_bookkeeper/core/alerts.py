@@ -8,6 +8,8 @@ rule_failed       raised by a decision for which an active rule could not be eva
 rule_matched      raised by a decision on a series for which a rule fired that asks for it; cleared by a person
 target_down       raised by target.down; cleared by target.up of the same outage
 study_held        raised by study.held; cleared by the study being decided
+
+What no event says (``hermes_common.alerting.WATCHED``) is found by looking: ``core.watching``.
 """
 
 from collections.abc import Collection, Iterable, Sequence
@@ -72,23 +74,23 @@ def alerts_of(fact: Fact) -> list[Say]:  # noqa: PLR0911  # a table: one line an
         case MessageParked() as event:
             about = f"{event.consumer}/{event.stream_sequence}"
             message = f"{event.consumer} put a message aside: {event.reason}"
-            return [_raised(fact.id, MESSAGE_PARKED, about, "critical", message)]
+            return [raised(fact.id, MESSAGE_PARKED, about, "critical", message)]
         case ServiceCrashed() as event:
             message = f"{event.service} ended without being told to: {event.reason}"
-            return [_raised(fact.id, SERVICE_CRASHED, event.service, "warning", message)]
+            return [raised(fact.id, SERVICE_CRASHED, event.service, "warning", message)]
         case SeriesRouted() | SeriesUnmatched() | SeriesDiscarded() as event:
             return [*_failed_rules(event), *_matched_rules(event)]
         case TargetDown() as event:
             message = f"Target {event.target} is down, its deliveries wait: {event.reason}"
-            return [_raised(event.outage, TARGET_DOWN, event.target, "critical", message)]
+            return [raised(event.outage, TARGET_DOWN, event.target, "critical", message)]
         case TargetUp() as event:
             reason = event.reason or "the target answers again"
-            return [_cleared(_alert_id(TARGET_DOWN, event.outage), TARGET_DOWN, event.target, reason)]
+            return [cleared(alert_id_of(TARGET_DOWN, event.outage), TARGET_DOWN, event.target, reason)]
         case StudyHeld() as event:
             message = f"A study is held: {event.reason}"
-            return [_raised(_study_key(event), STUDY_HELD, event.study_uid, "warning", message)]
+            return [raised(_study_key(event), STUDY_HELD, event.study_uid, "warning", message)]
         case StudyCompleted() as event if event.held:
-            return [_cleared(_alert_id(STUDY_HELD, _study_key(event)), STUDY_HELD, event.study_uid, event.reason)]
+            return [cleared(alert_id_of(STUDY_HELD, _study_key(event)), STUDY_HELD, event.study_uid, event.reason)]
         case _:
             return []
 
@@ -100,7 +102,7 @@ def _failed_rules(event: SeriesRouted | SeriesUnmatched | SeriesDiscarded) -> li
         "no other rule matched it, so it is kept as unmatched" if decision.outcome == "unmatched" else "others decided"
     )
     return [
-        _raised(
+        raised(
             f"{rule.slug}/{decision.revision}",
             RULE_FAILED,
             f"{rule.slug}/{decision.revision}",
@@ -116,7 +118,7 @@ def _failed_rules(event: SeriesRouted | SeriesUnmatched | SeriesDiscarded) -> li
 def _matched_rules(event: SeriesRouted | SeriesUnmatched | SeriesDiscarded) -> list[Say]:
     """Return the alerts that rules ask for which fired: one for each rule and series, late instances included."""
     return [
-        _raised(
+        raised(
             f"{rule.slug}/{event.series_uid}",
             RULE_MATCHED,
             f"{rule.slug}/{event.series_uid}",
@@ -150,8 +152,8 @@ def outdated(open_alerts: Iterable[tuple[str, str]], revision: int) -> list[Say]
         number = about.rpartition("/")[2]
         if number.isascii() and number.isdigit() and int(number) < revision:
             reason = f"the rules are at revision {revision}"
-            cleared = AlertCleared(alert_id=alert_id, kind=RULE_FAILED, about=about, reason=reason)
-            says.append(Say(cleared, derived_id("alert.cleared", alert_id)))
+            event = AlertCleared(alert_id=alert_id, kind=RULE_FAILED, about=about, reason=reason)
+            says.append(Say(event, derived_id("alert.cleared", alert_id)))
     return says
 
 
@@ -174,23 +176,26 @@ def delivery_alerts(said: Sequence[Said], news: Collection[str]) -> list[Say]:
         about = f"{failed.target}/{failed.delivery_id}"
         if item.id in news:
             message = f"Delivery to {failed.target} failed: {failed.reason}"
-            says.append(_raised(item.id, DELIVERY_FAILED, about, "critical", message))
+            says.append(raised(item.id, DELIVERY_FAILED, about, "critical", message))
         over = next((later for later in said[place + 1 :] if isinstance(later.event, CLEARING)), None)
         if over is not None and (over.id in news or item.id in news):
-            says.append(_cleared(_alert_id(DELIVERY_FAILED, item.id), DELIVERY_FAILED, about, over.event.verb))
+            says.append(cleared(alert_id_of(DELIVERY_FAILED, item.id), DELIVERY_FAILED, about, over.event.verb))
     return says
 
 
-def _alert_id(kind: str, event_id: str) -> str:
+def alert_id_of(kind: str, event_id: str) -> str:
+    """Return the id of the alert that something raises, by the id of that."""
     return derived_id("alert", kind, event_id)
 
 
-def _raised(event_id: str, kind: str, about: str, severity: Literal["warning", "critical"], message: str) -> Say:
-    alert_id = _alert_id(kind, event_id)
+def raised(event_id: str, kind: str, about: str, severity: Literal["warning", "critical"], message: str) -> Say:
+    """Return the raising of an alert; ``event_id`` is the id of what raises it."""
+    alert_id = alert_id_of(kind, event_id)
     event = AlertRaised(alert_id=alert_id, kind=kind, about=about, severity=severity, message=message[:2000])
     return Say(event, derived_id("alert.raised", alert_id))
 
 
-def _cleared(alert_id: str, kind: str, about: str, reason: str) -> Say:
+def cleared(alert_id: str, kind: str, about: str, reason: str) -> Say:
+    """Return the clearing of an alert."""
     event = AlertCleared(alert_id=alert_id, kind=kind, about=about, reason=reason[:2000])
     return Say(event, derived_id("alert.cleared", alert_id))

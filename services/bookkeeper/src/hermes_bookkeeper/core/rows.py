@@ -8,6 +8,8 @@ from hermes_bookkeeper.core.said import Row
 from hermes_bookkeeper.core.text import clean
 from hermes_common.durations import format_duration
 from hermes_common.events import (
+    AlertCleared,
+    AlertRaised,
     ConfigChanged,
     DeliveryProgressed,
     InstanceQuarantined,
@@ -54,6 +56,16 @@ def own_row(fact: Fact) -> tuple[str, Row] | None:  # noqa: PLR0911  # a table: 
         case MessageParked():
             what = ("consumer", "original_subject", "stream_sequence", "reason", "attempts")
             return "parked", {"event_id": fact.id, **{name: getattr(event, name) for name in what}, "time": fact.time}
+        case _:
+            return None
+
+
+def news_row(fact: Fact) -> Row | None:
+    """Return what has to be looked at to tell people of it, or None."""
+    match fact.event:
+        case AlertRaised() | AlertCleared() as event:
+            what = {"event_id": fact.id, "alert_id": event.alert_id, "what": event.verb}
+            return {**what, "time": fact.time, "look_at": fact.time}
         case _:
             return None
 
