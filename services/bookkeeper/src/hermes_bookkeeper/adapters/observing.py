@@ -51,20 +51,31 @@ def late(cursor: Cursor, targets: Collection[str], before: datetime) -> list[Lat
 def last_sent(cursor: Cursor, now: datetime) -> dict[str, datetime]:
     """Return when each sender last sent something, as far back as a rhythm reaches."""
     cursor.execute(_LAST, [now - WINDOW, now - timedelta(hours=1)])
-    return {aet.strip(): last for aet, last in cursor if aet.strip()}
+    found: dict[str, datetime] = {}
+    for aet, last in cursor:  # an AE title may come with and without its padding
+        if name := aet.strip():
+            found[name] = max(last, found.get(name, last))
+    return found
 
 
 def visits(cursor: Cursor, now: datetime) -> dict[str, list[datetime]]:
     """Return the spans of ten minutes in which each sender sent something, by when they began."""
     seconds = VISIT.total_seconds()
     cursor.execute(_VISITS, [seconds, seconds, now - 2 * WINDOW])
-    return {aet.strip(): list(found) for aet, found in cursor if aet.strip()}
+    found: dict[str, list[datetime]] = {}
+    for aet, times in cursor:
+        if name := aet.strip():
+            found.setdefault(name, []).extend(times)
+    return found
 
 
 def quarantined(cursor: Cursor, since: datetime) -> dict[str, int]:
     """Return how many instances of each sender went into quarantine since then."""
     cursor.execute(_QUARANTINED, [since])
-    return {aet.strip(): count for aet, count in cursor}
+    found: dict[str, int] = {}
+    for aet, count in cursor:
+        found[aet.strip()] = found.get(aet.strip(), 0) + count
+    return found
 
 
 def failing(cursor: Cursor, since: datetime) -> list[Failing]:
