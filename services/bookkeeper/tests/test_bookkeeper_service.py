@@ -40,7 +40,9 @@ async def test_the_service_becomes_ready_shows_its_lag_and_ends_with_0_on_sigter
     rest = asyncio.create_task(process.stderr.read())
     port = int(found[1])
     ready = json.loads(await _ready(port))
-    assert ready == {"ready": True, "checks": {"bus": "ok", "database": "ok", "configuration": "ok", "alerts": "ok"}}
+    assert ready["ready"]
+    assert {"bus": "ok", "database": "ok"}.items() <= ready["checks"].items()
+    assert ready["checks"].keys() == {"bus", "database", "configuration", "alerts"}
     assert "hermes_bookkeeper_lag_events" in await asyncio.to_thread(_get, f"http://127.0.0.1:{port}/metrics")
     process.send_signal(signal.SIGTERM)
     assert await asyncio.wait_for(process.wait(), 20) == 0, await rest

@@ -14,7 +14,7 @@ from hermes_common.durations import Duration
 from hermes_common.ids import AeTitle, Slug
 from hermes_common.secrets import PREFIX, Secret
 from hermes_common.targets import Url, check_url
-from hermes_common.windows import Clock, OffPeak
+from hermes_common.windows import Clock, check_zone
 
 
 class AlertKind(StrEnum):
@@ -80,7 +80,7 @@ class Quiet(Document):
     @field_validator("timezone")
     @classmethod
     def _is_known(cls, value: str) -> str:
-        return OffPeak(timezone=value).timezone
+        return check_zone(value)
 
     def end_after(self, now: datetime) -> datetime | None:
         """Return when the quiet hours end that ``now`` is in; None outside of them. Equal ends mean none at all."""
@@ -215,7 +215,7 @@ class Silent(Document):
     @field_validator("timezone")
     @classmethod
     def _is_known(cls, value: str) -> str:
-        return OffPeak(timezone=value).timezone
+        return check_zone(value)
 
     @field_validator("senders")
     @classmethod

@@ -12,6 +12,15 @@ Clock = Annotated[time, PlainSerializer(lambda value: value.strftime("%H:%M"), r
 """A time of day as clocks show it: ``19:00``."""
 
 
+def check_zone(value: str) -> str:
+    """Return the name of a time zone; raise ``ValueError`` if there is none of that name."""
+    try:
+        ZoneInfo(value)
+    except (ZoneInfoNotFoundError, ValueError, OSError) as error:
+        raise ValueError(f"there is no time zone {value!r}; write one such as Europe/Vienna or UTC") from error
+    return value
+
+
 class OffPeak(Document):
     """A window of every day, and whole days of the week. It may reach over midnight; equal ends mean the whole day."""
 
@@ -32,11 +41,7 @@ class OffPeak(Document):
     @field_validator("timezone")
     @classmethod
     def _is_known(cls, value: str) -> str:
-        try:
-            ZoneInfo(value)
-        except (ZoneInfoNotFoundError, ValueError, OSError) as error:
-            raise ValueError(f"there is no time zone {value!r}; write one such as Europe/Vienna or UTC") from error
-        return value
+        return check_zone(value)
 
     def is_open(self, now: datetime) -> bool:
         """Return whether deliveries that can wait are made at that instant."""

@@ -20,6 +20,7 @@ from hermes_common.runtime.sealing import Sealer
 from hermes_common.runtime.service import Context
 from hermes_web.adapters.access_mirror import AccessMirror
 from hermes_web.adapters.accounts import any_account, seed
+from hermes_web.adapters.channels import ChannelsOnBus
 from hermes_web.adapters.commands import Commands
 from hermes_web.adapters.configstore import ConfigStore
 from hermes_web.adapters.database import Database
@@ -33,7 +34,8 @@ from hermes_web.adapters.targets import TargetsOnBus
 from hermes_web.core.passwords import fold_name, name_problem, password_problem
 from hermes_web.core.roles import PUBLIC
 from hermes_web.errors import UnavailableError
-from hermes_web.features.alerts.controllers import AlertsController, alerts_page, clear_alert
+from hermes_web.features.alerts.api import AlertsController
+from hermes_web.features.alerts.pages import AlertPages
 from hermes_web.features.associations.controllers import AssociationsController, associations_page
 from hermes_web.features.audit.controllers import AuditController, audit_page
 from hermes_web.features.configuration.api import document_controller
@@ -100,6 +102,7 @@ def make_web(settings: Settings, version: str, bus: Bus, health: Health) -> Web:
         config=ConfigStore(bus),
         commands=Commands(bus),
         targets_on_bus=TargetsOnBus(bus),
+        channels_on_bus=ChannelsOnBus(bus),
         sealer=Sealer(settings.secret_key),
         fleet=Fleet(bus),
         renderer=Renderer(version, assets),
@@ -135,7 +138,7 @@ def _api() -> Router:
 
 
 def _pages() -> list[ControllerRouterHandler]:
-    lists: list[ControllerRouterHandler] = [overview, alerts_page, clear_alert, audit_page]
+    lists: list[ControllerRouterHandler] = [overview, audit_page]
     lists += [quarantine_page, associations_page]
     areas: list[ControllerRouterHandler] = [
         SeriesPages,
@@ -147,6 +150,7 @@ def _pages() -> list[ControllerRouterHandler]:
         TargetPages,
         SourcePages,
         PolicyPages,
+        AlertPages,
     ]
     lists += [flow_page, queues_page, series_news, changes, changes_of_series, palette]
     return [*lists, *areas, HistoryPages, UserPages, sign_in_page, sign_in_form, sign_out_form]

@@ -4,12 +4,13 @@ import asyncio
 from dataclasses import dataclass
 from typing import Any, cast
 
-from hermes_common.config import Kind, Policies, Revision, RuleSet, Targets
+from hermes_common.config import Alerting, Kind, Policies, Revision, RuleSet, Targets
 from hermes_common.dicom.tags import DEFAULT_TAGS
 from hermes_common.runtime.bus import Bus
 from hermes_common.runtime.health import Health
-from hermes_common.runtime.sealing import KeyMissingError, Sealer, SecretRefusedError, sealed_targets
+from hermes_common.runtime.sealing import KeyMissingError, Sealer, SecretRefusedError, sealed_channels, sealed_targets
 from hermes_web.adapters.access_mirror import AccessMirror
+from hermes_web.adapters.channels import ChannelsOnBus
 from hermes_web.adapters.commands import Commands
 from hermes_web.adapters.configstore import ConfigStore
 from hermes_web.adapters.database import Database
@@ -42,6 +43,7 @@ class Web:
     config: ConfigStore
     commands: Commands
     targets_on_bus: TargetsOnBus
+    channels_on_bus: ChannelsOnBus
     sealer: Sealer
     fleet: Fleet
     renderer: Renderer
@@ -60,6 +62,11 @@ class Web:
         revision = await self.config.current(Kind.TARGETS)
         return revision, cast(Targets, revision.parsed())
 
+    async def alerting(self) -> tuple[Revision, Alerting]:
+        """Return the present conditions, channels and silences of alerts, from the bucket itself."""
+        revision = await self.config.current(Kind.ALERTING)
+        return revision, cast(Alerting, revision.parsed())
+
     async def collected(self) -> tuple[str, ...]:
         """Return the tags that are read from the images: the default list, and what the present policies add."""
         policies = cast(Policies, (await self.config.current(Kind.POLICIES)).parsed())
@@ -75,6 +82,8 @@ class Web:
         await asyncio.to_thread(check_fit, kind, parsed, rules, targets)
         if isinstance(parsed, Targets):
             parsed = self._sealed(parsed, targets)
+        elif isinstance(parsed, Alerting):
+            parsed = self._sealed_channels(parsed, (await self.alerting())[1])
         return await self.config.save(kind, parsed, expected, author, comment)
 
     def _sealed(self, given: Targets, present: Targets) -> Targets:
@@ -86,6 +95,16 @@ class Web:
             raise InvalidError(problems=[FieldProblem(field, error.reason)]) from error
         except KeyMissingError as error:
             raise InvalidError(problems=[FieldProblem("targets", str(error))]) from error
+
+    def _sealed_channels(self, given: Alerting, present: Alerting) -> Alerting:
+        try:
+            return sealed_channels(given, present, self.sealer)
+        except SecretRefusedError as error:
+            place = next(n for n, channel in enumerate(given.channels) if channel.slug == error.slug)
+            field = f"channels[{place}].{error.field}"
+            raise InvalidError(problems=[FieldProblem(field, error.reason)]) from error
+        except KeyMissingError as error:
+            raise InvalidError(problems=[FieldProblem("channels", str(error))]) from error
 
 
 def web_of(connection: Connection | HttpRequest) -> Web:

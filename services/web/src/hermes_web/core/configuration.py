@@ -6,6 +6,7 @@ from typing import Any, cast
 
 from pydantic import ValidationError
 
+from hermes_common.alerting import CHANNEL_KINDS
 from hermes_common.config import MODELS, AnyDocument, AnyTarget, Kind, Policies, Rule, RuleSet, Targets
 from hermes_common.rules import Problem, RuleError, check
 from hermes_common.rules.cases import run_cases
@@ -14,7 +15,7 @@ from hermes_common.validation_words import plain_words
 from hermes_web.errors import FieldProblem, InvalidError
 
 RESERVED = frozenset({"new"})
-_VARIANTS = frozenset({*KINDS, "none", "basic", "bearer", "oauth2"})
+_VARIANTS = frozenset({*KINDS, *CHANNEL_KINDS, "none", "basic", "bearer", "oauth2"})
 
 
 def parse_document(kind: Kind, document: Any) -> AnyDocument:
