@@ -25,6 +25,9 @@ SELECT target, count(*), min(since) FROM (
         WHERE state IN ('queued', 'sending', 'retrying') AND priority <> 'off_peak' AND target = ANY(%s)
         AND queued_at < %s ORDER BY queued_at LIMIT %s) AS w) AS late
 WHERE since < %s GROUP BY target"""
+_WAITING = """
+SELECT target, count(*), min(queued_at) FROM ledger.deliveries
+WHERE state IN ('queued', 'sending', 'retrying') GROUP BY target LIMIT 1000"""
 _LAST = """
 SELECT calling_aet, max(greatest(opened_at, closed_at)) FROM ledger.associations
 WHERE opened_at > %s AND (instances > 0 OR (state = 'opened' AND opened_at > %s))
@@ -93,6 +96,18 @@ def open_alerts(cursor: Cursor) -> tuple[list[OpenAlert], dict[Key, int]]:
     return found, {(kind, about): count for kind, about, count in cursor}
 
 
+def waiting(cursor: Cursor) -> dict[str, tuple[int, datetime]]:
+    """Return the deliveries that have not ended by target, and when the oldest of them was queued."""
+    cursor.execute(_WAITING)
+    return {target: (count, oldest) for target, count, oldest in cursor}
+
+
+def open_by_kind(cursor: Cursor) -> dict[str, int]:
+    """Return how many alerts of each kind are open."""
+    cursor.execute("SELECT kind, count(*) FROM ledger.alerts WHERE cleared_at IS NULL GROUP BY kind")
+    return dict(cursor.fetchall())
+
+
 class SqlObserver:
     """The history as the handler sees it: every call is one transaction."""
 
@@ -110,6 +125,8 @@ class SqlObserver:
                 quarantined(cursor, hour_ago),
                 failing(cursor, hour_ago),
                 *open_alerts(cursor),
+                waiting(cursor),
+                open_by_kind(cursor),
             )
 
         return await self._database.run(work)

@@ -73,6 +73,9 @@ class History:
     open_alerts: Sequence[OpenAlert]
     counts: Mapping[Key, int]
     """How many alerts of a kind there were about something, open ones included."""
+    waiting: Mapping[str, tuple[int, datetime]] = field(default_factory=dict)
+    """By target: deliveries that have not ended, and when the oldest was queued."""
+    open_by_kind: Mapping[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,6 +7,8 @@ from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Final, Protocol
 
+from prometheus_client import Gauge
+
 from hermes_bookkeeper.core.alerts import Say
 from hermes_bookkeeper.core.rhythm import Rhythm, learn
 from hermes_bookkeeper.core.watching import SERVICES, History, Seen, Sender, changes
@@ -18,6 +20,17 @@ from hermes_common.room import Room
 from hermes_common.runtime.errors import BusUnavailableError
 
 log = logging.getLogger(__name__)
+
+OPEN = Gauge("hermes_alerts_open", "Alerts that are open, by kind", ["kind"])
+DELIVERIES = Gauge("hermes_deliveries_waiting", "Deliveries that have not ended, by target", ["target"])
+OLDEST = Gauge(
+    "hermes_deliveries_oldest_seconds", "Age of the oldest delivery that has not ended, by target", ["target"]
+)
+DISK_FREE = Gauge("hermes_disk_free_bytes", "Bytes that may still be written, by volume and host", ["volume", "host"])
+DISK_SIZE = Gauge("hermes_disk_size_bytes", "Bytes of a volume, by volume and host", ["volume", "host"])
+SPOOL_PENDING = Gauge("hermes_spool_pending_bytes", "Bytes in a receiver's spool that wait for the store", ["host"])
+SPOOL_LIMIT = Gauge("hermes_spool_limit_bytes", "Bytes that may wait in a receiver's spool", ["host"])
+PRESENT = Gauge("hermes_service_present", "Whether a process of a service answers on the bus: 1 or 0", ["service"])
 
 PERIOD: Final = timedelta(seconds=15)
 LEARN: Final = timedelta(minutes=10)
@@ -96,6 +109,7 @@ class Watcher:
         rooms = await self._fleet.rooms()
         for service in present & self._answered.keys():
             self._answered[service] = time.monotonic()
+        _show(present, rooms)
         if (behind := await self._fleet.behind()) > BEHIND:
             log.info("nothing is concluded of the tables: %d events are not in them yet", behind)
             return []
@@ -123,6 +137,7 @@ class Watcher:
         age = alerting.conditions.queue_age
         working = [target.slug for target in targets.targets if not target.is_paused(now)]
         history = await self._observer.look(working, None if age is None else now - age, now)
+        _show_history(history, now)
         senders = [Sender(aet, last, self._rhythms.get(aet)) for aet, last in history.last_sent.items()]
         silence = {
             service: timedelta(0) if service in present else timedelta(seconds=time.monotonic() - answered)
@@ -139,3 +154,27 @@ class Watcher:
             open_alerts=history.open_alerts,
             counts=history.counts,
         )
+
+
+def _show(present: set[str], rooms: Sequence[Room]) -> None:
+    for service in SERVICES:
+        PRESENT.labels(service).set(service in present)
+    for gauge in (DISK_FREE, DISK_SIZE, SPOOL_PENDING, SPOOL_LIMIT):
+        gauge.clear()
+    for room in rooms:
+        if room.spool_limit:
+            SPOOL_PENDING.labels(room.host).set(room.spool_pending)
+            SPOOL_LIMIT.labels(room.host).set(room.spool_limit)
+        for volume in room.volumes:
+            DISK_FREE.labels(volume.what, room.host).set(volume.free)
+            DISK_SIZE.labels(volume.what, room.host).set(volume.total)
+
+
+def _show_history(history: History, now: datetime) -> None:
+    for gauge in (OPEN, DELIVERIES, OLDEST):
+        gauge.clear()
+    for kind, count in history.open_by_kind.items():
+        OPEN.labels(kind).set(count)
+    for target, (count, oldest) in history.waiting.items():
+        DELIVERIES.labels(target).set(count)
+        OLDEST.labels(target).set((now - oldest).total_seconds())
