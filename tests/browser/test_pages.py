@@ -26,7 +26,11 @@ PAGES = (
     ),
     *("/deliveries", "/deliveries?state=failed&within=1h", "/errors?target=down", "/quarantine?within=1h", "/nowhere"),
 )
-PLAIN = ("/rules", "/rules/new", "/targets", "/sources", "/policies", "/alerts", "/audit", "/users", "/password")
+PLAIN = (
+    *("/rules", "/rules/new", "/targets", "/sources", "/policies", "/audit", "/users", "/password"),
+    *("/alerts", "/alerts/channels", "/alerts/channels/_new/apprise", "/alerts/channels/_new/webhook"),
+    "/alerts/conditions",
+)
 """Pages that have their look from the elements and macros alone: seen once wide and once narrow."""
 
 
