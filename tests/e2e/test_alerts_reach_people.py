@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from harness import Hermes, StoreScp, make_series, rule, storescu, target, until
 
-pytestmark = pytest.mark.e2e
+pytestmark = [pytest.mark.e2e, pytest.mark.interop, pytest.mark.timeout(180)]
 
 
 @pytest.fixture
