@@ -4,7 +4,7 @@ import sqlalchemy as sa
 from alembic import op
 
 revision = "r0006"
-down_revision = "r0002"
+down_revision = "r0008"
 
 
 def upgrade() -> None:
