@@ -355,6 +355,7 @@ alerts = Table(
     _instant("cleared_at"),
     Column("last_seq", BigInteger, nullable=False),
     Index(None, "cleared_at", "raised_at"),
+    Index(None, "kind", "about"),
 )
 
 alert_news = Table(

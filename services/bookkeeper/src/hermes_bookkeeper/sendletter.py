@@ -17,7 +17,7 @@ import urllib.error
 import urllib.request
 from collections.abc import Iterator
 from typing import Any, Final
-from urllib.parse import unquote, urlsplit
+from urllib.parse import parse_qsl, unquote, urlsplit
 
 STEP_SECONDS: Final = 10.0
 """Time limit to connect, and of each wait on the network."""
@@ -44,7 +44,8 @@ def secrets_in(url: str) -> list[str]:
     parts = urlsplit(url)
     _, at, host = parts.netloc.rpartition("@")
     user = parts.netloc.rpartition("@")[0]
-    given = [*user.split(":"), *parts.path.split("/"), *parts.query.replace("&", "=").split("="), parts.fragment]
+    values = [value for _, value in parse_qsl(parts.query)]
+    given = [*user.split(":"), *parts.path.split("/"), *values, parts.fragment]
     if not at and "." not in host:
         given.append(host)  # of many services the first part is a token, not a host
     whole = {text for item in given for text in (item, unquote(item)) if len(text) >= _SHORTEST_SECRET}
@@ -54,10 +55,11 @@ def secrets_in(url: str) -> list[str]:
 def main() -> None:
     """Send what standard input says."""
     asked = json.load(sys.stdin)
-    steps = _Steps([*secrets_in(asked["url"]), *([asked["key"]] if asked.get("key") else [])])
     if asked["kind"] == "webhook":
+        steps = _Steps([asked["key"]] if asked.get("key") else [])
         _post(asked, steps)
     else:
+        steps = _Steps(secrets_in(asked["url"]))
         _apprise(asked, steps)
     json.dump(steps.found, sys.stdout)
 

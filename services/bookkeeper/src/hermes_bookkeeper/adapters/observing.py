@@ -51,9 +51,9 @@ def late(cursor: Cursor, targets: Collection[str], before: datetime) -> list[Lat
     return [Late(*row) for row in cursor]
 
 
-def last_sent(cursor: Cursor, now: datetime) -> dict[str, datetime]:
-    """Return when each sender last sent something, as far back as a rhythm reaches."""
-    cursor.execute(_LAST, [now - WINDOW, now - timedelta(hours=1)])
+def last_sent(cursor: Cursor, since: datetime, now: datetime) -> dict[str, datetime]:
+    """Return when each sender last sent something, of those whose association was opened after ``since``."""
+    cursor.execute(_LAST, [since, now - timedelta(hours=1)])
     found: dict[str, datetime] = {}
     for aet, last in cursor:  # an AE title may come with and without its padding
         if name := aet.strip():
@@ -114,14 +114,16 @@ class SqlObserver:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    async def look(self, targets: Sequence[str], before: datetime | None, now: datetime) -> History:
-        """Return what holds now. ``before``: deliveries that wait since then are late; None: none is."""
+    async def look(self, targets: Sequence[str], before: datetime | None, since: datetime, now: datetime) -> History:
+        """Return what holds now. ``before``: deliveries that wait since then are late, None: none is; ``since``: how
+        far back senders are looked for.
+        """
         hour_ago = now - timedelta(hours=1)
 
         def work(cursor: Cursor) -> History:
             return History(
                 [] if before is None else late(cursor, targets, before),
-                last_sent(cursor, now),
+                last_sent(cursor, since, now),
                 quarantined(cursor, hour_ago),
                 failing(cursor, hour_ago),
                 *open_alerts(cursor),

@@ -10,7 +10,7 @@ from typing import Final, Protocol
 from prometheus_client import Gauge
 
 from hermes_bookkeeper.core.alerts import Say
-from hermes_bookkeeper.core.rhythm import Rhythm, learn
+from hermes_bookkeeper.core.rhythm import WINDOW, Rhythm, learn
 from hermes_bookkeeper.core.watching import SERVICES, History, Seen, Sender, changes
 from hermes_bookkeeper.errors import DatabaseUnavailableError, RefusedError
 from hermes_common.alerting import Alerting
@@ -34,6 +34,8 @@ PRESENT = Gauge("hermes_service_present", "Whether a process of a service answer
 
 PERIOD: Final = timedelta(seconds=15)
 LEARN: Final = timedelta(minutes=10)
+RECENT: Final = timedelta(hours=2)
+"""How far back senders are looked for, once those of the whole window are known."""
 BEHIND: Final = 500
 """With more events than this not recorded yet, the tables are not what holds now, and nothing is concluded of them."""
 
@@ -41,8 +43,10 @@ BEHIND: Final = 500
 class Observer(Protocol):
     """What the history says."""
 
-    async def look(self, targets: Sequence[str], before: datetime | None, now: datetime) -> History:
-        """Return what holds now. ``before``: deliveries that wait since then are late; None: none is."""
+    async def look(self, targets: Sequence[str], before: datetime | None, since: datetime, now: datetime) -> History:
+        """Return what holds now. ``before``: deliveries that wait since then are late, None: none is; ``since``: how
+        far back senders are looked for.
+        """
         ...
 
     async def visits(self, now: datetime) -> Mapping[str, Sequence[datetime]]:
@@ -93,6 +97,7 @@ class Watcher:
         self._answered = dict.fromkeys(SERVICES, time.monotonic())
         self._rhythms: dict[str, Rhythm] = {}
         self._learned: tuple[datetime, str] | None = None
+        self._last_sent: dict[str, datetime] = {}
 
     async def run(self) -> None:
         """Look until cancelled."""
@@ -115,30 +120,35 @@ class Watcher:
             return []
         alerting, targets = self._configuration()
         now = self._clock()
-        await self._learn(alerting, now)
+        if await self._learn(alerting, now):
+            self._last_sent = {}
         seen = await self._seen(alerting, targets, now, rooms, present)
         says = changes(seen, alerting.conditions)
         for say in says:
             await self._bus.publish(say.event, say.id)
         return says
 
-    async def _learn(self, alerting: Alerting, now: datetime) -> None:
+    async def _learn(self, alerting: Alerting, now: datetime) -> bool:
+        """Learn the rhythms again if they are old; return whether they were."""
         zone = alerting.conditions.silent.timezone
         if self._learned is not None and self._learned[1] == zone and now - self._learned[0] < LEARN:
-            return
+            return False
         visits = await self._observer.visits(now)
         found = await asyncio.to_thread(lambda: {aet: learn(times, zone) for aet, times in visits.items()})
         self._rhythms = {aet: rhythm for aet, rhythm in found.items() if rhythm is not None}
         self._learned = (now, zone)
+        return True
 
     async def _seen(
         self, alerting: Alerting, targets: Targets, now: datetime, rooms: list[Room], present: set[str]
     ) -> Seen:
         age = alerting.conditions.queue_age
         working = [target.slug for target in targets.targets if not target.is_paused(now)]
-        history = await self._observer.look(working, None if age is None else now - age, now)
+        since = now - (RECENT if self._last_sent else WINDOW)
+        history = await self._observer.look(working, None if age is None else now - age, since, now)
+        self._last_sent.update(history.last_sent)
         _show_history(history, now)
-        senders = [Sender(aet, last, self._rhythms.get(aet)) for aet, last in history.last_sent.items()]
+        senders = [Sender(aet, last, self._rhythms.get(aet)) for aet, last in self._last_sent.items()]
         silence = {
             service: timedelta(0) if service in present else timedelta(seconds=time.monotonic() - answered)
             for service, answered in self._answered.items()

@@ -8,7 +8,7 @@ down_revision = "r0008"
 
 
 def upgrade() -> None:
-    """Add two tables; nothing that the release before reads or writes is changed."""
+    """Add two tables and an index; nothing that the release before reads or writes is changed."""
     op.create_table(
         "alert_news",
         sa.Column("event_id", sa.Text(), nullable=False),
@@ -45,4 +45,5 @@ def upgrade() -> None:
     op.create_index(
         "ix_alert_messages_channel_state_next_at", "alert_messages", ["channel", "state", "next_at"], schema="ledger"
     )
+    op.create_index("ix_alerts_kind_about", "alerts", ["kind", "about"], schema="ledger")
     op.create_index("ix_alert_messages_ended_at", "alert_messages", ["ended_at"], schema="ledger")
