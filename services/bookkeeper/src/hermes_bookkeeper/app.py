@@ -51,13 +51,14 @@ async def main(context: Context[Settings]) -> None:
     context.cleanup.push_async_callback(probe.close)
     context.health.require("bus", context.bus.problem)
     context.health.require("database", lambda: database.problem() or probe.problem())
-    context.work("bookkeeper", keep_books(context.bus, database, settings, context.stopping))
+    migrated = asyncio.Event()
+    context.work("bookkeeper", keep_books(context.bus, database, settings, context.stopping, migrated))
     context.background("look", _look(context.bus, probe))
-    _mind_alerts(context)
+    _mind_alerts(context, migrated)
 
 
-def _mind_alerts(context: Context[Settings]) -> None:
-    """Start to watch for what no event says, and to tell of alerts."""
+def _mind_alerts(context: Context[Settings], migrated: asyncio.Event) -> None:
+    """Start to watch for what no event says, and to tell of alerts, once the tables are up to date."""
     settings, bus = context.settings, context.bus
     database = Database(settings.database_url, "bookkeeper-alerts")
     context.cleanup.push_async_callback(database.close)
@@ -69,20 +70,25 @@ def _mind_alerts(context: Context[Settings]) -> None:
     context.background("configuration", config.run())
     context.health.inform("configuration", config.problem)
     context.health.inform("alerts", database.problem)
-    context.background("telling", _once_loaded(config, teller.run))
-    context.background("watching", _once_loaded(config, watcher.run))
+    context.background("telling", _once_known(config, migrated, teller.run))
+    context.background("watching", _once_known(config, migrated, watcher.run))
     context.background("tests of channels", Answerer(bus, teller, config.refresh).run())
 
 
-async def _once_loaded(config: ConfigView, run: Callable[[], Awaitable[None]]) -> None:
-    """Run when the configuration is known: by the built-in default nobody would be told."""
+async def _once_known(config: ConfigView, migrated: asyncio.Event, run: Callable[[], Awaitable[None]]) -> None:
+    """Run when the tables are there and the configuration is known: by the built-in default nobody would be told."""
+    await migrated.wait()
     await config.loaded.wait()
     await run()
 
 
-async def keep_books(bus: Bus, database: Database, settings: Settings, stopping: asyncio.Event) -> None:
-    """Wait for the database and the bus, then record every event until stopped."""
+async def keep_books(
+    bus: Bus, database: Database, settings: Settings, stopping: asyncio.Event, migrated: asyncio.Event | None = None
+) -> None:
+    """Wait for the database and the bus, then record every event until stopped. ``migrated`` is set in between."""
     await _migrated(settings.database_url, database, stopping)
+    if migrated is not None and not stopping.is_set():
+        migrated.set()
     ready = asyncio.create_task(bus.ready())
     stop = asyncio.create_task(stopping.wait())
     await asyncio.wait({ready, stop}, return_when=asyncio.FIRST_COMPLETED)
