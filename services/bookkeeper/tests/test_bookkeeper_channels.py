@@ -168,7 +168,7 @@ class Site:
         self.database = database
         self.teller = self.another()
 
-    def another(self, database: Database | None = None, limit: timedelta = timedelta(seconds=20)) -> Teller:
+    def another(self, database: Database | None = None, limit: timedelta = timedelta(seconds=60)) -> Teller:
         outbox = SqlOutbox(database or self.database)
         return Teller(outbox, Post(SEALER, limit), lambda: self.configuration, self.clock, "bookkeeper@test")
 

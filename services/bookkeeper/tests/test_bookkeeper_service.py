@@ -19,7 +19,7 @@ def _get(url):
 
 
 async def _ready(port):
-    for _ in range(200):
+    for _ in range(1200):
         try:
             return await asyncio.to_thread(_get, f"http://127.0.0.1:{port}/readyz")
         except OSError:
@@ -32,18 +32,23 @@ async def test_the_service_becomes_ready_shows_its_lag_and_ends_with_0_on_sigter
     process = await asyncio.create_subprocess_exec(
         *(sys.executable, "-m", "hermes_bookkeeper"), env=environment, stderr=asyncio.subprocess.PIPE
     )
-    seen = b""
-    while (found := re.search(rb"health on http://[0-9.]+:(\d+)", seen)) is None:
-        line = await asyncio.wait_for(process.stderr.readline(), 20)
-        assert line, seen
-        seen += line
-    rest = asyncio.create_task(process.stderr.read())
-    port = int(found[1])
-    ready = json.loads(await _ready(port))
-    assert ready["ready"]
-    assert {"bus": "ok", "database": "ok"}.items() <= ready["checks"].items()
-    assert ready["checks"].keys() == {"bus", "database", "configuration", "alerts"}
-    assert "hermes_bookkeeper_lag_events" in await asyncio.to_thread(_get, f"http://127.0.0.1:{port}/metrics")
-    process.send_signal(signal.SIGTERM)
-    assert await asyncio.wait_for(process.wait(), 20) == 0, await rest
-    await rest
+    try:
+        seen = b""
+        while (found := re.search(rb"health on http://[0-9.]+:(\d+)", seen)) is None:
+            line = await asyncio.wait_for(process.stderr.readline(), 60)
+            assert line, seen
+            seen += line
+        rest = asyncio.create_task(process.stderr.read())
+        port = int(found[1])
+        ready = json.loads(await _ready(port))
+        assert ready["ready"]
+        assert {"bus": "ok", "database": "ok"}.items() <= ready["checks"].items()
+        assert ready["checks"].keys() == {"bus", "database", "configuration", "alerts"}
+        assert "hermes_bookkeeper_lag_events" in await asyncio.to_thread(_get, f"http://127.0.0.1:{port}/metrics")
+        process.send_signal(signal.SIGTERM)
+        assert await asyncio.wait_for(process.wait(), 40) == 0, await rest
+        await rest
+    finally:
+        if process.returncode is None:
+            process.kill()
+            await process.wait()
