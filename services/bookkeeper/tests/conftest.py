@@ -11,6 +11,7 @@ import pytest
 from pydantic import SecretStr
 
 from hermes_bookkeeper.adapters.database import Database
+from hermes_bookkeeper.adapters.indexes import build_indexes
 from hermes_bookkeeper.adapters.ledger import SqlLedger
 from hermes_bookkeeper.adapters.migrate import migrate
 from hermes_common import ledger
@@ -246,6 +247,7 @@ def ledger_url(database_url: str) -> SecretStr:
     """URL of a database with the tables of the ledger, all empty."""
     url = SecretStr(database_url)
     migrate(url)
+    build_indexes(url)
     return url
 
 

@@ -5,6 +5,7 @@ can ignore, and takes away what no running release reads.
 """
 
 from sqlalchemy import (
+    DDL,
     BigInteger,
     Boolean,
     Column,
@@ -16,6 +17,7 @@ from sqlalchemy import (
     PrimaryKeyConstraint,
     Table,
     Text,
+    event,
     false,
     text,
 )
@@ -25,6 +27,25 @@ SCHEMA = "ledger"
 
 MILESTONE = "type <> 'hermes.v1.instance.stored'"
 """Condition of the index over what happened to a series besides receptions; a query has to repeat it."""
+
+SEPARATORS = "".join(mark for mark in map(chr, range(33, 127)) if not mark.isalnum())
+"""What parts words, besides white space: the punctuation of ASCII, so ``DOE^JANE`` and ``T1_SE/axial`` are two and three."""
+
+WORDS = "ledger.series_words(tags, patient_id, accession_number, calling_aet)"
+"""The words of a series (``tsvector``): the expression that is indexed, so a query has to repeat it."""
+
+SERIES_WORDS = """
+CREATE OR REPLACE FUNCTION ledger.series_words(tags jsonb, patient text, accession text, aet text) RETURNS tsvector
+LANGUAGE sql IMMUTABLE PARALLEL SAFE COST 1000 AS $body$
+    SELECT pg_catalog.to_tsvector('pg_catalog.simple', left(translate(
+        patient || ' ' || accession || ' ' || aet || ' ' || coalesce((
+            SELECT string_agg(value.value, ' ')
+            FROM jsonb_each(tags) AS tag, jsonb_array_elements_text(
+                CASE jsonb_typeof(tag.value) WHEN 'array' THEN tag.value ELSE '[]' END) AS value
+            WHERE value.value ~ '[^-0-9.,+ ]'
+        ), ''), $marks$!"#$%&'()*+,-./:;<=>?@[\\]^_`{|}~$marks$, repeat(' ', 32)), 200000))
+$body$"""
+"""Every tag that is more than numbers, and what identifies; 'simple': folded to lower case, no language assumed."""
 
 metadata = MetaData(
     schema=SCHEMA,
@@ -53,12 +74,11 @@ events = Table(
     Column("subject", Text, nullable=False),
     Column("source", Text, nullable=False),
     _instant("time", nullable=False),
-    Column("series_uid", Text, index=True),
+    Column("series_uid", Text),
     Column("delivery_id", Text, index=True),
     Column("about", Text),
     _json("data"),
     _instant("recorded_at", nullable=False),
-    Index(None, "type", "time"),
     Index("ix_events_milestones", "series_uid", "seq", postgresql_where=text(MILESTONE)),
     Index("ix_events_about", "about", postgresql_where=text("about IS NOT NULL")),
 )
@@ -96,6 +116,12 @@ series = Table(
     Column("last_seq", BigInteger, nullable=False),
     Index(None, "last_received_at", "series_uid"),
     Index(None, "state", "last_received_at"),
+    Index(None, "modality", "last_received_at"),
+    Index(None, "calling_aet", "last_received_at"),
+    Index(None, "address", "last_received_at"),
+    Index(None, "patient_id"),
+    Index(None, "accession_number"),
+    Index("ix_series_words", text(WORDS), postgresql_using="gin"),
 )
 """One row a series. ``state``: receiving, completed, routed, delivered, partly_failed, failed, unmatched, discarded,
 deleted. ``instances`` counts distinct SOP instances, ``ended_at`` when its last delivery ended."""
@@ -223,6 +249,9 @@ deliveries = Table(
     Column("last_seq", BigInteger, nullable=False),
     Index(None, "target", "state"),
     Index(None, "state", "updated_at"),
+    Index(None, "target", "updated_at"),
+    Index(None, "updated_at", "delivery_id"),
+    Index("ix_deliveries_rules", "rules", postgresql_using="gin", postgresql_ops={"rules": "jsonb_path_ops"}),
 )
 """One row a delivery. ``state`` is one of ``hermes_common.records.DeliveryState``; ``delivered`` counts the instances
 of which the target said that it has them."""
@@ -369,3 +398,6 @@ parked = Table(
     _instant("time", nullable=False),
 )
 """Messages that could not be worked on; their content is in the stream HERMES_PARKED."""
+
+
+event.listen(series, "before_create", DDL(SERIES_WORDS.replace("%", "%%")))

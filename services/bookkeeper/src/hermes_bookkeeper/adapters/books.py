@@ -71,7 +71,13 @@ def _once(facts: Iterable[Fact]) -> list[Fact]:
 
 
 def _insert(cursor: Cursor, facts: Sequence[Fact], now: datetime) -> set[str]:
-    """Insert events; return the ids of those that are new, or are now known from an earlier place in the stream."""
+    """Insert events; return the ids of those that are new, or are now known from an earlier place in the stream.
+
+    What a closed month has (``partitions``) stays there, unless it is now known from an earlier place.
+    """
+    closed = _in_closed_months(cursor, [fact.id for fact in facts])
+    if earlier := [fact.id for fact in facts if fact.seq < closed.get(fact.id, 0)]:
+        cursor.execute("DELETE FROM ledger.events WHERE id = ANY(%s)", [earlier])
     rows: list[Row] = [
         {
             "id": fact.id,
@@ -87,8 +93,17 @@ def _insert(cursor: Cursor, facts: Sequence[Fact], now: datetime) -> set[str]:
             "recorded_at": now,
         }
         for fact in facts
+        if fact.id not in closed or fact.seq < closed[fact.id]
     ]
     return set(sql.upsert(cursor, ledger.events, rows, sql.first_said, returning="id"))
+
+
+def _in_closed_months(cursor: Cursor, ids: Sequence[str]) -> dict[str, int]:
+    """Return the sequences of the events that lie in another part than the present one."""
+    cursor.execute(
+        "SELECT id, seq FROM ledger.events WHERE id = ANY(%s) AND tableoid <> 'ledger.events'::regclass", [list(ids)]
+    )
+    return dict(iter(cursor.fetchall()))
 
 
 def _lives(cursor: Cursor, abouts: Collection[str]) -> None:
