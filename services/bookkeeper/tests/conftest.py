@@ -1,5 +1,6 @@
 """What the tests of the bookkeeper share: a ledger with its tables, and the lives of a few series as messages."""
 
+import asyncio
 import random
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from dataclasses import replace
@@ -247,7 +248,7 @@ def ledger_url(database_url: str) -> SecretStr:
     """URL of a database with the tables of the ledger, all empty."""
     url = SecretStr(database_url)
     migrate(url)
-    build_indexes(url)
+    asyncio.run(build_indexes(url))
     return url
 
 

@@ -24,7 +24,7 @@ async def bookkeeper(bus, url) -> AsyncIterator[Database]:
     settings = Settings(database_url=SecretStr(url))
     stopping = asyncio.Event()
     database = Database(settings.database_url, "bookkeeper")
-    task = asyncio.create_task(keep_books(bus, database, settings, stopping))
+    task = asyncio.create_task(keep_books(bus, database, settings, stopping, asyncio.Event()))
     try:
         yield database
     finally:

@@ -108,7 +108,9 @@ async def test_series_are_found_by_qualifiers_and_words(api: httpx.AsyncClient, 
         ("brain", 3),
     ]
     found += [('patient:"DOE^JANE"', 3), ("patient:4711", 3), ("accession:A-2001 t1_mprage", 3), ("modality:CT", 0)]
-    found += [("%", 0), ("_", 3), ("'; drop table ledger.series --", 0), (SERIES, 1), ("study:contrast", 3)]
+    found += [("bra", 3), ("rain", 0), ("BRAIN MPRAGE", 3), ("t1_mprage/failed", 1), ("山田", 3), ("3t", 3), ("1.5", 0)]
+    found += [("patient:jane", 3), ("patient:brain", 0), ("study:mprage", 0), ("study:mr", 3), ('"jane:*|brain"', 3)]
+    found += [("%", 0), ("_", 0), ("'; drop table ledger.series --", 0), (SERIES, 1), ("study:contrast", 3)]
     for q, expected in found:
         assert await count(q) == expected, q
     wrong = await api.get("/api/v1/series", params={"q": "colour:red"})

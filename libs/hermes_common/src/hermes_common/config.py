@@ -380,6 +380,15 @@ class Retention(Document):
     delivered: Duration = timedelta(days=7)
     unmatched: Duration = timedelta(days=14)
     discarded: Duration = timedelta(days=14)
+    events: Duration = timedelta(days=400)
+    """How long what was said stays in the history; what follows from it (series, decisions, deliveries, audit) stays."""
+
+    @field_validator("events")
+    @classmethod
+    def _outlive_the_stream(cls, span: timedelta) -> timedelta:
+        if not timedelta(days=31) <= span <= timedelta(days=36_500):
+            raise ValueError("events: at least 31d, so that no event is dropped that may come again, at most 36500d")
+        return span
 
 
 MAX_EXTRA_TAGS = 64

@@ -21,7 +21,7 @@ from sqlalchemy import (
     false,
     text,
 )
-from sqlalchemy.dialects.postgresql import JSONB
+from sqlalchemy.dialects.postgresql import JSONB, TSVECTOR
 
 SCHEMA = "ledger"
 
@@ -30,9 +30,6 @@ MILESTONE = "type <> 'hermes.v1.instance.stored'"
 
 SEPARATORS = "".join(mark for mark in map(chr, range(33, 127)) if not mark.isalnum())
 """What parts words, besides white space: the punctuation of ASCII, so ``DOE^JANE`` and ``T1_SE/axial`` are two and three."""
-
-WORDS = "ledger.series_words(tags, patient_id, accession_number, calling_aet)"
-"""The words of a series (``tsvector``): the expression that is indexed, so a query has to repeat it."""
 
 SERIES_WORDS = """
 CREATE OR REPLACE FUNCTION ledger.series_words(tags jsonb, patient text, accession text, aet text) RETURNS tsvector
@@ -45,7 +42,20 @@ LANGUAGE sql IMMUTABLE PARALLEL SAFE COST 1000 AS $body$
             WHERE value.value ~ '[^-0-9.,+ ]'
         ), ''), $marks$!"#$%&'()*+,-./:;<=>?@[\\]^_`{|}~$marks$, repeat(' ', 32)), 200000))
 $body$"""
-"""Every tag that is more than numbers, and what identifies; 'simple': folded to lower case, no language assumed."""
+"""The words of a series: every tag that is more than numbers, and what identifies; 'simple': folded to lower case, no
+language assumed."""
+
+KEEP_WORDS = """
+CREATE OR REPLACE FUNCTION ledger.keep_series_words() RETURNS trigger LANGUAGE plpgsql AS $body$
+BEGIN
+    NEW.words := ledger.series_words(NEW.tags, NEW.patient_id, NEW.accession_number, NEW.calling_aet);
+    RETURN NEW;
+END
+$body$"""
+WORDS_KEPT = """
+CREATE OR REPLACE TRIGGER keep_words BEFORE INSERT OR UPDATE OF tags, patient_id, accession_number, calling_aet, words
+ON ledger.series FOR EACH ROW EXECUTE FUNCTION ledger.keep_series_words()"""
+"""Whoever writes a series, also a release that does not know of its words."""
 
 metadata = MetaData(
     schema=SCHEMA,
@@ -114,6 +124,7 @@ series = Table(
     _instant("ended_at"),
     _instant("deleted_at"),
     Column("last_seq", BigInteger, nullable=False),
+    Column("words", TSVECTOR),
     Index(None, "last_received_at", "series_uid"),
     Index(None, "state", "last_received_at"),
     Index(None, "modality", "last_received_at"),
@@ -121,10 +132,11 @@ series = Table(
     Index(None, "address", "last_received_at"),
     Index(None, "patient_id"),
     Index(None, "accession_number"),
-    Index("ix_series_words", text(WORDS), postgresql_using="gin"),
+    Index(None, "words", postgresql_using="gin"),
 )
 """One row a series. ``state``: receiving, completed, routed, delivered, partly_failed, failed, unmatched, discarded,
-deleted. ``instances`` counts distinct SOP instances, ``ended_at`` when its last delivery ended."""
+deleted. ``instances`` counts distinct SOP instances, ``ended_at`` when its last delivery ended, ``words`` what people
+search for; those of a series that an earlier release wrote are null until the bookkeeper has come to it."""
 
 instances = Table(
     "instances",
@@ -400,4 +412,9 @@ parked = Table(
 """Messages that could not be worked on; their content is in the stream HERMES_PARKED."""
 
 
-event.listen(series, "before_create", DDL(SERIES_WORDS.replace("%", "%%")))
+for _moment, _statement in (
+    ("before_create", SERIES_WORDS),
+    ("before_create", KEEP_WORDS),
+    ("after_create", WORDS_KEPT),
+):
+    event.listen(series, _moment, DDL(_statement.replace("%", "%%")))

@@ -14,11 +14,14 @@ from pydantic import SecretStr
 from hermes_bookkeeper.adapters.database import Database
 from hermes_bookkeeper.adapters.ledger import SqlLedger
 from hermes_bookkeeper.adapters.migrate import migrate
+from hermes_bookkeeper.adapters.upkeep import keep_up
 from hermes_bookkeeper.errors import DatabaseUnavailableError, RefusedError
 from hermes_bookkeeper.handlers.recording import Recorder, database_backoff
 from hermes_bookkeeper.settings import Settings
 from hermes_common import subjects
+from hermes_common.config import Kind
 from hermes_common.runtime.bus import Bus
+from hermes_common.runtime.configview import ConfigView
 from hermes_common.runtime.consumer import Consumer, ConsumerLoop
 from hermes_common.runtime.service import Context
 
@@ -38,15 +41,24 @@ async def main(context: Context[Settings]) -> None:
     probe = Database(settings.database_url, "bookkeeper-probe")
     context.cleanup.push_async_callback(database.close)
     context.cleanup.push_async_callback(probe.close)
+    upkeep = Database(settings.database_url, "bookkeeper-upkeep")
+    context.cleanup.push_async_callback(upkeep.close)
     context.health.require("bus", context.bus.problem)
     context.health.require("database", lambda: database.problem() or probe.problem())
-    context.work("bookkeeper", keep_books(context.bus, database, settings, context.stopping))
+    config = ConfigView(context.bus)
+    migrated = asyncio.Event()
+    context.work("bookkeeper", keep_books(context.bus, database, settings, context.stopping, migrated))
     context.background("look", _look(context.bus, probe))
+    context.background("configuration", config.run())
+    context.background("upkeep", _look_after(settings.database_url, upkeep, config, migrated))
 
 
-async def keep_books(bus: Bus, database: Database, settings: Settings, stopping: asyncio.Event) -> None:
-    """Wait for the database and the bus, then record every event until stopped."""
+async def keep_books(
+    bus: Bus, database: Database, settings: Settings, stopping: asyncio.Event, migrated: asyncio.Event
+) -> None:
+    """Wait for the database and the bus, then record every event until stopped. ``migrated`` is set in between."""
     await _migrated(settings.database_url, database, stopping)
+    migrated.set()
     ready = asyncio.create_task(bus.ready())
     stop = asyncio.create_task(stopping.wait())
     await asyncio.wait({ready, stop}, return_when=asyncio.FIRST_COMPLETED)
@@ -72,6 +84,17 @@ async def _migrated(url: SecretStr, database: Database, stopping: asyncio.Event)
             return
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(stopping.wait(), database_backoff(attempt).total_seconds())
+
+
+async def _look_after(url: SecretStr, database: Database, config: ConfigView, migrated: asyncio.Event) -> None:
+    """Look after the tables once they are there, by the policies of the moment; runs until cancelled."""
+    await migrated.wait()
+    await config.loaded.wait()
+
+    def retention() -> timedelta | None:
+        return None if config.is_unknown(Kind.POLICIES) else config.policies.retention.events
+
+    await keep_up(url, database, retention)
 
 
 async def _look(bus: Bus, probe: Database) -> None:

@@ -23,7 +23,7 @@ P = ParamSpec("P")
 T = TypeVar("T")
 
 _MIGRATION_LOCK = 0x6865726D_77656231  # "herm" "web1"
-_MISSING = frozenset({"42P01", "3F000"})  # undefined_table, invalid_schema_name
+_MISSING = frozenset({"42P01", "3F000", "42883"})  # undefined_table, invalid_schema_name, undefined_function
 _QUERY_CANCELED = "57014"
 
 

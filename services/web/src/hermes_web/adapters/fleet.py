@@ -1,20 +1,24 @@
-"""Which services answer now: NATS micro services (``$SRV.PING``), asked at most every few seconds."""
+"""Which services answer now: NATS micro services (``$SRV.PING``), asked at most every few seconds.
 
-import asyncio
+They are given 0.4 s to answer. Nobody waits for that who has seen an answer in the last minute: the last one is given,
+and they are asked again beside it.
+"""
+
 import contextlib
 import json
-import logging
 import time
+from datetime import timedelta
 
 import nats.errors
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from hermes_common.runtime.bus import Bus
-
-log = logging.getLogger(__name__)
+from hermes_common.runtime.errors import BusUnavailableError
+from hermes_web.adapters.kept import Kept, Known
 
 _WAIT = 0.4
-_FRESH = 3.0
+_FRESH = timedelta(seconds=3)
+_STALE = timedelta(minutes=1)
 
 
 class Answer(BaseModel):
@@ -38,21 +42,18 @@ class Fleet:
 
     def __init__(self, bus: Bus) -> None:
         self._bus = bus
-        self._asked = 0.0
-        self._answers: list[Answer] | None = None
-        self._lock = asyncio.Lock()
+        self._kept = Kept(self._ask, _FRESH, _STALE)
 
-    async def ask(self) -> list[Answer] | None:
-        """Return who answered within 0.4 s, or None if the bus is away."""
-        async with self._lock:
-            if time.monotonic() - self._asked > _FRESH:
-                self._answers = await self._ask()
-                self._asked = time.monotonic()
-            return self._answers
+    async def ask(self) -> Known[list[Answer] | None]:
+        """Return who answered within 0.4 s when they were last asked, or None if the bus is away."""
+        if self._bus.problem() is not None:
+            return Known(None, timedelta())
+        try:
+            return await self._kept.get()
+        except BusUnavailableError:
+            return Known(None, timedelta())
 
     async def _ask(self) -> list[Answer] | None:
-        if self._bus.problem() is not None:
-            return None
         inbox, answers = self._bus.nc.new_inbox(), []
         try:
             subscription = await self._bus.nc.subscribe(inbox)
@@ -65,8 +66,7 @@ class Fleet:
                         answers.append(answer)
             await subscription.unsubscribe()
         except (nats.errors.Error, OSError) as error:
-            log.warning("the services cannot be asked: %s", error)
-            return None
+            raise BusUnavailableError(f"the services cannot be asked: {error}") from error
         return sorted(answers, key=lambda answer: (answer.name, answer.instance))
 
 

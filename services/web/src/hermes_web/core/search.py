@@ -1,10 +1,11 @@
-"""The search over series: ``modality:MR status:failed patient:"DOE^JOHN" brain``."""
+"""The search over series: ``modality:MR status:failed patient:"DOE^JOHN" brain`` (docs/search.md)."""
 
 import re
 from dataclasses import dataclass
 from datetime import timedelta
 
 from hermes_common.durations import parse_duration
+from hermes_common.ledger import SEPARATORS
 from hermes_web.errors import FieldProblem, InvalidError
 
 QUALIFIERS = ("modality", "source", "status", "patient", "accession", "study", "target", "rule", "received")
@@ -21,6 +22,8 @@ STATES = (
 )
 MAX_LENGTH = 500
 _LONGEST = timedelta(days=3650)
+_UID = re.compile(r"[0-9]+(?:\.[0-9]+){3,}")
+_SPACES = str.maketrans(SEPARATORS, " " * len(SEPARATORS))
 _PART = re.compile(r'(?:([A-Za-z]+):)?(?:"([^"]*)"|(\S+))')
 
 
@@ -103,7 +106,14 @@ def _check_states(states: list[str]) -> None:
             raise InvalidError(message, problems=[FieldProblem("q", message)])
 
 
-def like(text: str) -> str:
-    """Return the LIKE pattern for text that contains ``text``, whatever characters are in it (escape: backslash)."""
-    escaped = text.replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_")
-    return f"%{escaped}%"
+def beginnings(text: str) -> str:
+    """Return the ``tsquery`` that finds what has, for every word of ``text``, a word that begins with it.
+
+    Words are parted as those of a series are (:data:`hermes_common.ledger.SEPARATORS`). Empty if there is no word in it.
+    """
+    return " & ".join(f"'{word}':*" for word in text.translate(_SPACES).split())
+
+
+def is_uid(word: str) -> bool:
+    """Return whether a word has the form of a UID: at least four numbers with dots between them."""
+    return _UID.fullmatch(word) is not None

@@ -25,6 +25,10 @@ FIELDS = {
     "retention.delivered": ("Delivered series", "Kept this long after the last delivery has ended."),
     "retention.unmatched": ("Unmatched series", "Kept this long for a person to route them."),
     "retention.discarded": ("Discarded series", "Kept this long in case it was a mistake."),
+    "retention.events": (
+        "Events",
+        "What was said is kept this long, in whole months. Series, decisions, deliveries and the audit stay.",
+    ),
 }
 HOURS = {
     "off_peak.start": (

@@ -3,23 +3,33 @@
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, and_, exists, func, or_, select, text, tuple_
+from sqlalchemy import ColumnElement, Connection, and_, exists, false, func, literal_column, or_, select, text, tuple_
 
 from hermes_common.events import Decision
-from hermes_common.ledger import MILESTONE, attempts, batches, decisions, deliveries, events, instances, series
+from hermes_common.ledger import (
+    MILESTONE,
+    SEPARATORS,
+    attempts,
+    batches,
+    decisions,
+    deliveries,
+    events,
+    instances,
+    series,
+)
 from hermes_common.runtime.clock import now
 from hermes_web.core import cursor
-from hermes_web.core.search import Search, like
+from hermes_web.core.search import Search, beginnings, is_uid
 from hermes_web.errors import NotFoundError
 from hermes_web.features.deliveries.views import AttemptView, DeliveryItem
 from hermes_web.features.paging import Listing, listing
 from hermes_web.features.series.views import BatchView, EventItem, InstanceItem, SeriesDetail, SeriesItem
 
-_SHOWN = [column for column in series.c if column.name not in {"tags", "problems", "last_seq"}]
+_SHOWN = [column for column in series.c if column.name not in {"tags", "problems", "last_seq", "words"}]
 _OF_DELIVERIES = frozenset({"target", "rule"})
 BY_HAND = "-"
 """In place of a rule in a search: a person asked for the delivery."""
-_FREE = ("series_description", "study_description", "patient_name", "patient_id", "accession_number", "calling_aet")
+_SIMPLE = literal_column("'pg_catalog.simple'::regconfig")
 
 
 def list_series(connection: Connection, search: Search, limit: int, after: str | None) -> Listing[SeriesItem]:
@@ -97,10 +107,9 @@ def _conditions(search: Search) -> list[ColumnElement[bool]]:
     found = [_qualified(name, values) for name, values in search.qualifiers.items() if name not in _OF_DELIVERIES]
     if any(name in _OF_DELIVERIES for name in search.qualifiers):
         found.append(_delivered(search))
-    for word in search.words:
-        columns: list[Any] = [series.c[name] for name in _FREE]
-        matches = [column.ilike(like(word)) for column in columns]
-        found.append(or_(*matches, series.c.series_uid == word, series.c.study_uid == word))
+    found += [_identified(word) for word in search.words if is_uid(word)]
+    if words := [word for word in search.words if not is_uid(word)]:
+        found.append(_worded(" ".join(words)))
     if search.received is not None:
         found.append(series.c.last_received_at >= now() - search.received)
     return found
@@ -129,8 +138,29 @@ def _qualified(name: str, values: tuple[str, ...]) -> ColumnElement[bool]:
         case "accession":
             return columns.accession_number.in_(values)
         case "patient":
-            either = [or_(columns.patient_id == value, columns.patient_name.ilike(like(value))) for value in values]
+            either = [or_(columns.patient_id == value, _named(columns.patient_name, value)) for value in values]
             return and_(*either)
         case _:
-            either = [or_(columns.study_uid == value, columns.study_description.ilike(like(value))) for value in values]
+            either = [or_(columns.study_uid == value, _named(columns.study_description, value)) for value in values]
             return and_(*either)
+
+
+def _identified(uid: str) -> ColumnElement[bool]:
+    """Return that a UID is that of the series or of its study."""
+    return or_(series.c.series_uid == uid, series.c.study_uid == uid)
+
+
+def _worded(words: str) -> ColumnElement[bool]:
+    """Return that for each of the words a series has one that begins with it; false for punctuation alone."""
+    asked = beginnings(words)
+    return series.c.words.bool_op("@@")(func.to_tsquery(_SIMPLE, asked)) if asked else false()
+
+
+def _named(column: ColumnElement[str], words: str) -> ColumnElement[bool]:
+    """Return that each of the words begins one in the column: found by the index over all words, then looked at."""
+    asked = beginnings(words)
+    if not asked:
+        return false()
+    parted = func.translate(column, SEPARATORS, " " * len(SEPARATORS))
+    own = func.to_tsvector(_SIMPLE, parted).bool_op("@@")(func.to_tsquery(_SIMPLE, asked))
+    return and_(_worded(words), own)

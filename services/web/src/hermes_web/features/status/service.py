@@ -52,6 +52,8 @@ class Status(BaseModel):
     headline: str
     problems: list[Problem]
     services: list[ServiceState]
+    services_asked_at: datetime
+    """When the services were last asked; at most a minute before ``time``."""
     queues: list[Queue] | None = None
     oldest_waiting: datetime | None = None
     last_hour: Totals | None = None
@@ -62,7 +64,8 @@ class Status(BaseModel):
 
 async def status_of(web: Web) -> Status:
     """Return the state of the whole; never raises for a part that is away."""
-    answers = await web.fleet.ask()
+    asked = await web.fleet.ask()
+    answers = asked.value
     try:
         rows = await web.database.run(running_services)
         waiting = await web.database.run(queues)
@@ -80,6 +83,7 @@ async def status_of(web: Web) -> Status:
         headline=headline(problems),
         problems=problems,
         services=services,
+        services_asked_at=now() - asked.age,
         queues=waiting,
         oldest_waiting=oldest,
         last_hour=hour,
