@@ -26,9 +26,9 @@ INSERT INTO ledger.series (series_uid, study_uid, state, instances, octets, batc
   modality, patient_id, patient_name, accession_number, study_description, series_description, tags, first_received_at,
   last_received_at, completed_at, decided_at, ended_at, rules_revision, last_seq)
 SELECT '{UID}' || n, '{STUDY}' || n / 4, state, {PER_SERIES}, {PER_SERIES} * 525000, 1, aet, 'HERMES', '10.1.2.' || n % 50,
-  modality, patient, 'DOE^JANE ' || n / 8, 'A' || n / 4, study, described,
+  modality, patient, name, 'A' || n / 4, study, described,
   jsonb_build_object('Modality', jsonb_build_array(modality), 'PatientID', jsonb_build_array(patient), 'PatientName',
-    jsonb_build_array('DOE^JANE ' || n / 8), 'StudyDescription', jsonb_build_array(study), 'SeriesDescription',
+    jsonb_build_array(name), 'StudyDescription', jsonb_build_array(study), 'SeriesDescription',
     jsonb_build_array(described), 'ProtocolName', jsonb_build_array('protocol_' || n % 300), 'BodyPartExamined',
     jsonb_build_array(body), 'ImageType', '["ORIGINAL", "PRIMARY"]'::jsonb, 'SliceThickness', '["1.5"]'::jsonb,
     'StationName', jsonb_build_array('station' || n % 50), 'Manufacturer', '["ACME"]'::jsonb, 'AccessionNumber',
@@ -38,7 +38,7 @@ FROM (SELECT n, %(start)s + n * %(step)s AS t, 'MR' || lpad((n % 50)::text, 2, '
   CASE WHEN n % 5000 = 7 THEN 'OT' ELSE (ARRAY['CT', 'MR', 'US', 'CR'])[1 + n % 4] END AS modality,
   CASE WHEN n % 50 = 0 THEN 'unmatched' WHEN n % 500 = 1 THEN 'failed' WHEN n > %(last)s - 200 THEN 'routed'
     WHEN n % 5 > 0 AND n < %(last)s * 0.9 THEN 'deleted' ELSE 'delivered' END AS state,
-  'P' || lpad((n / 8)::text, 7, '0') AS patient,
+  'P' || lpad((n / 8)::text, 7, '0') AS patient, 'FAMILY' || n / 8 % 7000 || '^GIVEN' || n / 8 % 300 AS name,
   (ARRAY['brain', 'knee', 'chest', 'abdomen'])[1 + n / 4 % 4] AS body,
   (ARRAY['brain', 'knee', 'chest', 'abdomen'])[1 + n / 4 % 4] || ' study ' || n / 4 % 200 AS study,
   (ARRAY['t1', 't2', 'flair', 'dwi', 'scout'])[1 + n % 5] || '_series/' || n % 1000 AS described
@@ -127,7 +127,19 @@ SELECT 'l' || n, 'delivery_failed', 'pacs/d' || n, 'critical', 'a delivery faile
   CASE WHEN n < %(last)s - 20000 THEN %(start)s + n * %(step)s + interval '1 h' END, n
 FROM generate_series(%(first)s, %(last)s) AS n WHERE n % 500 = 1
 """
-STATEMENTS = (SERIES, INSTANCES, BATCHES, DECISIONS, DELIVERIES, ATTEMPTS, OUTCOMES, ASSOCIATIONS, QUARANTINE, AUDIT, ALERTS)
+STATEMENTS = (
+    SERIES,
+    INSTANCES,
+    BATCHES,
+    DECISIONS,
+    DELIVERIES,
+    ATTEMPTS,
+    OUTCOMES,
+    ASSOCIATIONS,
+    QUARANTINE,
+    AUDIT,
+    ALERTS,
+)
 
 
 def fill(url: SecretStr, series: int, *, say: bool = True) -> None:

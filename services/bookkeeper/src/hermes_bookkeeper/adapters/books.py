@@ -12,6 +12,7 @@ from datetime import datetime
 from psycopg2.extensions import cursor as Cursor  # noqa: N812  # psycopg2 spells its classes in lower case
 
 from hermes_bookkeeper.adapters import loading, receptions, sql
+from hermes_bookkeeper.adapters.copying import Encoded
 from hermes_bookkeeper.core.alerts import (
     Say,
     alerts_of,
@@ -89,7 +90,7 @@ def _insert(cursor: Cursor, facts: Sequence[Fact], now: datetime) -> set[str]:
             "series_uid": fact.series_uid,
             "delivery_id": fact.delivery_id,
             "about": fact.about,
-            "data": sql.Encoded(fact.data),
+            "data": Encoded(fact.data),
             "recorded_at": now,
         }
         for fact in facts

@@ -129,5 +129,7 @@ def _names(cursor: Cursor) -> list[str]:
 
 
 def _columns(cursor: Cursor) -> list[str]:
-    cursor.execute("SELECT attname FROM pg_attribute WHERE attrelid = 'ledger.events'::regclass AND attnum > 0 AND NOT attisdropped")
+    cursor.execute(
+        "SELECT attname FROM pg_attribute WHERE attrelid = 'ledger.events'::regclass AND attnum > 0 AND NOT attisdropped"
+    )
     return [row[0] for row in cursor.fetchall()]

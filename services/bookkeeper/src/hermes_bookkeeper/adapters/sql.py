@@ -10,11 +10,14 @@ from psycopg2.sql import SQL, Composable, Identifier
 from sqlalchemy import Table
 from sqlalchemy.dialects.postgresql import JSONB
 
+from hermes_bookkeeper.adapters.copying import Encoded, copy_in
 from hermes_bookkeeper.core.said import Row
 from hermes_bookkeeper.core.text import clean, to_json
 from hermes_common import ledger
 
 _PAGE = 500
+_MANY = 50
+"""From so many rows on they are copied."""
 
 Guard = Callable[[Table, Sequence[str]], Composable]
 """Returns the condition under which a row replaces the one that is there."""
@@ -53,17 +56,22 @@ def upsert(
     names = list(rows[0])
     key = key or [column.name for column in table.primary_key.columns]
     others = [name for name in names if name not in key]
-    statement = SQL("INSERT INTO {} ({}) VALUES %s ON CONFLICT ({}) DO UPDATE SET {} WHERE {}").format(
-        Identifier(ledger.SCHEMA, table.name),
-        SQL(", ").join(map(Identifier, names)),
+    columns = SQL(", ").join(map(Identifier, names))
+    head = SQL("INSERT INTO {} ({}) ").format(Identifier(ledger.SCHEMA, table.name), columns)
+    tail = SQL(" ON CONFLICT ({}) DO UPDATE SET {} WHERE {}").format(
         SQL(", ").join(map(Identifier, key)),
         SQL(", ").join(SQL("{0} = EXCLUDED.{0}").format(Identifier(name)) for name in others),
         guard(table, others),
     )
     if returning is not None:
-        statement += SQL(" RETURNING {}").format(Identifier(table.name, returning))
+        tail += SQL(" RETURNING {}").format(Identifier(table.name, returning))
+    if len(rows) >= _MANY:
+        incoming = copy_in(cursor, table, names, rows, _json_columns(table))
+        cursor.execute(head + SQL("SELECT {} FROM {}").format(columns, incoming) + tail)
+        return [found for (found,) in cursor.fetchall()] if returning is not None else []
     template = ", ".join("%s::jsonb" if _is_json(table, name) else "%s" for name in names)
     values = [[_bound(table, name, row[name]) for name in names] for row in rows]
+    statement = head + SQL("VALUES %s") + tail
     result = execute_values(
         cursor,
         statement.as_string(cursor),
@@ -84,10 +92,8 @@ def _is_json(table: Table, name: str) -> bool:
     return isinstance(table.c[name].type, JSONB)
 
 
-class Encoded(str):
-    """JSON that is encoded already."""
-
-    __slots__ = ()
+def _json_columns(table: Table) -> frozenset[str]:
+    return frozenset(column.name for column in table.columns if isinstance(column.type, JSONB))
 
 
 def _bound(table: Table, name: str, value: Any) -> Any:

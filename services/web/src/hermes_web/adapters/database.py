@@ -31,7 +31,9 @@ class Database:
     """The connections of this process."""
 
     def __init__(self, url: str, pool: int, statement_seconds: int) -> None:
-        options = f"-c statement_timeout={statement_seconds * 1000} -c lock_timeout=5000 -c timezone=UTC"
+        options = (
+            f"-c statement_timeout={statement_seconds * 1000} -c lock_timeout=5000 -c timezone=UTC -c work_mem=16MB"
+        )
         self._engine = create_engine(
             url,
             pool_size=pool,

@@ -10,6 +10,8 @@ from hermes_common.ledger import deliveries, series
 from hermes_common.runtime.clock import now
 from hermes_web.features.status.queries import WAITING
 
+MOST = 100
+"""Ways that are shown of each kind, the busiest; a site with hundreds of rules has thousands that carry next to nothing."""
 NOBODY = ""
 """In place of a rule: a person sent it, or it went nowhere."""
 
@@ -31,6 +33,8 @@ class Ways:
 
     into_rules: list[Way]
     into_targets: list[Way]
+    left_out: int = 0
+    """Ways that are not among the :data:`MOST` busiest."""
 
 
 def ways(connection: Connection, span: timedelta) -> Ways:
@@ -69,4 +73,10 @@ def ways(connection: Connection, span: timedelta) -> Ways:
         Way(f"rule:{name}", target, "bad" if bad else "busy" if busy else "good", count, bad)
         for name, target, count, bad, busy in sent
     ]
-    return Ways(into_rules, into_targets)
+    left_out = max(len(into_rules) - MOST, 0) + max(len(into_targets) - MOST, 0)
+    return Ways(_busiest(into_rules), _busiest(into_targets), left_out)
+
+
+def _busiest(ways: list[Way]) -> list[Way]:
+    """Return the :data:`MOST` busiest; what failed or was not matched comes before what is as busy."""
+    return sorted(ways, key=lambda way: (way.series, way.tone in {"bad", "warn"}), reverse=True)[:MOST]

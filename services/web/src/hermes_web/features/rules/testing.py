@@ -5,9 +5,10 @@ import binascii
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from functools import lru_cache
 from typing import Any
 
-from hermes_common.config import Rule, RuleSet, RuleState, Targets
+from hermes_common.config import Rule, RuleSet, RuleState, Scope, Targets
 from hermes_common.dicom.errors import DicomError, HeadTooShort
 from hermes_common.dicom.header import extract_header
 from hermes_common.dicom.names import canonical_name
@@ -76,7 +77,13 @@ def _warnings(rule: Rule, collected: Collection[str] | None) -> Sequence[Problem
 
 def is_usable(rule: Rule) -> bool:
     """Return whether a rule can be evaluated; one from an older release may not be."""
-    return not expression_problems(rule, "expression")
+    return _is_usable(rule.expression, rule.scope, rule.fallback)
+
+
+@lru_cache(maxsize=4096)
+def _is_usable(expression: str, scope: Scope, fallback: bool) -> bool:  # noqa: FBT001 - a key of the cache
+    asked = Rule(slug="x", name="x", expression=expression, scope=scope, fallback=fallback, targets=("x",))
+    return not expression_problems(asked, "expression")
 
 
 def refuse_broken(rules: RuleSet) -> None:
