@@ -137,7 +137,13 @@ def _series(cursor: Cursor, fresh: Sequence[Fact], received: Sequence[Row]) -> N
     touched = {fact.series_uid for fact in fresh if fact.series_uid is not None and fact.event is not None}
     if not touched:
         return
-    counted = receptions.add(cursor, received, touched)
+    derive_series(cursor, touched, receptions.add(cursor, received, touched))
+
+
+def derive_series(cursor: Cursor, touched: Collection[str], counted: receptions.Counted) -> None:
+    """Derive the rows of series again, with these counts of their receptions."""
+    if not touched:
+        return
     known = receptions.load(cursor, counted)
     said = loading.milestones(cursor, touched)
     deliveries = loading.deliveries_of(cursor, touched)

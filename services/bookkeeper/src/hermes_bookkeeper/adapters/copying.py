@@ -49,7 +49,7 @@ def _line(row: Row, names: Sequence[str], json: frozenset[str]) -> str:
     return "\t".join([_field(row[name], name in json) for name in names]) + "\n"
 
 
-def _field(value: Any, is_json: bool) -> str:
+def _field(value: Any, is_json: bool) -> str:  # noqa: PLR0911  # a table: one line a type
     match value:
         case None:
             return "\\N"

@@ -28,6 +28,8 @@ FROM pg_index i JOIN pg_class c ON c.oid = i.indexrelid WHERE i.indrelid = 'ledg
 _GRANTS = """
 SELECT a.privilege_type, CASE a.grantee WHEN 0 THEN NULL ELSE pg_get_userbyid(a.grantee) END
 FROM pg_class c, aclexplode(c.relacl) AS a WHERE c.oid = 'ledger.events'::regclass AND a.grantee <> c.relowner"""
+_COLUMNS = """
+SELECT attname FROM pg_attribute WHERE attrelid = 'ledger.events'::regclass AND attnum > 0 AND NOT attisdropped"""
 _NEWEST = "SELECT recorded_at FROM ONLY {} ORDER BY seq DESC LIMIT 1"
 _EMPTY = datetime(1970, 1, 1, tzinfo=UTC)
 
@@ -129,7 +131,5 @@ def _names(cursor: Cursor) -> list[str]:
 
 
 def _columns(cursor: Cursor) -> list[str]:
-    cursor.execute(
-        "SELECT attname FROM pg_attribute WHERE attrelid = 'ledger.events'::regclass AND attnum > 0 AND NOT attisdropped"
-    )
+    cursor.execute(_COLUMNS)
     return [row[0] for row in cursor.fetchall()]

@@ -22,6 +22,15 @@ FROM (
     GROUP BY series_uid, sop_instance_uid
 ) AS each
 GROUP BY series_uid"""
+_ALL = """
+SELECT series_uid, count(*), sum(octets), sum(duplicates), count(*) FILTER (WHERE digests > 1), min(first), max(last)
+FROM (
+    SELECT series_uid, coalesce(sum(octets) FILTER (WHERE NOT duplicate), 0) AS octets,
+           count(*) FILTER (WHERE duplicate) AS duplicates, count(DISTINCT digest) AS digests,
+           min(received_at) AS first, max(received_at) AS last
+    FROM ledger.instances WHERE series_uid = ANY(%s) GROUP BY series_uid, sop_instance_uid
+) AS each
+GROUP BY series_uid"""
 _MARK = """
 UPDATE ledger.instances AS i SET duplicate = r.later
 FROM (
@@ -32,7 +41,8 @@ FROM (
 WHERE i.reception_id = r.reception_id AND i.duplicate <> r.later"""
 _COUNTS = """
 SELECT series_uid, instances, octets, duplicates, conflicts, first_received_at, last_received_at
-FROM ledger.series WHERE series_uid = ANY(%s) AND instances > 0"""
+FROM ledger.series AS s WHERE series_uid = ANY(%s) AND instances > 0
+AND EXISTS (SELECT FROM ledger.instances AS i WHERE i.series_uid = s.series_uid)"""
 _EDGES = """
 SELECT s.uid, f.study_uid, f.calling_aet, f.called_aet, f.address, coalesce(e.data -> 'tags', '{}'), l.seq, n.seq
 FROM unnest(%s) AS s (uid)
@@ -77,6 +87,15 @@ def load(cursor: Cursor, counted: Counted) -> dict[str, Receptions]:
         counts, span = counted[uid]
         found[uid] = Receptions(counts, span, study_uid, calling, called, address, tags, last_seq, new_seq)
     return found
+
+
+def counted_again(cursor: Cursor, touched: Collection[str]) -> Counted:
+    """Return the counts of series from all their receptions, whatever their rows say."""
+    cursor.execute(_ALL, [list(touched)])
+    return {
+        uid: (Counts(count, int(octets), int(dups), conflicts), Span(first, last))
+        for uid, count, octets, dups, conflicts, first, last in cursor
+    }
 
 
 def _counted(cursor: Cursor, touched: Collection[str]) -> Counted:

@@ -97,7 +97,7 @@ def series_row(
     settled = [decision for _, decision in decided if decision.outcome != "deferred"]
     deleted = [item for item in said if isinstance(item.event, SeriesDeleted)]
     state = series_state(_facts(receptions, said, deliveries))
-    counts = Counts() if receptions is None else receptions.counts
+    counts = _counts([event for _, event in completed]) if receptions is None else receptions.counts
     span = _span(receptions, said)
     merged = tags.merge([event.tags for _, event in completed] or ([receptions.tags] if receptions else []))
     over = bool(deliveries) and all(item.fact.state in ENDED for item in deliveries)
@@ -157,6 +157,17 @@ def _facts(receptions: Receptions | None, said: Sequence[Said], deliveries: Sequ
         batches=batches,
         decisions=decisions,
         deliveries=[item.fact for item in deliveries],
+    )
+
+
+def _counts(completed: Sequence[SeriesCompleted]) -> Counts:
+    """Return what batches say of receptions that are not known themselves."""
+    once = {event.batch_id: event for event in completed}.values()
+    return Counts(
+        sum(event.instances for event in once),
+        sum(event.octets for event in once),
+        sum(event.duplicates for event in once),
+        sum(event.conflicts for event in once),
     )
 
 
