@@ -18,9 +18,10 @@ import time
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
+import history  # a file beside this one
+from lives import Message, lives  # a file beside this one
 from pydantic import SecretStr
 
-import history  # a file beside this one
 from hermes_bookkeeper.adapters.database import Database
 from hermes_bookkeeper.app import keep_books, lag
 from hermes_bookkeeper.settings import Settings
@@ -28,7 +29,6 @@ from hermes_common import subjects
 from hermes_common.runtime.bus import Bus
 from hermes_common.runtime.settings import RuntimeSettings
 from hermes_local.servers.testing import RunningNats, nats_server, postgres_server
-from lives import Message, lives  # a file beside this one
 
 INSTANCES = 100
 EVENTS_A_SERIES = 112

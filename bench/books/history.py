@@ -1,4 +1,5 @@
-"""A long history, made inside PostgreSQL: series with ten instances each, over a year, with monthly parts of the events.
+# ruff: noqa: E501, S608  # the statements are constants of this file
+"""A long history, made inside PostgreSQL: series of ten instances over a year, the events in parts of a month.
 
 The tables are those of the migrations; the secondary indexes are dropped while rows come in and made by the
 bookkeeper's own ``build_indexes`` afterwards. Every name, identifier and text is made up from a number.

@@ -93,6 +93,20 @@ def test_pages_are_followed_up_to_the_limit(hermes, router):
     assert found["more"] is True
 
 
+def test_series_are_exported_into_a_file_that_is_there_whole_or_not_at_all(hermes, router, tmp_path):
+    router.on("GET", "/series/export", b"series_uid\r\n1.2\r\n")
+    asked = ("series", "export", "-q", "modality:MR", "--columns", "series_uid", "--masked")
+    output = tmp_path / "series.csv"
+    assert hermes(*asked, "-o", str(output)).returncode == 0
+    assert output.read_bytes() == b"series_uid\r\n1.2\r\n"
+    query = router.requests[-1][2]
+    assert query == {"q": ["modality:MR"], "format": ["csv"], "columns": ["series_uid"], "masked": ["true"]}
+    router.on("GET", "/series/export", {"detail": "columns: no such attribute"}, 422)
+    failed = hermes(*asked, "-o", str(tmp_path / "other.csv"))
+    assert (failed.returncode, "no such attribute" in failed.stderr) == (1, True)
+    assert [file.name for file in tmp_path.iterdir() if file.suffix in {".csv", ".part"}] == ["series.csv"]
+
+
 def test_a_series_is_shown_with_its_decision_and_deliveries(hermes, router):
     decision = {
         "outcome": "routed",

@@ -1,8 +1,12 @@
 """Series and deliveries: lists, pages of them, and commands that arrive on the bus."""
 
+import csv
+import io
 import json
 
 import httpx
+import pyarrow.parquet
+from sqlalchemy import create_engine, text
 
 from hermes_common import subjects
 from hermes_common.runtime.bus import Bus
@@ -178,10 +182,59 @@ async def test_the_list_can_be_had_as_csv(viewer, make_ledger) -> None:
     assert "attachment" in answer.headers["content-disposition"]
     assert len(answer.text.splitlines()) == 2
     assert "DOE^JANE" in answer.text
-    masked = await viewer.get(
-        "/series/_export", headers={"cookie": f"__Host-hermes={viewer.cookie}; hermes-view=dark.utc.masked"}
-    )
+    view = {"cookie": f"__Host-hermes={viewer.cookie}; hermes-view=dark.utc.masked"}
+    masked = await viewer.get("/series/_export", headers=view)
     assert "DOE" not in masked.text
+    refused = await viewer.get("/series/_export?columns=PatientBirthDate,OperatorsName,modality", headers=view)
+    assert refused.status_code == 422
+    assert "OperatorsName says who somebody is" in refused.text
+    assert "modality says" not in refused.text
+
+
+async def test_chosen_columns_and_attributes_of_every_series_are_exported_and_audited(
+    api, make_ledger, database_url, monkeypatch
+) -> None:
+    monkeypatch.setattr("hermes_web.features.series.export.PAGE", 2)
+    make_ledger()
+    asked = {"q": "brain", "columns": "series_uid, instances,SliceThickness,ImageType,StationName"}
+    answer = await api.get("/api/v1/series/export", params=asked)
+    lines = answer.text.split("\r\n")
+    assert lines[0] == "series_uid,instances,SliceThickness,ImageType,StationName"
+    assert len(lines) == 3 + 2
+    assert lines[3].endswith(",1.5,ORIGINAL\\PRIMARY,山田^3T")
+    parquet = await api.get("/api/v1/series/export", params={**asked, "format": "parquet"})
+    table = pyarrow.parquet.read_table(io.BytesIO(parquet.content))
+    assert table.column_names == lines[0].split(",")
+    assert table.num_rows == 3
+    assert table.column("ImageType").to_pylist() == [["ORIGINAL", "PRIMARY"]] * 3
+    assert str(table.schema.field("instances").type) == "int64"
+    none = await api.get("/api/v1/series/export", params={**asked, "q": "nowhere", "format": "parquet"})
+    assert pyarrow.parquet.read_table(io.BytesIO(none.content)).num_rows == 0
+    wrong = await api.get("/api/v1/series/export", params={"columns": "SliceThicknes"})
+    assert wrong.status_code == 422
+    assert wrong.json()["errors"][0]["field"] == "columns"
+    engine = create_engine(database_url)
+    with engine.connect() as connection:
+        said = connection.execute(text("SELECT body FROM accounts.outbox WHERE type = 'hermes.v1.export.made'")).all()
+    engine.dispose()
+    assert [(row.body["query"], row.body["format"]) for row in said] == [
+        ("brain", "csv"),
+        ("brain", "parquet"),
+        ("nowhere", "parquet"),
+    ]
+
+
+async def test_no_cell_of_an_export_is_taken_for_a_formula(api, make_ledger, database_url) -> None:
+    for words in ("=HYPERLINK(1)", "+1", "-1", "@SUM(A1)", "\t=1", 'a"b\r\n=c'):
+        make_ledger(words)
+        answer = await api.get("/api/v1/series/export", params={"columns": "study_description,StudyDescription"})
+        rows = list(csv.reader(io.StringIO(answer.text, newline="")))[1:]
+        for cell in (cell for row in rows for cell in row):
+            assert cell == (words if words[0] == "a" else f"'{words}")
+        engine = create_engine(database_url)
+        with engine.begin() as connection:
+            connection.execute(text("DROP SCHEMA ledger CASCADE"))
+        engine.dispose()
 
 
 async def test_a_list_of_a_span_holds_what_its_number_counts(viewer, make_ledger) -> None:

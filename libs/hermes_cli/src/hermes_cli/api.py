@@ -71,6 +71,18 @@ class Api:
         except (httpx.HTTPError, httpx.InvalidURL) as problem:
             raise self._unreachable(problem) from problem
 
+    def content(self, path: str, **query: object) -> Iterator[bytes]:
+        """Yield the parts of a file that a path below ``/api/v1`` answers with, as they come."""
+        asked = {name: str(value) for name, value in query.items() if value not in (None, "")}
+        try:
+            with self._client.stream("GET", PREFIX + path, params=asked, headers={"Accept": "*/*"}) as response:
+                if not response.is_success:
+                    response.read()
+                    raise _problem(response)
+                yield from response.iter_bytes()
+        except (httpx.HTTPError, httpx.InvalidURL) as problem:
+            raise self._unreachable(problem) from problem
+
     def restore(self, kind: str, number: int, etag: str) -> Stored:
         """Save an old revision of a document as a new one, on top of that of ``etag``."""
         response = self._request("POST", f"/{kind}/revisions/{number}/restore", headers={"If-Match": etag})

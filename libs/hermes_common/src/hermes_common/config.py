@@ -381,7 +381,7 @@ class Retention(Document):
     unmatched: Duration = timedelta(days=14)
     discarded: Duration = timedelta(days=14)
     events: Duration = timedelta(days=400)
-    """How long what was said stays in the history; what follows from it (series, decisions, deliveries, audit) stays."""
+    """How long what was said is kept; what follows from it (series, decisions, deliveries, audit) stays."""
 
     @field_validator("events")
     @classmethod

@@ -29,7 +29,7 @@ MILESTONE = "type <> 'hermes.v1.instance.stored'"
 """Condition of the index over what happened to a series besides receptions; a query has to repeat it."""
 
 SEPARATORS = "".join(mark for mark in map(chr, range(33, 127)) if not mark.isalnum())
-"""What parts words, besides white space: the punctuation of ASCII, so ``DOE^JANE`` and ``T1_SE/axial`` are two and three."""
+"""What parts words, besides white space: the punctuation of ASCII. ``DOE^JANE`` is two words, ``T1_SE/axial`` three."""
 
 SERIES_WORDS = """
 CREATE OR REPLACE FUNCTION ledger.series_words(tags jsonb, patient text, accession text, aet text) RETURNS tsvector

@@ -1,11 +1,17 @@
 """`hermes series`: what was received, and what became of it."""
 
+import os
+import sys
+from collections.abc import Iterable
 from datetime import UTC, datetime
+from enum import StrEnum
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from hermes_cli.api import segment
+from hermes_cli.errors import CliError
 from hermes_cli.options import Json, Limit, Reason, Token, Url, api
 from hermes_cli.output import age, clean, narrow, note, print_json, print_pairs, print_table, say, size, when
 
@@ -14,6 +20,21 @@ app = typer.Typer(no_args_is_help=True, help="Series that were received, and wha
 Uid = Annotated[str, typer.Argument(metavar="UID", help="Series Instance UID.")]
 Query = Annotated[str, typer.Option("-q", "--query", help="As in the search field: 'modality:MR status:failed brain'.")]
 To = Annotated[list[str], typer.Option("--to", help="Short name of a target; may be given several times.")]
+Columns = Annotated[
+    str,
+    typer.Option(
+        "--columns", help="Names with commas between them, attributes too: 'series_uid,modality,SliceThickness'."
+    ),
+]
+Into = Annotated[Path | None, typer.Option("-o", "--output", help="File to write. Default: standard output.")]
+Masked = Annotated[bool, typer.Option("--masked", help="Without what says who the patient or another person is.")]
+
+
+class FileFormat(StrEnum):
+    """The formats of an export."""
+
+    CSV = "csv"
+    PARQUET = "parquet"
 
 
 @app.command("ls")
@@ -88,6 +109,44 @@ def _print_deliveries(deliveries: list[dict[str, Any]]) -> None:
             for row in deliveries
         ]
         print_table(headings, rows, right=["attempts", "delivered"])
+
+
+@app.command("export")
+def export(
+    query: Query = "",
+    file_format: Annotated[FileFormat, typer.Option("--format", help="Of the file.")] = FileFormat.CSV,
+    columns: Columns = "",
+    output: Into = None,
+    masked: Masked = False,
+    url: Url = None,
+    token: Token = None,
+) -> None:
+    """Write series as a file, CSV or Parquet: what is known of them, and the attributes of their images."""
+    with api(url, token) as router:
+        asked = {"q": query, "format": file_format.value, "columns": columns, "masked": "true" if masked else ""}
+        parts = router.content("/series/export", **asked)
+        if output is None:
+            for part in parts:
+                sys.stdout.buffer.write(part)
+            sys.stdout.buffer.flush()
+        else:
+            note(f"{size(_save(output, parts))} in {output}")
+
+
+def _save(output: Path, parts: Iterable[bytes]) -> int:
+    """Write a file that is there whole or not at all; return how long it is."""
+    draft = output.with_name(f"{output.name}.part")
+    try:
+        with draft.open("wb") as file:
+            written = sum(file.write(part) for part in parts)
+            file.flush()
+            os.fsync(file.fileno())
+        draft.replace(output)
+    except OSError as error:
+        raise CliError(f"{output} cannot be written: {error.strerror or error}") from error
+    finally:
+        draft.unlink(missing_ok=True)
+    return written
 
 
 @app.command("route")

@@ -69,6 +69,22 @@ class UserDisabled(_UserEvent):
     verb: ClassVar[str] = "disabled"
 
 
+class ExportMade(Event):
+    """Somebody took data about series out of the history as a file."""
+
+    entity: ClassVar[str] = "export"
+    verb: ClassVar[str] = "made"
+
+    actor: str
+    query: str
+    """The search, as it was typed."""
+    format: str
+    columns: list[str]
+    masked: bool = False
+    """Whether what says who the patient is was left out."""
+    address: str = ""
+
+
 class _ServiceEvent(Event):
     entity: ClassVar[str] = "service"
 

@@ -10,6 +10,7 @@ from hermes_common.events import (
     DeliveryCancelled,
     DeliveryDismissed,
     DeliveryRestarted,
+    ExportMade,
     SeriesDiscarded,
     SeriesRecovered,
     SeriesRouted,
@@ -33,6 +34,10 @@ def audit_row(fact: Fact) -> Row | None:
         case UserLoggedIn() | UserLoggedOut() | UserLoginFailed() | UserCreated() | UserChanged() | UserDisabled():
             actor, about, address = event.actor, event.user, event.address
             detail = {"detail": event.detail} if event.detail else {}
+        case ExportMade():
+            actor, about, address = event.actor, "series", event.address
+            names = ("query", "format", "columns", "masked")
+            detail = {name: getattr(event, name) for name in names}
         case ConfigChanged():
             actor, about = event.author, event.kind.value
             detail = {"revision": event.revision, "comment": event.comment}

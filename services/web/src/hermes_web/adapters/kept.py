@@ -22,8 +22,10 @@ class Known(Generic[T]):
 
 
 class Kept(Generic[T]):
-    """The last answer to a question. Younger than ``fresh`` it is simply given; younger than ``stale`` it is given while
-    it is asked for again, by one task however many want it; older, or the first, is waited for.
+    """The last answer to a question.
+
+    Younger than ``fresh`` it is simply given; younger than ``stale`` it is given while it is asked for again, by one
+    task however many want it. An older one, or the first, is waited for.
     """
 
     def __init__(self, ask: Callable[[], Awaitable[T]], fresh: timedelta, stale: timedelta) -> None:

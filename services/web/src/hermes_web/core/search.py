@@ -109,7 +109,7 @@ def _check_states(states: list[str]) -> None:
 def beginnings(text: str) -> str:
     """Return the ``tsquery`` that finds what has, for every word of ``text``, a word that begins with it.
 
-    Words are parted as those of a series are (:data:`hermes_common.ledger.SEPARATORS`). Empty if there is no word in it.
+    Words are parted as those of a series are (:data:`hermes_common.ledger.SEPARATORS`). Empty without a word in it.
     """
     return " & ".join(f"'{word}':*" for word in text.translate(_SPACES).split())
 

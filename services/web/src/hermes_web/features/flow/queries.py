@@ -11,7 +11,7 @@ from hermes_common.runtime.clock import now
 from hermes_web.features.status.queries import WAITING
 
 MOST = 100
-"""Ways that are shown of each kind, the busiest; a site with hundreds of rules has thousands that carry next to nothing."""
+"""Ways that are shown of each kind, the busiest: with hundreds of rules thousands of others carry next to nothing."""
 NOBODY = ""
 """In place of a rule: a person sent it, or it went nowhere."""
 

@@ -81,7 +81,7 @@ def is_usable(rule: Rule) -> bool:
 
 
 @lru_cache(maxsize=4096)
-def _is_usable(expression: str, scope: Scope, fallback: bool) -> bool:  # noqa: FBT001 - a key of the cache
+def _is_usable(expression: str, scope: Scope, fallback: bool) -> bool:
     asked = Rule(slug="x", name="x", expression=expression, scope=scope, fallback=fallback, targets=("x",))
     return not expression_problems(asked, "expression")
 

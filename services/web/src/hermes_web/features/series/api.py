@@ -4,6 +4,7 @@ from typing import Annotated
 
 from litestar import Controller, get, post
 from litestar.params import FromPath, JSONBody, QueryParameter
+from litestar.response import Stream
 from pydantic import BaseModel, ConfigDict, Field
 
 from hermes_common.ids import Slug
@@ -12,6 +13,8 @@ from hermes_web.core.roles import ADMIN, VIEWER
 from hermes_web.core.search import parse_search
 from hermes_web.features.paging import Listing
 from hermes_web.features.series import queries
+from hermes_web.features.series.export import Format
+from hermes_web.features.series.exporting import export_series
 from hermes_web.features.series.service import act
 from hermes_web.features.series.timeline import timeline
 from hermes_web.features.series.views import InstanceItem, SeriesDetail, SeriesItem, TimelineEntry
@@ -28,6 +31,18 @@ Search = Annotated[
 ]
 Cursor = Annotated[str | None, QueryParameter(name="cursor", description="'next' of the page before.")]
 Limit = Annotated[int | None, QueryParameter(name="limit", description="Rows a page, at most 500.")]
+
+FileFormat = Annotated[Format, QueryParameter(name="format", description="csv, or parquet where that is installed.")]
+AskedColumns = Annotated[
+    str,
+    QueryParameter(
+        name="columns",
+        description="Names with commas between them: those of a series, and attributes such as SliceThickness.",
+    ),
+]
+Masked = Annotated[
+    bool, QueryParameter(name="masked", description="Without what says who the patient or another person is.")
+]
 
 
 class Ask(BaseModel):
@@ -63,6 +78,18 @@ class SeriesController(Controller):
         """Return the series that fit a search, the one last received first."""
         search = parse_search(q)
         return await web_of(request).database.run(queries.list_series, search, limited(limit), cursor)
+
+    @get("/export", opt=VIEWER, media_type="text/csv")
+    async def export(
+        self,
+        request: HttpRequest,
+        q: Search = "",
+        format_: FileFormat = "csv",
+        columns: AskedColumns = "",
+        masked: Masked = False,
+    ) -> Stream:
+        """Return the series that fit a search as a file, the one last received first. It is audited."""
+        return await export_series(request, q, format_, columns, masked)
 
     @get("/{uid:str}", opt=VIEWER)
     async def one(self, request: HttpRequest, uid: FromPath[str]) -> SeriesDetail:

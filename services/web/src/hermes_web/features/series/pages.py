@@ -3,13 +3,14 @@
 from typing import Any, cast
 from urllib.parse import urlencode
 
-from litestar import Controller, Response, get, post
+from litestar import Controller, get, post
 from litestar.params import FromPath
-from litestar.response import Redirect
+from litestar.response import Redirect, Stream
 
 from hermes_common.ids import uid_token
 from hermes_common.runtime.clock import now
 from hermes_common.runtime.errors import TransientError
+from hermes_web.core.columns import FIXED
 from hermes_web.core.roles import ADMIN, VIEWER
 from hermes_web.core.search import QUALIFIERS, STATES, Search, chips, parse_search
 from hermes_web.core.view import COOKIE, parse_view
@@ -18,7 +19,8 @@ from hermes_web.features.deliveries.queries import outcomes_of_series
 from hermes_web.features.paging import Listing
 from hermes_web.features.series import queries
 from hermes_web.features.series.explaining import parts_of
-from hermes_web.features.series.export import to_csv
+from hermes_web.features.series.export import Format
+from hermes_web.features.series.exporting import export_series
 from hermes_web.features.series.service import SeriesAction, act, act_on_many
 from hermes_web.features.series.timeline import timeline
 from hermes_web.features.series.views import SeriesItem
@@ -38,7 +40,6 @@ VIEWS = (
     ("status:discarded", "Discarded"),
 )
 """Searches that people ask for most, and their names."""
-EXPORT = 10_000
 EVENTS = 200
 _ACTIONS = ("route", "reevaluate", "discard")
 
@@ -69,14 +70,12 @@ class SeriesPages(Controller):
         return await self._listing(request)
 
     @get("/_export", opt=VIEWER)
-    async def export(self, request: HttpRequest) -> Response[str]:
-        """Return the series that fit a search as CSV."""
-        search = parse_search(request.query_params.get("q", ""))
-        found = await web_of(request).database.run(queries.list_series, search, EXPORT, None)
+    async def export(self, request: HttpRequest) -> Stream:
+        """Return the series that fit a search as a file."""
+        asked = request.query_params
+        kind: Format = "parquet" if asked.get("format") == "parquet" else "csv"
         masked = parse_view(request.cookies.get(COOKIE)).masks
-        name = f"series-{now():%Y%m%d-%H%M%S}.csv"
-        headers = {"content-disposition": f'attachment; filename="{name}"'}
-        return Response(to_csv(found.items, masked), media_type="text/csv", headers=headers)
+        return await export_series(request, asked.get("q", ""), kind, asked.get("columns", ""), masked)
 
     @post("/_bulk", opt=ADMIN)
     async def bulk(self, request: HttpRequest) -> Page | Redirect:
@@ -136,6 +135,7 @@ class SeriesPages(Controller):
             views=VIEWS,
             targets=await _targets(web),
             first=after is None,
+            columns=FIXED,
         )
 
     @staticmethod

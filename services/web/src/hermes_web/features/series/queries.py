@@ -19,6 +19,7 @@ from hermes_common.ledger import (
 )
 from hermes_common.runtime.clock import now
 from hermes_web.core import cursor
+from hermes_web.core.columns import Columns
 from hermes_web.core.search import Search, beginnings, is_uid
 from hermes_web.errors import NotFoundError
 from hermes_web.features.deliveries.views import AttemptView, DeliveryItem
@@ -42,6 +43,20 @@ def list_series(connection: Connection, search: Search, limit: int, after: str |
     )
     items = [SeriesItem.model_validate(row) for row in rows]
     return listing(items, limit, lambda item: (item.last_received_at, item.series_uid))
+
+
+def export_rows(
+    connection: Connection, search: Search, columns: Columns, limit: int, after: str | None
+) -> tuple[list[dict[str, Any]], str | None]:
+    """Return the values of columns of a page of series, as :func:`list_series` orders them, and where to go on."""
+    wanted = [series.c[name] if name in series.c else series.c.tags[name].label(name) for name in columns.names]
+    position = (series.c.last_received_at.label("_at"), series.c.series_uid.label("_uid"))
+    query = select(*wanted, *position).where(*_conditions(search))
+    if after is not None:
+        query = query.where(tuple_(series.c.last_received_at, series.c.series_uid) < tuple_(*cursor.decode(after)))
+    rows = connection.execute(query.order_by(*(column.desc() for column in position)).limit(limit)).all()
+    more = cursor.encode(rows[-1][-2], rows[-1][-1]) if len(rows) == limit else None
+    return [dict(zip(columns.names, row, strict=False)) for row in rows], more
 
 
 def count_news(connection: Connection, search: Search, since: datetime, most: int) -> int:
