@@ -9,7 +9,7 @@ from alembic import op
 from sqlalchemy.dialects import postgresql
 
 revision = "r0007"
-down_revision = "r0002"
+down_revision = "r0008"
 
 SERIES_WORDS = """
 CREATE OR REPLACE FUNCTION ledger.series_words(tags jsonb, patient text, accession text, aet text) RETURNS tsvector
