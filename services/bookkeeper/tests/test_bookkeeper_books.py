@@ -177,6 +177,20 @@ async def test_nul_and_lone_surrogates_become_replacement_characters(books, quer
     assert query("SELECT data FROM ledger.events WHERE id = 'x1'") == [({"text": "a\ufffdb\ufffd"},)]
 
 
+async def test_many_rows_at_once_are_taken_down_as_each_by_itself(books, contents, query, stream):
+    odd = "tab\t line\n return\r back\\slash \\N \\. quote' \" nul\x00 ä山"
+    for number in range(60):
+        stream.stored("1.1", number, warnings=[odd], digest=odd[number % 9 :], tags={"PatientName": [odd]})
+    for message in facts(stream.messages):
+        await books.record([message])
+    before = contents()
+    assert query("SELECT count(*) FROM ledger.instances WHERE warnings ->> 0 LIKE '%%back_slash%%'") == [(60,)]
+    for table in ("events", "instances", "series"):
+        query(f"TRUNCATE ledger.{table}")
+    await books.record(facts(stream.messages))
+    assert contents() == before
+
+
 async def test_values_that_the_database_refuses_are_told_from_a_database_that_is_away(books, stream):
     with pytest.raises(RefusedError):
         await books.record(facts([stream.stored("1.1", 1, octets=2**70)]))
