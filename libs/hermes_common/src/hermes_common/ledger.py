@@ -417,4 +417,4 @@ for _moment, _statement in (
     ("before_create", KEEP_WORDS),
     ("after_create", WORDS_KEPT),
 ):
-    event.listen(series, _moment, DDL(_statement.replace("%", "%%")))
+    event.listen(series, _moment, DDL(_statement.replace("%", "%%")))  # type: ignore[no-untyped-call]  # it has no types
