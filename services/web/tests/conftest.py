@@ -99,6 +99,12 @@ def browser(app: Any) -> Callable[[], Browser]:
 
 
 @pytest.fixture
+def browse() -> Callable[[Any], Browser]:
+    """Make a browser of an application that a test has put together itself."""
+    return Browser
+
+
+@pytest.fixture
 async def admin(app: Any) -> Browser:
     """A browser in which the administrator is signed in."""
     made = Browser(app)

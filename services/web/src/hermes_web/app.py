@@ -25,6 +25,7 @@ from hermes_web.adapters.configstore import ConfigStore
 from hermes_web.adapters.database import Database
 from hermes_web.adapters.fleet import Fleet
 from hermes_web.adapters.hashing import Hasher
+from hermes_web.adapters.identity_provider import IdentityProvider
 from hermes_web.adapters.live import Live
 from hermes_web.adapters.outbox import Outbox
 from hermes_web.adapters.replays import Replays
@@ -33,6 +34,7 @@ from hermes_web.adapters.targets import TargetsOnBus
 from hermes_web.core.passwords import fold_name, name_problem, password_problem
 from hermes_web.core.roles import PUBLIC
 from hermes_web.errors import UnavailableError
+from hermes_web.features.account.pages import AccountPages
 from hermes_web.features.alerts.controllers import AlertsController, alerts_page, clear_alert
 from hermes_web.features.associations.controllers import AssociationsController, associations_page
 from hermes_web.features.audit.controllers import AuditController, audit_page
@@ -53,7 +55,14 @@ from hermes_web.features.rules.pages import RulePages
 from hermes_web.features.rules.tools import RuleToolPages
 from hermes_web.features.series.api import SeriesController
 from hermes_web.features.series.pages import SeriesPages
-from hermes_web.features.signin.pages import sign_in_form, sign_in_page, sign_out_form
+from hermes_web.features.signin.pages import (
+    second_step_form,
+    second_step_page,
+    sign_in_form,
+    sign_in_page,
+    sign_out_form,
+)
+from hermes_web.features.signin.sso import SsoPages
 from hermes_web.features.sources.api import SeenController
 from hermes_web.features.sources.pages import SourcePages
 from hermes_web.features.status.controllers import overview, status
@@ -107,7 +116,18 @@ def make_web(settings: Settings, version: str, bus: Bus, health: Health) -> Web:
         live=Live(bus),
         replays=Replays(url),
         access=AccessMirror(database, bus),
+        provider=_provider(settings),
     )
+
+
+def _provider(settings: Settings) -> IdentityProvider | None:
+    if settings.oidc_issuer is not None:
+        return IdentityProvider(settings)
+    if not settings.local_sign_in:
+        raise UnusableSettingsError(
+            "HERMES_LOCAL_SIGN_IN is false and HERMES_OIDC_ISSUER is missing: nobody could sign in"
+        )
+    return None
 
 
 def build(web: Web) -> Litestar:
@@ -149,7 +169,8 @@ def _pages() -> list[ControllerRouterHandler]:
         PolicyPages,
     ]
     lists += [flow_page, queues_page, series_news, changes, changes_of_series, palette]
-    return [*lists, *areas, HistoryPages, UserPages, sign_in_page, sign_in_form, sign_out_form]
+    signing = [sign_in_page, sign_in_form, second_step_page, second_step_form, sign_out_form, SsoPages]
+    return [*lists, *areas, HistoryPages, UserPages, AccountPages, *signing]
 
 
 def _static(assets: Assets) -> list[Router]:

@@ -5,6 +5,8 @@ WebError
 ├── SignInNeededError         401  nobody is signed in, or the token is not valid
 ├── ForbiddenError            403  the role does not allow it
 ├── ForgeryError              403  it did not come from our own pages
+├── SecondFactorNeededError   403  the account has to set up a second factor first
+├── NotAdmittedError          403  the identity provider's word is not enough to come in
 ├── NotFoundError             404
 ├── StateConflictError        409  not in this state
 ├── PreconditionFailedError   412  somebody saved first
@@ -105,6 +107,24 @@ class ForgeryError(WebError):
     code = "forgery"
     title = "The request did not come from this page"
     action = "Reload the page and try again; programs use a token instead of the session cookie."
+
+
+class SecondFactorNeededError(WebError):
+    """The account has to set up a second factor before anything else."""
+
+    status = 403
+    code = "second-factor-needed"
+    title = "Set up a second factor first"
+    action = "Open Your account: this installation asks for a one-time code beside the password."
+
+
+class NotAdmittedError(WebError):
+    """The identity provider's word is not enough to come in."""
+
+    status = 403
+    code = "not-admitted"
+    title = "You are not admitted"
+    action = "Try again from the sign-in page. If it stays so, an administrator finds the reason in the audit."
 
 
 class NotFoundError(WebError):

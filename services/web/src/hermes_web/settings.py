@@ -1,9 +1,11 @@
 """Settings of the web service, from the environment (prefix ``HERMES_``)."""
 
-from typing import Annotated
+from pathlib import Path
+from typing import Annotated, Literal
 
 from pydantic import Field, SecretStr
 
+from hermes_common.runtime.errors import UnusableSettingsError
 from hermes_common.runtime.settings import DatabaseSettings, RuntimeSettings, SealingSettings
 
 
@@ -27,5 +29,43 @@ class Settings(RuntimeSettings, DatabaseSettings, SealingSettings):
     """Makes the first administrator, only while there is no user at all."""
     admin_token: SecretStr | None = None
     """Makes an API token for automation, only together with the first administrator."""
+    local_sign_in: bool = True
+    """Whether people may sign in with a name and a password that are kept here; false needs an identity provider."""
+    second_factor: Literal["optional", "administrators", "everybody"] = "optional"
+    """Of whom a second factor is asked who sign in with a password; an identity provider has its own."""
+    oidc_issuer: str | None = None
+    """Address of an OpenID Connect provider, exactly as it says it itself; nothing is asked of one without it."""
+    oidc_label: str = "single sign-on"
+    """What the button on the sign-in page says."""
+    oidc_client_id: str = ""
+    oidc_client_secret: SecretStr | None = None
+    oidc_client_secret_file: Path | None = None
+    """A file that holds the secret; neither is needed for a public client (PKCE is always used)."""
+    oidc_redirect_url: str = ""
+    """This service as browsers reach it, with the path /sign-in/sso/back; to be registered at the provider."""
+    oidc_scopes: str = "openid profile"
+    oidc_name_claim: str = "preferred_username"
+    oidc_role_claim: str = "groups"
+    """A claim, or a path such as realm_access.roles."""
+    oidc_administrators: str = ""
+    """Values of that claim, separated by commas, that make an administrator."""
+    oidc_viewers: str = ""
+    """Values that make a viewer. Without one of either nobody comes in."""
+    oidc_ca: Path | None = None
+    """Certificates (PEM) that sign the provider's, where it is not one of the usual authorities."""
     database_pool: Annotated[int, Field(ge=1, le=64)] = 8
     database_statement_seconds: Annotated[int, Field(ge=1, le=600)] = 10
+
+    def oidc_secret(self) -> str | None:
+        """Return the client's secret, of the variable or the file; raise :class:`UnusableSettingsError`."""
+        if self.oidc_client_secret is not None:
+            return self.oidc_client_secret.get_secret_value()
+        if self.oidc_client_secret_file is None:
+            return None
+        try:
+            found = self.oidc_client_secret_file.read_text("utf-8").strip()
+        except (OSError, UnicodeDecodeError) as error:
+            raise UnusableSettingsError(f"HERMES_OIDC_CLIENT_SECRET_FILE cannot be read: {error}") from error
+        if not found:
+            raise UnusableSettingsError("HERMES_OIDC_CLIENT_SECRET_FILE names an empty file")
+        return found

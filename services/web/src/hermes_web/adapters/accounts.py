@@ -11,8 +11,8 @@ from hermes_common.events import UserChanged, UserCreated, UserDisabled
 from hermes_common.runtime.clock import new_id, now
 from hermes_web.adapters.hashing import digest
 from hermes_web.adapters.outbox import put
-from hermes_web.adapters.schema import sessions, tokens, users
-from hermes_web.adapters.sessions import end_all
+from hermes_web.adapters.schema import second_factors, sessions, tokens, users
+from hermes_web.adapters.sessions import end_all, end_by_mark
 from hermes_web.core.roles import AccountRole, TokenRole
 from hermes_web.errors import FieldProblem, InvalidError, NotFoundError, StateConflictError
 
@@ -32,6 +32,9 @@ class User(BaseModel):
     password_changed_at: datetime
     last_sign_in_at: datetime | None = None
     sessions: int = 0
+    external: bool = False
+    """Whether an identity provider answers for it: it has no password here, and its role comes from there."""
+    second_factor: bool = False
 
 
 class Token(BaseModel):
@@ -49,7 +52,19 @@ class Token(BaseModel):
     revoked_at: datetime | None = None
 
 
-_SHOWN = [column for column in users.c if column.name != "password_hash"]
+_FACTOR = select(second_factors.c.user_id).where(
+    second_factors.c.user_id == users.c.id, second_factors.c.confirmed_at.isnot(None)
+)
+_SHOWN = [
+    *(column for column in users.c if column.name not in {"password_hash", "issuer", "subject"}),
+    users.c.issuer.isnot(None).label("external"),
+    _FACTOR.exists().label("second_factor"),
+]
+
+
+def hold(connection: Connection) -> None:
+    """Take the lock under which accounts are made and change their role, until the transaction ends."""
+    connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _ADMINS})
 
 
 def list_users(connection: Connection) -> list[User]:
@@ -101,6 +116,8 @@ def set_role(connection: Connection, name: str, role: AccountRole, actor: str) -
 def set_password(connection: Connection, name: str, hashed: str, actor: str) -> User:
     """Change a password and end every session of the account."""
     user = _locked(connection, name)
+    if user.external:
+        raise StateConflictError(f"{name} is an account of the identity provider", "Its password is changed there.")
     _change(connection, user, password_hash=hashed, password_changed_at=now())
     end_all(connection, user.id)
     put(connection, UserChanged(user=name, actor=actor, detail="password changed; all sessions ended"))
@@ -130,6 +147,13 @@ def end_sessions(connection: Connection, name: str, actor: str) -> int:
     count = end_all(connection, user.id)
     put(connection, UserChanged(user=name, actor=actor, detail=f"{count} sessions ended"))
     return count
+
+
+def end_session(connection: Connection, name: str, mark: str, actor: str) -> None:
+    """End one session of an account; raise :class:`NotFoundError`."""
+    if not end_by_mark(connection, name, mark):
+        raise NotFoundError("this session has ended already")
+    put(connection, UserChanged(user=name, actor=actor, detail="a session ended"))
 
 
 def list_tokens(connection: Connection) -> list[Token]:
@@ -180,7 +204,7 @@ def any_account(connection: Connection) -> bool:
 
 def seed(connection: Connection, name: str, hashed: str, token: str | None) -> bool:
     """Make the first administrator, and a token, if there is no user at all; return whether it was done."""
-    connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _ADMINS})
+    hold(connection)
     if any_account(connection):
         return False
     create_user(connection, name, "admin", hashed, "hermes")
@@ -190,7 +214,7 @@ def seed(connection: Connection, name: str, hashed: str, token: str | None) -> b
 
 
 def _locked(connection: Connection, name: str) -> User:
-    connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _ADMINS})
+    hold(connection)
     return get_user(connection, name)
 
 

@@ -41,6 +41,12 @@ class Hasher:
         return stored is not None
 
 
+def new_recovery_code() -> str:
+    """Return 80 random bits as text that people can copy: four groups of five letters and digits."""
+    letters = "abcdefghjkmnpqrstuvwxyz23456789"
+    return "-".join("".join(secrets.choice(letters) for _ in range(5)) for _ in range(4))
+
+
 def new_secret() -> str:
     """Return 256 random bits as text, for a session's id."""
     return secrets.token_urlsafe(32)

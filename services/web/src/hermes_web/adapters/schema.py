@@ -1,6 +1,7 @@
 """The tables of schema ``accounts``: written by the web service alone. Migrations are in ``hermes_web/migrations``."""
 
 from sqlalchemy import (
+    BigInteger,
     Boolean,
     Column,
     DateTime,
@@ -35,7 +36,11 @@ users = Table(
     _instant("created_at"),
     _instant("password_changed_at"),
     _instant("last_sign_in_at", nullable=True),
+    Column("issuer", Text, nullable=True),
+    Column("subject", Text, nullable=True),
+    Index("ix_users_issuer_subject", "issuer", "subject", unique=True),
 )
+"""``issuer`` and ``subject`` are who an account of an identity provider is; such an account has no password here."""
 
 sessions = Table(
     "sessions",
@@ -74,6 +79,45 @@ login_attempts = Table(
     Index("ix_login_attempts_account", "account", "at"),
     Index("ix_login_attempts_address", "address", "at"),
 )
+
+second_factors = Table(
+    "second_factors",
+    metadata,
+    Column("user_id", ForeignKey(users.c.id, ondelete="CASCADE"), primary_key=True),
+    Column("secret", Text, nullable=False),
+    Column("last_step", BigInteger, nullable=True),
+    _instant("created_at"),
+    _instant("confirmed_at", nullable=True),
+)
+"""The secrets of one-time codes, sealed with ``HERMES_SECRET_KEY``; not in force before they are confirmed."""
+
+recovery_codes = Table(
+    "recovery_codes",
+    metadata,
+    Column("code_hash", Text, primary_key=True),
+    Column("user_id", ForeignKey(users.c.id, ondelete="CASCADE"), nullable=False, index=True),
+    _instant("used_at", nullable=True),
+)
+"""By the SHA-256 of user and code: 80 random bits need no slow hash."""
+
+half_sessions = Table(
+    "half_sessions",
+    metadata,
+    Column("id_hash", Text, primary_key=True),
+    Column("user_id", ForeignKey(users.c.id, ondelete="CASCADE"), nullable=False, index=True),
+    _instant("expires_at"),
+)
+"""Who has given the right password and not yet the second factor."""
+
+saved_views = Table(
+    "saved_views",
+    metadata,
+    Column("user_id", ForeignKey(users.c.id, ondelete="CASCADE"), primary_key=True),
+    Column("name", Text, primary_key=True),
+    Column("search", Text, nullable=False),
+    _instant("created_at"),
+)
+"""Searches of the list of series that a person has kept."""
 
 outbox = Table(
     "outbox",

@@ -8,12 +8,14 @@ from sqlalchemy import Connection, delete, func, insert, select, text, update
 
 from hermes_common.runtime.clock import now
 from hermes_web.adapters.hashing import digest, new_secret
-from hermes_web.adapters.schema import login_attempts, sessions, tokens, users
+from hermes_web.adapters.schema import half_sessions, login_attempts, second_factors, sessions, tokens, users
 from hermes_web.core.forgery import csrf_token
 from hermes_web.core.roles import Principal, Role
 
 IDLE = timedelta(minutes=30)
 ABSOLUTE = timedelta(hours=12)
+HALF = timedelta(minutes=5)
+"""How long the right password waits for the second factor."""
 WINDOW = timedelta(minutes=15)
 TRIES_PER_ACCOUNT = 10
 TRIES_PER_ADDRESS = 50
@@ -56,29 +58,63 @@ def admit_try(connection: Connection, account: str, address: str) -> Candidate:
         return Candidate(throttled=True)
     connection.execute(delete(login_attempts).where(login_attempts.c.at < since - WINDOW))
     connection.execute(insert(login_attempts).values(account=account, address=address, at=now()))
-    stored = select(users.c.password_hash).where(users.c.name == account, users.c.enabled)
+    stored = select(users.c.password_hash).where(users.c.name == account, users.c.enabled, users.c.issuer.is_(None))
     return Candidate(throttled=False, password_hash=connection.execute(stored).scalar_one_or_none())
 
 
-def begin(connection: Connection, account: str, stored: str, address: str, agent: str, old: str | None) -> str | None:
-    """Begin a session with a new id and return it, or None if the account was changed meanwhile; ends the old one."""
-    row = connection.execute(
+def unchanged(connection: Connection, account: str, stored: str) -> int | None:
+    """Return an account's number, or None if its password was changed or it was disabled meanwhile; locks it."""
+    return connection.execute(
         select(users.c.id)
         .where(users.c.name == account, users.c.enabled, users.c.password_hash == stored)
         .with_for_update()
-    ).one_or_none()
-    if row is None:
-        return None
+    ).scalar_one_or_none()
+
+
+def begin(connection: Connection, user_id: int, address: str, agent: str, old: str | None) -> str:
+    """Begin a session with a new id and return it; ends the old one and what is over."""
     if old is not None:
         end(connection, digest(old))
     at = now()
     connection.execute(delete(sessions).where((sessions.c.expires_at < at) | (sessions.c.last_seen_at < at - IDLE)))
-    this = select(func.max(login_attempts.c.number)).where(
-        login_attempts.c.account == account, login_attempts.c.address == address
+    connection.execute(update(users).where(users.c.id == user_id).values(last_sign_in_at=at))
+    return _issue(connection, user_id, address, agent)
+
+
+def forgive(connection: Connection, account: str, address: str, tries: int = 1) -> None:
+    """Take back the last tries of an account from an address: they were good."""
+    last = (
+        select(login_attempts.c.number)
+        .where(login_attempts.c.account == account, login_attempts.c.address == address)
+        .order_by(login_attempts.c.number.desc())
+        .limit(tries)
     )
-    connection.execute(delete(login_attempts).where(login_attempts.c.number == this.scalar_subquery()))
-    connection.execute(update(users).where(users.c.id == row.id).values(last_sign_in_at=at))
-    return _issue(connection, row.id, address, agent)
+    connection.execute(delete(login_attempts).where(login_attempts.c.number.in_(last.scalar_subquery())))
+
+
+def begin_half(connection: Connection, user_id: int) -> str:
+    """Remember that the password was right; return the secret under which the second factor is waited for."""
+    secret, at = new_secret(), now()
+    mine_or_over = (half_sessions.c.user_id == user_id) | (half_sessions.c.expires_at < at)
+    connection.execute(delete(half_sessions).where(mine_or_over))
+    values = {"id_hash": digest(secret), "user_id": user_id, "expires_at": at + HALF}
+    connection.execute(insert(half_sessions).values(**values))
+    return secret
+
+
+def half_of(connection: Connection, secret: str) -> tuple[int, str] | None:
+    """Return number and name of the account whose second factor is waited for under a secret."""
+    row = connection.execute(
+        select(users.c.id, users.c.name)
+        .join(half_sessions, half_sessions.c.user_id == users.c.id)
+        .where(half_sessions.c.id_hash == digest(secret), half_sessions.c.expires_at > now(), users.c.enabled)
+    ).one_or_none()
+    return None if row is None else (row.id, row.name)
+
+
+def end_half(connection: Connection, secret: str) -> bool:
+    """Return whether the second factor was still waited for under a secret; now it is not."""
+    return bool(connection.execute(delete(half_sessions).where(half_sessions.c.id_hash == digest(secret))).rowcount)
 
 
 def begin_again(connection: Connection, account: str, address: str, agent: str) -> str:
@@ -98,8 +134,11 @@ def by_session(connection: Connection, secret: str) -> Principal | None:
     """Return who has this session, if it is ours and neither idle for too long nor too old."""
     hashed, at = digest(secret), now()
     found = connection.execute(
-        select(users.c.name, users.c.role, sessions.c.last_seen_at)
-        .join(users, users.c.id == sessions.c.user_id)
+        select(
+            *(users.c.name, users.c.role, users.c.issuer, sessions.c.last_seen_at),
+            second_factors.c.confirmed_at.isnot(None).label("has_factor"),
+        )
+        .select_from(sessions.join(users, users.c.id == sessions.c.user_id).outerjoin(second_factors))
         .where(sessions.c.id_hash == hashed, users.c.enabled)
         .where(sessions.c.expires_at > at, sessions.c.last_seen_at > at - IDLE)
     ).one_or_none()
@@ -107,7 +146,16 @@ def by_session(connection: Connection, secret: str) -> Principal | None:
         return None
     if found.last_seen_at < at - _TOUCH:
         connection.execute(update(sessions).where(sessions.c.id_hash == hashed).values(last_seen_at=at))
-    return Principal(found.name, Role(found.role), "session", hashed, csrf_token(secret), found.name)
+    return Principal(
+        found.name,
+        Role(found.role),
+        "session",
+        hashed,
+        csrf_token(secret),
+        found.name,
+        is_external=found.issuer is not None,
+        has_factor=bool(found.has_factor),
+    )
 
 
 def by_token(connection: Connection, secret: str) -> Principal | None:
@@ -149,6 +197,14 @@ def end(connection: Connection, id_hash: str) -> bool:
     return bool(connection.execute(delete(sessions).where(sessions.c.id_hash == id_hash)).rowcount)
 
 
+def end_by_mark(connection: Connection, name: str, mark: str) -> bool:
+    """End the session of an account that is shown under ``mark``; return whether there was one."""
+    mine = select(users.c.id).where(users.c.name == name).scalar_subquery()
+    found = (sessions.c.user_id == mine) & (func.left(sessions.c.id_hash, 12) == mark)
+    return bool(connection.execute(delete(sessions).where(found)).rowcount)
+
+
 def end_all(connection: Connection, user_id: int) -> int:
-    """End every session of an account; return how many there were."""
+    """End every session of an account, also those that wait for a second factor; return how many there were."""
+    connection.execute(delete(half_sessions).where(half_sessions.c.user_id == user_id))
     return connection.execute(delete(sessions).where(sessions.c.user_id == user_id)).rowcount

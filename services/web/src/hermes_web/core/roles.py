@@ -36,11 +36,24 @@ class Principal:
     csrf: str = ""
     account: str | None = None
     """The account behind it, whose end is also the end of what it made; None for the token of the installation."""
+    is_external: bool = False
+    """Whether an identity provider answers for the account."""
+    has_factor: bool = False
+    """Whether the account has a second factor here."""
+    must_enrol: bool = False
+    """Whether nothing may be done before a second factor is there."""
 
     @property
     def is_admin(self) -> bool:
         """Whether the administrator's actions are allowed."""
         return self.role is Role.ADMIN
+
+
+def needs_factor(policy: Literal["optional", "administrators", "everybody"], principal: Principal) -> bool:
+    """Return whether a policy asks for a second factor that this account does not have yet."""
+    if principal.via == "token" or principal.is_external or principal.has_factor:
+        return False
+    return policy == "everybody" or (policy == "administrators" and principal.is_admin)
 
 
 def allows(required: Role, principal: Principal | None) -> bool:

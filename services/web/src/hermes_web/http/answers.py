@@ -22,6 +22,7 @@ from hermes_web.errors import (
     InvalidError,
     MalformedError,
     NotFoundError,
+    SecondFactorNeededError,
     SignInNeededError,
     TooLargeError,
     UnavailableError,
@@ -72,6 +73,8 @@ def problem(request: HttpRequest, error: Exception) -> Response[Any]:
         )
     if isinstance(known, SignInNeededError):
         return Redirect(f"/sign-in?next={quote(_next(request), safe='/')}", status_code=303)
+    if isinstance(known, SecondFactorNeededError) and request.method == "GET":
+        return Redirect("/account/second-factor", status_code=303)
     status = 200 if isinstance(known, UnavailableError) and request.method == "GET" else known.status
     return page(request, "error.html", status, error=known)
 

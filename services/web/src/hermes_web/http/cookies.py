@@ -1,4 +1,10 @@
-"""The session's cookie: ``__Host-`` (Secure, this host only, every path), HttpOnly, SameSite=Strict."""
+"""The session's cookie: ``__Host-`` (Secure, this host only, every path), HttpOnly, SameSite=Strict.
+
+Beside it two that live for minutes: one while the second factor is waited for, and one while somebody is at the
+identity provider, which is Lax because the browser comes back from another site.
+"""
+
+from typing import Literal
 
 from litestar.datastructures import Cookie
 
@@ -9,10 +15,14 @@ SECURE_NAME = "__Host-hermes"
 PLAIN_NAME = "hermes"
 
 
-def _name(connection: Connection, settings: Settings) -> str:
+HALF = "-half"
+PROVIDER = "-sso"
+
+
+def _name(connection: Connection, settings: Settings, kind: str = "") -> str:
     """Return the cookie's name. Browsers take Secure cookies over HTTP from the machine they run on, and only there."""
     plain = settings.http_insecure_cookies and connection.scope["scheme"] == "http"
-    return PLAIN_NAME if plain else SECURE_NAME
+    return (PLAIN_NAME if plain else SECURE_NAME) + kind
 
 
 def session_cookie(connection: Connection, settings: Settings) -> str | None:
@@ -32,3 +42,17 @@ def give_session(connection: Connection, settings: Settings, secret: str | None)
         httponly=True,
         samesite="strict",
     )
+
+
+def brief_cookie(connection: Connection, settings: Settings, kind: str) -> str | None:
+    """Return what a short-lived cookie holds."""
+    return connection.cookies.get(_name(connection, settings, kind)) or None
+
+
+def give_brief(connection: Connection, settings: Settings, kind: str, value: str | None, seconds: int) -> Cookie:
+    """Return a short-lived cookie, or what ends it if ``value`` is None."""
+    name = _name(connection, settings, kind)
+    same_site: Literal["lax", "strict"] = "lax" if kind == PROVIDER else "strict"
+    secure = name.startswith("__Host-")
+    age = seconds if value else 0
+    return Cookie(name, path="/", value=value or "", max_age=age, secure=secure, httponly=True, samesite=same_site)

@@ -3,6 +3,8 @@
 Runs before every handler. The decision is taken from the handler that was found, never from the address.
 """
 
+from dataclasses import replace
+
 from litestar import Litestar
 from litestar.connection import ASGIConnection, Request
 from litestar.handlers.base import BaseRouteHandler
@@ -10,8 +12,14 @@ from litestar.routes import HTTPRoute
 
 from hermes_web.adapters.sessions import by_session, by_token
 from hermes_web.core.forgery import SAFE_METHODS, origin_refusal, token_fits
-from hermes_web.core.roles import Principal, Role, allows
-from hermes_web.errors import DatabaseUnavailableError, ForbiddenError, ForgeryError, SignInNeededError
+from hermes_web.core.roles import Principal, Role, allows, needs_factor
+from hermes_web.errors import (
+    DatabaseUnavailableError,
+    ForbiddenError,
+    ForgeryError,
+    SecondFactorNeededError,
+    SignInNeededError,
+)
 from hermes_web.http.cookies import session_cookie
 from hermes_web.http.forms import read_form
 from hermes_web.web import web_of
@@ -47,6 +55,8 @@ async def authorise(connection: ASGIConnection, handler: BaseRouteHandler) -> No
     connection.scope["state"]["principal"] = principal
     if not allows(required, principal):
         raise SignInNeededError if principal is None else ForbiddenError
+    if principal is not None and principal.must_enrol and required is not Role.PUBLIC and not handler.opt.get("enrols"):
+        raise SecondFactorNeededError
     if isinstance(connection, Request) and connection.method not in SAFE_METHODS:
         await _check_forgery(connection, principal, required, api)
 
@@ -70,7 +80,7 @@ async def _identify(connection: Connection, api: bool, required: Role) -> Princi
         raise
     if found is not None and api and not token_fits(connection.headers.get(CSRF_HEADER), found.csrf):
         return None
-    return found
+    return None if found is None else replace(found, must_enrol=needs_factor(web.settings.second_factor, found))
 
 
 def handler_is_static(connection: Connection) -> bool:

@@ -17,7 +17,7 @@ from hermes_web.http.assets import Assets
 from hermes_web.http.icons import icon
 
 AREAS = (
-    *("signin", "status", "series", "studies", "deliveries", "rules", "targets", "sources", "policies"),
+    *("account", "signin", "status", "series", "studies", "deliveries", "rules", "targets", "sources", "policies"),
     *("flow", "queues", "errors", "associations"),
     *("quarantine", "alerts", "audit", "users", "tokens", "configuration"),
 )
@@ -52,6 +52,8 @@ DONE = {
     "enabled": "Enabled.",
     "password": "The password is changed; all other sessions ended.",
     "role": "The role is changed; the account has to sign in again.",
+    "session": "The session is ended.",
+    "second-factor": "The second factor is removed; all sessions of the account ended.",
     "sessions": "All sessions of the account ended.",
     "revoked": "Revoked.",
     "out": "You are signed out.",

@@ -92,18 +92,22 @@ class UserPages(Controller):
                     await service.change(web, name, actor, enabled=action == "enable")
                 case "sessions":
                     await service.end_sessions(web, name, actor)
+                case "session":
+                    await service.end_session(web, name, form.text("session"), actor)
+                case "second-factor":
+                    await service.reset_factor(web, name, actor)
                 case _:
                     raise StateConflictError("there is no such action")
         except InvalidError as error:
             return await self._one(request, name, error)
         return go(f"/users/{name}", {"disable": "disabled", "enable": "enabled"}.get(action, action))
 
-    @get("/password", opt=VIEWER)
+    @get("/password", opt={**VIEWER, "enrols": True})
     async def password(self, request: HttpRequest) -> Page:
         """Show the form for one's own password."""
         return page(request, "users/password.html", error=None)
 
-    @post("/password", opt=VIEWER)
+    @post("/password", opt={**VIEWER, "enrols": True})
     async def change_password(self, request: HttpRequest) -> Page | Redirect:
         """Change one's own password; goes on in a new session."""
         web, form, name = web_of(request), await read_form(request), principal_of(request).name
@@ -113,7 +117,7 @@ class UserPages(Controller):
             secret = await service.change_own_password(web, name, old, new, address_of(request), agent)
         except InvalidError as error:
             return page(request, "users/password.html", error=error)
-        answer = go("/users", "password")
+        answer = go("/account", "password")
         answer.set_cookie(give_session(request, web.settings, secret))
         return answer
 

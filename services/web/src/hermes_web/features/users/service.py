@@ -3,14 +3,13 @@
 from sqlalchemy import Connection
 
 from hermes_common.events import UserLoginFailed
-from hermes_web.adapters import accounts, sessions
+from hermes_web.adapters import accounts, factors, sessions
 from hermes_web.adapters.accounts import User
 from hermes_web.adapters.outbox import put
 from hermes_web.adapters.sessions import begin_again
-from hermes_web.core.passwords import name_problem, password_problem
+from hermes_web.core.passwords import MAXIMUM, name_problem, password_problem
 from hermes_web.core.roles import AccountRole
-from hermes_web.errors import FieldProblem, InvalidError, TooManyTriesError
-from hermes_web.features.signin.service import RefusedError
+from hermes_web.errors import FieldProblem, InvalidError, StateConflictError, TooManyTriesError
 from hermes_web.web import Web
 
 
@@ -49,19 +48,41 @@ async def change(
 
 async def change_own_password(web: Web, name: str, old: str, new: str, address: str, agent: str) -> str:
     """Change one's own password; every session ends, and the id of a new one is returned."""
-    candidate = await web.database.run(sessions.admit_try, name, address)
-    if candidate.throttled:
-        raise TooManyTriesError
-    if not await web.hasher.verify(candidate.password_hash, old):
-        await web.database.run(put, UserLoginFailed(user=name, actor=name, address=address, detail="own password"))
-        web.outbox.nudge()
-        raise InvalidError(problems=[FieldProblem("old", RefusedError("the present password is not right").detail)])
+    await check_own_password(web, name, old, address)
     if (message := password_problem(new, name)) is not None:
         raise InvalidError(problems=[FieldProblem("password", message)])
     hashed = await web.hasher.hash(new)
     secret = await web.database.run(_change_own, name, hashed, address, agent)
     web.outbox.nudge()
     return secret
+
+
+async def check_own_password(web: Web, name: str, typed: str, address: str) -> None:
+    """Ask for the present password before something that protects the account changes; guesses are throttled."""
+    candidate = await web.database.run(sessions.admit_try, name, address)
+    if candidate.throttled:
+        raise TooManyTriesError
+    if not await web.hasher.verify(candidate.password_hash, typed[: MAXIMUM + 1]):
+        await web.database.run(put, UserLoginFailed(user=name, actor=name, address=address, detail="own password"))
+        web.outbox.nudge()
+        raise InvalidError(problems=[FieldProblem("old", "the present password is not right")])
+    await web.database.run(sessions.forgive, name, address)
+
+
+async def reset_factor(web: Web, name: str, actor: str) -> None:
+    """Take the second factor of somebody else's account away, whose telephone is lost."""
+    if name == actor:
+        raise StateConflictError(
+            "your own second factor is turned off under Your account", "It asks for your password."
+        )
+    await web.database.run(factors.remove, name, actor)
+    web.outbox.nudge()
+
+
+async def end_session(web: Web, name: str, mark: str, actor: str) -> None:
+    """End one session of an account."""
+    await web.database.run(accounts.end_session, name, mark, actor)
+    web.outbox.nudge()
 
 
 async def end_sessions(web: Web, name: str, actor: str) -> int:
