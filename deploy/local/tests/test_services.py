@@ -18,6 +18,7 @@ SECRETS = {
     "HERMES_DICOM_TLS_KEY": {"receiver"},
     "HERMES_HTTP_PORT": {"web"},
     "HERMES_DICOMWEB_URL": {"receiver", "web"},
+    "HERMES_OIDC_CLIENT_SECRET": {"web"},
 }
 
 

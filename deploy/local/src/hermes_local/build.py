@@ -128,6 +128,7 @@ def build_site(home: Home, secrets: Secrets, servers: Servers, listening: Listen
         http_host=given.get("HERMES_HTTP_HOST") or "127.0.0.1",
         http_port=listening.http,
         spool=home.spool,
+        store_folder=home.path if servers.s3 is not None else None,
         dicomweb_host=given.get("HERMES_DICOMWEB_HOST") or "127.0.0.1",
         dicomweb_port=listening.dicomweb,
         admin_user=given.get("HERMES_ADMIN_USER") or "admin",

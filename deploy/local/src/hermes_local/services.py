@@ -61,6 +61,7 @@ TLS = (
     "HERMES_DICOM_TLS_CA",
     "HERMES_DICOM_TLS_CLIENTS",
 )
+OIDC_SECRETS = ("HERMES_OIDC_CLIENT_SECRET", "HERMES_OIDC_CLIENT_SECRET_FILE")
 MANAGED = (
     *(
         "HERMES_HOME",
@@ -92,7 +93,7 @@ MANAGED = (
         "HERMES_HTTP_PORT",
     ),
     *("HERMES_ADMIN_USER", "HERMES_ADMIN_PASSWORD", "HERMES_ADMIN_TOKEN", "HERMES_SECRET_KEY", "HERMES_LOG_FORMAT"),
-    *("HERMES_HEALTH_HOST", "HERMES_HEALTH_PORT"),
+    *("HERMES_HEALTH_HOST", "HERMES_HEALTH_PORT", "HERMES_STORE_FOLDER", *OIDC_SECRETS),
 )
 
 
@@ -116,6 +117,8 @@ class Site:
     dicomweb_host: str = HOST
     dicomweb_port: int = 0
     """Port of the receiver for STOW-RS; 0 is none."""
+    store_folder: Path | None = None
+    """A folder on the disk on which the object store lies, if that is on this machine."""
     log_format: str = "json"
     given: Mapping[str, str] = field(default_factory=dict)
 
@@ -161,10 +164,10 @@ def operator_environment(site: Site) -> dict[str, str]:
 
 
 def _part(need: Need, site: Site) -> Mapping[str, str]:
-    part: Mapping[str, str]
+    part: dict[str, str]
     match need:
         case Need.STORE:
-            part = site.object_store
+            part = dict(site.object_store)
         case Need.DATABASE:
             part = {"HERMES_DATABASE_URL": site.database_url}
         case Need.DICOM:
@@ -178,6 +181,8 @@ def _part(need: Need, site: Site) -> Mapping[str, str]:
             part = _dicomweb(site) if site.dicomweb_port else {}
         case Need.HTTP:
             part = {"HERMES_HTTP_HOST": site.http_host, "HERMES_HTTP_PORT": str(site.http_port)}
+            if site.store_folder is not None:
+                part |= {"HERMES_STORE_FOLDER": str(site.store_folder)}
         case Need.SEALING:
             part = {"HERMES_SECRET_KEY": site.secret_key}
         case Need.ADMIN:
@@ -186,6 +191,7 @@ def _part(need: Need, site: Site) -> Mapping[str, str]:
                 "HERMES_ADMIN_PASSWORD": site.admin_password,
                 "HERMES_ADMIN_TOKEN": site.admin_token,
             }
+            part |= {name: site.given[name] for name in OIDC_SECRETS if name in site.given}
     return part
 
 

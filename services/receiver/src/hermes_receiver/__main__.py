@@ -9,6 +9,7 @@ from typing import NoReturn
 
 from hermes_common.runtime.service import Context, run_service
 from hermes_receiver.settings import Settings
+from hermes_receiver.telling import tell
 
 
 def main() -> NoReturn:
@@ -18,6 +19,7 @@ def main() -> NoReturn:
 
 async def _start(context: Context[Settings]) -> None:
     """Import only what this process is: metrics belong to the process that counts."""
+    tell(context.health, context.settings)
     if context.settings.receiver_workers > 1:
         from hermes_receiver import supervisor
 

@@ -28,6 +28,7 @@ from hermes_web.adapters.hashing import Hasher
 from hermes_web.adapters.identity_provider import IdentityProvider
 from hermes_web.adapters.live import Live
 from hermes_web.adapters.outbox import Outbox
+from hermes_web.adapters.recentlog import RecentLog
 from hermes_web.adapters.replays import Replays
 from hermes_web.adapters.server import serve
 from hermes_web.adapters.targets import TargetsOnBus
@@ -68,6 +69,7 @@ from hermes_web.features.sources.pages import SourcePages
 from hermes_web.features.status.controllers import overview, status
 from hermes_web.features.studies.api import StudiesController
 from hermes_web.features.studies.pages import StudyPages
+from hermes_web.features.system.pages import diagnostics, system_api, system_page
 from hermes_web.features.targets.api import TargetsController, target_states
 from hermes_web.features.targets.pages import TargetPages
 from hermes_web.features.tokens.api import TokensController
@@ -116,6 +118,7 @@ def make_web(settings: Settings, version: str, bus: Bus, health: Health) -> Web:
         live=Live(bus),
         replays=Replays(url),
         access=AccessMirror(database, bus),
+        recent=RecentLog(),
         provider=_provider(settings),
     )
 
@@ -150,7 +153,7 @@ def _api() -> Router:
     areas = [TokensController, UsersController, RuleToolsController, TargetsController, SeriesController]
     lists = [StudiesController, DeliveriesController, AuditController, QuarantineController, AlertsController]
     senders = [AssociationsController, SeenController]
-    handlers = [*documents, *areas, *lists, *senders, target_states, status, openapi]
+    handlers = [*documents, *areas, *lists, *senders, target_states, status, system_api, openapi]
     return Router("/api/v1", route_handlers=handlers, opt={"api": True})
 
 
@@ -168,6 +171,7 @@ def _pages() -> list[ControllerRouterHandler]:
         SourcePages,
         PolicyPages,
     ]
+    lists += [system_page, diagnostics]
     lists += [flow_page, queues_page, series_news, changes, changes_of_series, palette]
     signing = [sign_in_page, sign_in_form, second_step_page, second_step_form, sign_out_form, SsoPages]
     return [*lists, *areas, HistoryPages, UserPages, AccountPages, *signing]
@@ -210,6 +214,7 @@ async def main(context: Context[Settings]) -> None:
     seeded = asyncio.Event()
     context.health.require("accounts", lambda: None if seeded.is_set() else "the accounts are not ready yet")
     context.health.inform("bus", context.bus.problem)
+    logging.getLogger().addHandler(web.recent)
     app = Shell(build(web))
     context.work("http", serve(app, context.settings, context.stopping))
     context.background("accounts", _accounts(web, seeded))

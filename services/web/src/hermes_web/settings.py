@@ -53,6 +53,8 @@ class Settings(RuntimeSettings, DatabaseSettings, SealingSettings):
     """Values that make a viewer. Without one of either nobody comes in."""
     oidc_ca: Path | None = None
     """Certificates (PEM) that sign the provider's, where it is not one of the usual authorities."""
+    store_folder: Path | None = None
+    """A folder on the disk on which the object store lies, if that is on this machine: for the forecast of its end."""
     database_pool: Annotated[int, Field(ge=1, le=64)] = 8
     database_statement_seconds: Annotated[int, Field(ge=1, le=600)] = 10
 

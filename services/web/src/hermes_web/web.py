@@ -18,6 +18,7 @@ from hermes_web.adapters.hashing import Hasher
 from hermes_web.adapters.identity_provider import IdentityProvider
 from hermes_web.adapters.live import Live
 from hermes_web.adapters.outbox import Outbox
+from hermes_web.adapters.recentlog import RecentLog
 from hermes_web.adapters.replays import Replays
 from hermes_web.adapters.targets import TargetsOnBus
 from hermes_web.core.configuration import check_fit, parse_document
@@ -50,6 +51,7 @@ class Web:
     access: AccessMirror
     assets: Assets
     live: Live
+    recent: RecentLog
     provider: IdentityProvider | None
     """None unless one is configured."""
 

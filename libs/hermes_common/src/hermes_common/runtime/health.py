@@ -1,5 +1,6 @@
 """``/livez``, ``/readyz`` and ``/metrics`` of a service, on a small HTTP server in a thread of its own."""
 
+import contextlib
 import json
 import threading
 from collections.abc import Callable, Iterable, Mapping
@@ -18,6 +19,9 @@ class Health:
     def __init__(self) -> None:
         self._required: dict[str, Check] = {}
         self._informative: dict[str, Check] = {}
+        self._numbers: dict[str, Callable[[], float]] = {}
+        self.words: dict[str, str] = {}
+        """What people need to know of the service, such as under which AE title it is called."""
 
     def require(self, name: str, check: Check) -> None:
         """Add a check without which the service is not ready."""
@@ -26,6 +30,18 @@ class Health:
     def inform(self, name: str, check: Check) -> None:
         """Add a check that is reported, but does not make the service unready."""
         self._informative[name] = check
+
+    def measure(self, name: str, number: Callable[[], float]) -> None:
+        """Add a number that is told to who asks; an OSError of ``number`` leaves it out."""
+        self._numbers[name] = number
+
+    def numbers(self) -> dict[str, float]:
+        """Return every number that can be measured now."""
+        found = {}
+        for name, number in self._numbers.items():
+            with contextlib.suppress(OSError):
+                found[name] = float(number())
+        return found
 
     def report(self) -> tuple[bool, dict[str, str]]:
         """Return whether the service is ready, and each check's word: ``ok`` or what is wrong."""

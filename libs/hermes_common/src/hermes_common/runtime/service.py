@@ -9,6 +9,7 @@ import socket
 import sys
 from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import dataclass, field
+from datetime import datetime
 from importlib import metadata
 from typing import Any, Generic, NoReturn, TypeVar
 
@@ -20,8 +21,10 @@ from pydantic import ValidationError
 from hermes_common.events import ServiceStarted, ServiceStopped
 from hermes_common.runtime import logs
 from hermes_common.runtime.bus import Bus
+from hermes_common.runtime.clock import now
 from hermes_common.runtime.errors import BusUnavailableError, UnusableSettingsError
 from hermes_common.runtime.health import Health, HealthServer
+from hermes_common.runtime.selfreport import answer_questions
 from hermes_common.runtime.settings import RuntimeSettings, explain
 
 log = logging.getLogger(__name__)
@@ -48,6 +51,7 @@ class Context(Generic[Settings]):
     """Set when the service is to end: take nothing new, finish what is under way."""
     cleanup: contextlib.AsyncExitStack
     """Closed last, in reverse order, after every task has ended."""
+    started_at: datetime = field(default_factory=now)
     _tasks: list[asyncio.Task[None]] = field(default_factory=list)
     _background: list[asyncio.Task[None]] = field(default_factory=list)
 
@@ -186,6 +190,9 @@ async def _announce(context: Context[Settings]) -> None:
         version=context.version,
         description=f"Hermes {context.name}",
         metadata={"instance": context.instance},
+    )
+    await answer_questions(
+        context.bus, context.health, context.name, context.instance, context.version, context.started_at
     )
     event = ServiceStarted(service=context.name, instance=context.instance, version=context.version)
     while True:

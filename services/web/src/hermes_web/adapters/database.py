@@ -39,6 +39,7 @@ class Database:
             pool_timeout=5,
             pool_pre_ping=True,
             pool_recycle=1800,
+            hide_parameters=True,  # values of patients never become part of an error message
             connect_args={"connect_timeout": 3, "options": options, "application_name": "hermes-web"},
         )
         self._threads = ThreadPoolExecutor(max_workers=pool, thread_name_prefix="sql")

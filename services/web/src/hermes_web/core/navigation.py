@@ -35,6 +35,8 @@ _ICONS: Final = {
     "/alerts": "alerts",
     "/audit": "audit",
     "/users": "users",
+    "/system": "system",
+    "/start": "start",
 }
 
 

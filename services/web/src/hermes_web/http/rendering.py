@@ -18,6 +18,7 @@ from hermes_web.http.icons import icon
 
 AREAS = (
     *("account", "signin", "status", "series", "studies", "deliveries", "rules", "targets", "sources", "policies"),
+    *("system", "start"),
     *("flow", "queues", "errors", "associations"),
     *("quarantine", "alerts", "audit", "users", "tokens", "configuration"),
 )
@@ -39,6 +40,8 @@ NAVIGATION = (
     ("/alerts", "Alerts"),
     ("/audit", "Audit"),
     ("/users", "Users and tokens"),
+    ("/system", "System"),
+    ("/start", "First steps"),
 )
 
 DONE = {

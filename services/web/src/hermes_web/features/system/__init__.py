@@ -1,0 +1,1 @@
+"""The installation: services, streams, storage, retention, certificates, versions, and the diagnostics bundle."""
