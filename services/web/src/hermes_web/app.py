@@ -66,6 +66,7 @@ from hermes_web.features.signin.pages import (
 from hermes_web.features.signin.sso import SsoPages
 from hermes_web.features.sources.api import SeenController
 from hermes_web.features.sources.pages import SourcePages
+from hermes_web.features.start.pages import StartPages
 from hermes_web.features.status.controllers import overview, status
 from hermes_web.features.studies.api import StudiesController
 from hermes_web.features.studies.pages import StudyPages
@@ -170,6 +171,7 @@ def _pages() -> list[ControllerRouterHandler]:
         TargetPages,
         SourcePages,
         PolicyPages,
+        StartPages,
     ]
     lists += [system_page, diagnostics]
     lists += [flow_page, queues_page, series_news, changes, changes_of_series, palette]

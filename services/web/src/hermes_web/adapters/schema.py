@@ -119,6 +119,16 @@ saved_views = Table(
 )
 """Searches of the list of series that a person has kept."""
 
+choices = Table(
+    "choices",
+    metadata,
+    Column("name", Text, primary_key=True),
+    Column("value", Text, nullable=False),
+    Column("actor", Text, nullable=False),
+    _instant("at"),
+)
+"""What was decided once for the whole installation, such as that the first steps are not to be shown."""
+
 outbox = Table(
     "outbox",
     metadata,

@@ -59,6 +59,7 @@ DONE = {
     "second-factor": "The second factor is removed; all sessions of the account ended.",
     "sessions": "All sessions of the account ended.",
     "revoked": "Revoked.",
+    "skipped": "The first steps are no longer shown; the menu leads to them.",
     "out": "You are signed out.",
 }
 """What was done, by the word in the address after it: no text of a request is shown back."""

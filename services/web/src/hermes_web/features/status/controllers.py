@@ -5,13 +5,14 @@ from litestar import get
 from hermes_common.runtime.errors import TransientError
 from hermes_web.core.roles import VIEWER
 from hermes_web.errors import MalformedError, UnavailableError
+from hermes_web.features.start.service import open_steps
 from hermes_web.features.status.glance import glance
 from hermes_web.features.status.service import Status, status_of
 from hermes_web.features.status.sparkline import strokes
 from hermes_web.features.targets.service import TargetState
 from hermes_web.features.targets.service import states as target_states
 from hermes_web.http.answers import Page, page
-from hermes_web.web import web_of
+from hermes_web.web import principal_of, web_of
 from hermes_web.web_types import HttpRequest
 
 
@@ -37,5 +38,6 @@ async def overview(request: HttpRequest) -> Page:
         states = await target_states(web, configured)
     except (TransientError, MalformedError):
         targets = []
+    steps = await open_steps(web) if principal_of(request).is_admin else None
     values = {"status": status, "glance": seen, "targets": targets, "states": states, "strokes": strokes}
-    return page(request, "status/overview.html", **values)
+    return page(request, "status/overview.html", **values, steps=steps)

@@ -1,4 +1,4 @@
-"""Second factors, accounts of an identity provider, and saved views."""
+"""Second factors, accounts of an identity provider, saved views, and choices."""
 
 import sqlalchemy as sa
 from alembic import op
@@ -52,5 +52,13 @@ def upgrade() -> None:
         sa.Column("name", sa.Text, primary_key=True),
         sa.Column("search", sa.Text, nullable=False),
         _instant("created_at"),
+        schema=S,
+    )
+    op.create_table(
+        "choices",
+        sa.Column("name", sa.Text, primary_key=True),
+        sa.Column("value", sa.Text, nullable=False),
+        sa.Column("actor", sa.Text, nullable=False),
+        _instant("at"),
         schema=S,
     )
