@@ -75,6 +75,9 @@ SAMPLES: list[Event] = [
         tags={"Modality": ["CT"], "PatientName": ["Müller^Jürgen"], "ContrastBolusAgent": []},
         warnings=["SpecificCharacterSet is unknown"],
     ),
+    events.InstanceResubmitted(
+        reception_id=RECEPTION, actor="admin", address="192.0.2.7", stored=False, reason="the UIDs are missing"
+    ),
     events.InstanceQuarantined(
         reception_id=RECEPTION,
         association_id=ASSOCIATION["association_id"],

@@ -202,3 +202,23 @@ async def test_the_audit_is_of_whom_and_of_what_was_asked(viewer, make_ledger) -
     for path, count in (("/audit?actor=admin&about=user", 1), ("/audit?actor=vera", 0), ("/audit?about=config", 0)):
         assert (await viewer.get(path)).text.count('data-label="Who"') == count, path
     assert (await viewer.get("/audit?about=nonsense")).status_code == 400
+
+
+async def test_a_view_is_ones_own_is_escaped_and_can_be_removed(admin, viewer, make_ledger) -> None:
+    make_ledger()
+    name = "<b>CT of today</b>"
+    answer = await viewer.post("/series/_views", {"q": "modality:CT received:24h", "name": name})
+    assert answer.headers["location"] == "/series?q=modality%3ACT+received%3A24h&done=saved-view"
+    page = (await viewer.get("/series")).text
+    assert "&lt;b&gt;CT of today&lt;/b&gt;" in page
+    assert name not in page
+    assert 'href="/series?q=modality%3ACT%20received%3A24h"' in page
+    assert "CT of today" not in (await admin.get("/series")).text, "it is nobody else's"
+    assert (await admin.post("/series/_views", {"action": "remove", "name": name})).status_code == 404
+    await viewer.post("/series/_views", {"action": "remove", "name": name})
+    assert "CT of today" not in (await viewer.get("/series")).text
+    refused = await viewer.post("/series/_views", {"q": "nonsense:1", "name": "x"})
+    assert "Not saved" in refused.text
+    for number in range(30):
+        assert (await viewer.post("/series/_views", {"q": "brain", "name": f"v{number}"})).status_code == 303
+    assert "remove one first" in (await viewer.post("/series/_views", {"q": "brain", "name": "one more"})).text

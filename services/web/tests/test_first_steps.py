@@ -67,7 +67,7 @@ async def test_a_target_is_done_when_it_has_passed_its_test(web: Web, bus: Bus, 
 
     async def tell(question: Any) -> None:
         step = Step(name="C-ECHO", ok=passes, milliseconds=3.0, detail="<b>refused</b>")
-        await question.respond(TargetTested(slug="pacs", ok=passes, steps=(step,)).model_dump_json().encode())
+        await question.respond(TargetTested(target="pacs", ok=passes, steps=(step,)).model_dump_json().encode())
 
     await bus.nc.subscribe(ASK, cb=tell)
     page = (await admin.post("/start/test", {"target": "pacs"})).text

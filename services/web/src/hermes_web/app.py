@@ -49,7 +49,7 @@ from hermes_web.features.flow.pages import flow_page
 from hermes_web.features.live.controllers import changes, changes_of_series, palette, series_news
 from hermes_web.features.operations.controllers import livez, metrics, openapi, readyz
 from hermes_web.features.policies.pages import PolicyPages
-from hermes_web.features.quarantine.controllers import QuarantineController, quarantine_page
+from hermes_web.features.quarantine.controllers import QuarantineController, QuarantinePages
 from hermes_web.features.queues.pages import queues_page
 from hermes_web.features.rules.api import RuleToolsController
 from hermes_web.features.rules.pages import RulePages
@@ -160,7 +160,7 @@ def _api() -> Router:
 
 def _pages() -> list[ControllerRouterHandler]:
     lists: list[ControllerRouterHandler] = [overview, alerts_page, clear_alert, audit_page]
-    lists += [quarantine_page, associations_page]
+    lists += [associations_page]
     areas: list[ControllerRouterHandler] = [
         SeriesPages,
         StudyPages,
@@ -172,6 +172,7 @@ def _pages() -> list[ControllerRouterHandler]:
         SourcePages,
         PolicyPages,
         StartPages,
+        QuarantinePages,
     ]
     lists += [system_page, diagnostics]
     lists += [flow_page, queues_page, series_news, changes, changes_of_series, palette]

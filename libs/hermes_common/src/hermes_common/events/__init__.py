@@ -42,6 +42,7 @@ from hermes_common.events.reception import (
     AssociationRejected,
     InstanceQuarantined,
     InstanceRefused,
+    InstanceResubmitted,
     InstanceStored,
 )
 from hermes_common.events.series import (
@@ -97,6 +98,7 @@ __all__ = [
     "InstanceOutcome",
     "InstanceQuarantined",
     "InstanceRefused",
+    "InstanceResubmitted",
     "InstanceStored",
     "MalformedEventError",
     "MessageParked",

@@ -118,6 +118,22 @@ class InstanceQuarantined(Event):
     """As the command named it: text of the sender, not to be trusted as a UID."""
 
 
+class InstanceResubmitted(Event):
+    """A person had bytes that lie in quarantine received again; what lies there stays."""
+
+    entity: ClassVar[str] = "instance"
+    verb: ClassVar[str] = "resubmitted"
+
+    reception_id: str
+    """Under which they lie there; what they became has a reception id of its own."""
+    actor: str
+    address: str = ""
+    stored: bool
+    """Whether they are an instance now."""
+    reason: str = ""
+    """Why not."""
+
+
 class InstanceRefused(Event):
     """An instance was answered with a failure status and nothing of it was kept: the sender still has it."""
 

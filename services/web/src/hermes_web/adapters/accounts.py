@@ -4,7 +4,7 @@ from datetime import datetime
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict
-from sqlalchemy import Connection, func, insert, select, text, update
+from sqlalchemy import Connection, delete, func, insert, select, text, update
 from sqlalchemy.exc import IntegrityError
 
 from hermes_common.events import UserChanged, UserCreated, UserDisabled
@@ -158,11 +158,12 @@ def end_session(connection: Connection, name: str, mark: str, actor: str) -> Non
 
 def list_tokens(connection: Connection) -> list[Token]:
     """Return every token that was not revoked more than a month ago, newest first."""
-    columns = [column for column in tokens.c if column.name not in {"token_hash", "owner_id"}]
+    columns = [column for column in tokens.c if column.name not in {"token_hash", "owner_id", "brief"}]
     joined = tokens.outerjoin(users, users.c.id == tokens.c.owner_id)
     rows = connection.execute(
         select(*columns, users.c.name.label("owner"))
         .select_from(joined)
+        .where(~tokens.c.brief)
         .where(tokens.c.revoked_at.is_(None) | (tokens.c.revoked_at > text("now() - interval '30 days'")))
         .order_by(tokens.c.created_at.desc())
     )
@@ -186,9 +187,18 @@ def create_token(
     return next(token for token in list_tokens(connection) if token.id == values["id"])
 
 
+def create_brief_token(connection: Connection, name: str, secret: str, expires_at: datetime) -> None:
+    """Store a token of an administrator for what a page of theirs asks of another service; removes those that ended."""
+    at = now()
+    connection.execute(delete(tokens).where(tokens.c.brief, tokens.c.expires_at < at))
+    owner_id = select(users.c.id).where(users.c.name == name).scalar_subquery()
+    values: dict[str, Any] = {"id": new_id(), "name": name, "role": "admin", "owner_id": owner_id, "created_at": at}
+    connection.execute(insert(tokens).values(**values, token_hash=digest(secret), expires_at=expires_at, brief=True))
+
+
 def revoke_token(connection: Connection, token_id: str, actor: str) -> None:
     """End a token; raise :class:`NotFoundError`."""
-    ended = (tokens.c.id == token_id) & tokens.c.revoked_at.is_(None)
+    ended = (tokens.c.id == token_id) & tokens.c.revoked_at.is_(None) & ~tokens.c.brief
     row = connection.execute(
         update(tokens).where(ended).values(revoked_at=now()).returning(tokens.c.name)
     ).one_or_none()

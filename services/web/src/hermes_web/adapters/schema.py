@@ -12,6 +12,7 @@ from sqlalchemy import (
     MetaData,
     Table,
     Text,
+    false,
     true,
 )
 from sqlalchemy.dialects.postgresql import JSONB
@@ -67,7 +68,9 @@ tokens = Table(
     _instant("expires_at", nullable=True),
     _instant("last_used_at", nullable=True),
     _instant("revoked_at", nullable=True),
+    Column("brief", Boolean, nullable=False, server_default=false()),
 )
+"""``brief`` tokens are made by pages for a person who is signed in, to ask another service; nobody sees them."""
 
 login_attempts = Table(
     "login_attempts",

@@ -59,6 +59,7 @@ DONE = {
     "second-factor": "The second factor is removed; all sessions of the account ended.",
     "sessions": "All sessions of the account ended.",
     "revoked": "Revoked.",
+    "saved-view": "Your views are changed.",
     "skipped": "The first steps are no longer shown; the menu leads to them.",
     "out": "You are signed out.",
 }

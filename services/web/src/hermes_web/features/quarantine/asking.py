@@ -3,14 +3,20 @@
 import re
 from collections.abc import AsyncIterator
 from contextlib import suppress
+from datetime import timedelta
 
 import httpx
 
-from hermes_web.errors import InvalidError, NotFoundError, UnavailableError
-from hermes_web.web import web_of
+from hermes_common.runtime.clock import now
+from hermes_web.adapters import accounts
+from hermes_web.adapters.hashing import new_secret
+from hermes_web.errors import NotFoundError, UnavailableError
+from hermes_web.web import Web, principal_of, web_of
 from hermes_web.web_types import HttpRequest
 
 _LIMITS = httpx.Timeout(connect=5, read=120, write=60, pool=5)
+BRIEF = timedelta(minutes=3)
+"""How long the token lasts with which a page asks for who is signed in."""
 
 
 def known_id(reception_id: str) -> str:
@@ -51,14 +57,23 @@ class ReceiverAnswer:
         await self._client.aclose()
 
 
-async def ask_receiver(request: HttpRequest, method: str, path: str) -> ReceiverAnswer:
-    """Ask with the token that the request came with; raise what says why there is no answer of use."""
-    base = web_of(request).settings.dicomweb_url
-    authorization = request.headers.get("authorization")
+async def authorization_of(request: HttpRequest) -> str:
+    """Return with what the receiver is asked: the token of the request, or a brief one of who is signed in."""
+    given = request.headers.get("authorization")
+    if given is not None:
+        return given
+    web, secret = web_of(request), f"hermes_{new_secret()}"
+    name = principal_of(request).name
+    await web.database.run(accounts.create_brief_token, name, secret, now() + BRIEF)
+    await web.access.push()
+    return f"Bearer {secret}"
+
+
+async def ask_receiver(web: Web, authorization: str, method: str, path: str) -> ReceiverAnswer:
+    """Ask; raise what says why there is no answer of use."""
+    base = web.settings.dicomweb_url
     if base is None:
         raise UnavailableError("no receiver can be asked: set HERMES_DICOMWEB_URL to the address of one")
-    if authorization is None:
-        raise InvalidError("this needs an API token of an administrator: Authorization: Bearer <token>")
     client = httpx.AsyncClient(timeout=_LIMITS, trust_env=False)
     try:
         asked = client.build_request(method, base.rstrip("/") + path, headers={"authorization": authorization})
@@ -69,6 +84,8 @@ async def ask_receiver(request: HttpRequest, method: str, path: str) -> Receiver
     if answer.status_code in (200, 409):
         return answer
     await answer.close()
+    if answer.status_code in (401, 403):
+        raise UnavailableError("the receiver does not know this token yet", "Try again in a few seconds.")
     if answer.status_code == 404:
         raise NotFoundError("there is nothing of that id in quarantine")
     raise UnavailableError(f"the receiver answered {answer.status_code}")

@@ -10,10 +10,11 @@ from litestar.response import Redirect
 from hermes_common.ids import uid_token
 from hermes_common.runtime.clock import now
 from hermes_common.runtime.errors import TransientError
+from hermes_web.adapters import saved_views
 from hermes_web.core.roles import ADMIN, VIEWER
 from hermes_web.core.search import QUALIFIERS, STATES, Search, chips, parse_search
 from hermes_web.core.view import COOKIE, parse_view
-from hermes_web.errors import InvalidError, MalformedError, NotFoundError
+from hermes_web.errors import FieldProblem, InvalidError, MalformedError, NotFoundError
 from hermes_web.features.deliveries.queries import outcomes_of_series
 from hermes_web.features.paging import Listing
 from hermes_web.features.series import queries
@@ -39,6 +40,7 @@ VIEWS = (
 )
 """Searches that people ask for most, and their names."""
 EXPORT = 10_000
+LONGEST_SEARCH = 500
 EVENTS = 200
 _ACTIONS = ("route", "reevaluate", "discard")
 
@@ -92,6 +94,26 @@ class SeriesPages(Controller):
         back = f"/series?{urlencode({'q': form.text('q')})}" if form.text("q") else "/series"
         return go(back, "asked" if asked else "unchanged")
 
+    @post("/_views", opt=VIEWER)
+    async def keep_view(self, request: HttpRequest) -> Page | Redirect:
+        """Keep the search as one of one's own views, or remove one."""
+        form, account = await read_form(request), principal_of(request).account
+        search, name = form.text("q"), form.text("name")
+        if account is None:
+            raise NotFoundError("there is no account behind this token")
+        database = web_of(request).database
+        try:
+            if form.text("action") == "remove":
+                await database.run(saved_views.remove_view, account, name)
+            else:
+                parse_search(search)
+                if not search or not 0 < len(name) <= saved_views.LONGEST_NAME or len(search) > LONGEST_SEARCH:
+                    raise InvalidError(problems=[FieldProblem("name", "give the search a name of 1 to 60 characters")])
+                await database.run(saved_views.save_view, account, name, search)
+        except InvalidError as error:
+            return await self._listing(request, search, error)
+        return go(f"/series?{urlencode({'q': search})}" if search else "/series", "saved-view")
+
     @get("/{uid:str}", opt=VIEWER)
     async def one(self, request: HttpRequest, uid: FromPath[str]) -> Page:
         """Show everything about a series."""
@@ -118,7 +140,7 @@ class SeriesPages(Controller):
         except InvalidError as wrong:
             search, error = Search({}), wrong
         found: Listing[SeriesItem] = Listing(items=[])
-        web = web_of(request)
+        web, account = web_of(request), principal_of(request).account
         if error is None or error is problem:
             found = await web.database.run(queries.list_series, search, 50, after)
         newest = max((item.last_received_at for item in found.items), default=at)
@@ -134,6 +156,7 @@ class SeriesPages(Controller):
             states=STATES,
             qualifiers=QUALIFIERS,
             views=VIEWS,
+            mine=await web.database.run(saved_views.list_views, account) if account else [],
             targets=await _targets(web),
             first=after is None,
         )

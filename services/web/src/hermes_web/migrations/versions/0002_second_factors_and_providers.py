@@ -23,6 +23,7 @@ def upgrade() -> None:
     op.add_column("users", sa.Column("issuer", sa.Text, nullable=True), schema=S)
     op.add_column("users", sa.Column("subject", sa.Text, nullable=True), schema=S)
     op.create_index("ix_users_issuer_subject", "users", ["issuer", "subject"], unique=True, schema=S)
+    op.add_column("tokens", sa.Column("brief", sa.Boolean, nullable=False, server_default=sa.false()), schema=S)
     op.create_table(
         "second_factors",
         _user(primary_key=True),
