@@ -20,7 +20,8 @@ def test_every_decision_is_in_the_index_and_has_its_parts(repository: Path) -> N
 
 
 @pytest.mark.parametrize(
-    "name", ["README.md", "ARCHITECTURE.md", "CONTRIBUTING.md", "CHANGELOG.md", "docs/adr/README.md"]
+    "name",
+    ["README.md", "ARCHITECTURE.md", "CONTRIBUTING.md", "CHANGELOG.md", "docs/adr/README.md", "docs/security.md"],
 )
 def test_links_and_paths_in_the_documents_exist(repository: Path, name: str) -> None:
     path = repository / name
@@ -29,7 +30,18 @@ def test_links_and_paths_in_the_documents_exist(repository: Path, name: str) -> 
         if "://" not in link:
             assert (path.parent / link).exists(), link
     for named in re.findall(r"`((?:services|libs|deploy|tests|docs|bench)/[^`\s*<{]+)`", text):
-        assert (repository / named).exists(), named
+        assert (repository / named.partition("::")[0]).exists(), named
+
+
+def test_every_line_of_the_security_list_that_is_ticked_names_a_test_that_exists(repository: Path) -> None:
+    text = (repository / "docs/security.md").read_text("utf-8")
+    items = re.findall(r"^- \[([x ])\] (.*?)(?=^- \[|^#|\n\n|\Z)", text, re.MULTILINE | re.DOTALL)
+    assert len(items) > 30
+    for ticked, item in items:
+        named = re.findall(r"`([^`]+\.py)::(\w+)`", item)
+        assert bool(named) is (ticked == "x"), item
+        for path, test in named:
+            assert re.search(rf"def {test}\(", (repository / path).read_text("utf-8")), test
 
 
 def test_nothing_in_the_project_names_an_address_of_a_package_registry(repository: Path) -> None:

@@ -26,7 +26,8 @@ PAGES = (
     ),
     *("/deliveries", "/deliveries?state=failed&within=1h", "/errors?target=down", "/quarantine?within=1h", "/nowhere"),
 )
-PLAIN = ("/rules", "/rules/new", "/targets", "/sources", "/policies", "/alerts", "/audit", "/users", "/password")
+NEW = ("/account", "/account/second-factor", "/system", "/start", "/users/admin", "/sign-in/code")
+PLAIN = ("/rules", "/rules/new", "/targets", "/sources", "/policies", "/alerts", "/audit", "/users", "/password", *NEW)
 """Pages that have their look from the elements and macros alone: seen once wide and once narrow."""
 
 

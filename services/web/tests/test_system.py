@@ -3,8 +3,10 @@
 import io
 import json
 import logging
+import re
 import zipfile
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -59,6 +61,7 @@ async def report(bus: Bus, health: Health, service: str = "receiver") -> None:
 
 async def test_a_process_says_what_it_measures_and_the_page_shows_it(web: Web, bus: Bus, viewer, make_ledger) -> None:
     make_ledger()
+    web.settings.store_folder = Path("/")
     health = Health()
     health.require("port", lambda: "the port 11112 is closed")
     health.words["dicom_aet"] = "HERMES"
@@ -78,6 +81,7 @@ async def test_a_process_says_what_it_measures_and_the_page_shows_it(web: Web, b
     page = (await viewer.get("/system")).text
     for word in ("receiver@host.1", "the port 11112 is closed", "1.2.3", "spool of receiver@host.1", "ends soon"):
         assert word in page
+    assert re.search(r"object store</h3>.*Full in about|object store</h3>.*not filling up", page, re.DOTALL)
     assert "No answer from router, dispatcher" in page
     for stream in ("HERMES_WORK", "KV_hermes_config"):
         assert stream in page

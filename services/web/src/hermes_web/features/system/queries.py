@@ -55,7 +55,8 @@ def days(connection: Connection) -> list[Day]:
         octets = func.coalesce(func.sum(series.c.octets), 0)
         came = select(octets).where(series.c.last_received_at >= begin, series.c.last_received_at < end)
         went = select(octets).where(series.c.deleted_at >= begin, series.c.deleted_at < end)
-        found.append(Day(received=connection.execute(came).scalar_one(), deleted=connection.execute(went).scalar_one()))
+        received, deleted = (int(connection.execute(query).scalar_one()) for query in (came, went))
+        found.append(Day(received, deleted))
     return found
 
 
