@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from datetime import datetime
+from typing import Any
 
 from sqlalchemy import Connection, Row, delete, func, insert, select, update
 
@@ -23,7 +24,7 @@ def place_of(user_id: int) -> str:
 
 def number_of(connection: Connection, name: str) -> int:
     """Return the number of an account; raise :class:`NotFoundError`."""
-    found = connection.execute(select(users.c.id).where(users.c.name == name)).scalar_one_or_none()
+    found: int | None = connection.execute(select(users.c.id).where(users.c.name == name)).scalar_one_or_none()
     if found is None:
         raise NotFoundError(f"there is no account {name!r}")
     return found
@@ -107,7 +108,7 @@ def remove(connection: Connection, name: str, actor: str) -> None:
     put(connection, UserChanged(user=name, actor=actor, detail="second factor removed; all sessions ended"))
 
 
-def _locked(connection: Connection, user_id: int, *, confirmed: bool) -> Row[tuple[str, int | None]] | None:
+def _locked(connection: Connection, user_id: int, *, confirmed: bool) -> Row[Any] | None:
     """Return the factor under a lock: of two who use the same code at once the second sees that it was used."""
     at = second_factors.c.confirmed_at
     return connection.execute(

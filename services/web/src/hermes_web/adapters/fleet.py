@@ -76,7 +76,8 @@ class Fleet:
     async def _collect(self, question: str, read: Callable[[bytes], T | None]) -> list[T] | None:
         if self._bus.problem() is not None:
             return None
-        inbox, answers = self._bus.nc.new_inbox(), []
+        answers: list[T] = []
+        inbox = self._bus.nc.new_inbox()
         try:
             subscription = await self._bus.nc.subscribe(inbox)
             await self._bus.nc.publish(question, b"", reply=inbox)

@@ -44,6 +44,8 @@ class StreamState(BaseModel):
     messages: int
     octets: int
     consumers: list[ConsumerState]
+    followers: int = 0
+    """Processes that read it as they run, and leave nothing behind."""
 
 
 class Disk(BaseModel):
@@ -102,7 +104,8 @@ async def system_of(web: Web) -> System:
     present = {state.service for state in processes or ()}
     versions = {"Hermes": web.version, "Python": platform.python_version()}
     if web.bus.nc.is_connected:
-        versions["NATS"] = str(web.bus.nc.connected_server_version)
+        server = web.bus.nc.connected_server_version
+        versions["NATS"] = f"{server.major}.{server.minor}.{server.patch}"
     if postgres:
         versions["PostgreSQL"] = postgres
     return System(
@@ -187,6 +190,7 @@ async def _streams(bus: Bus) -> list[StreamState]:
     found = []
     for info in await bus.js.streams_info():
         name = str(info.config.name)
+        known = await bus.js.consumers_info(name) if info.state.consumer_count else []
         consumers = [
             ConsumerState(
                 name=consumer.name,
@@ -194,9 +198,15 @@ async def _streams(bus: Bus) -> list[StreamState]:
                 waiting=consumer.num_ack_pending or 0,
                 again=consumer.num_redelivered or 0,
             )
-            for consumer in (await bus.js.consumers_info(name) if info.state.consumer_count else [])
+            for consumer in known
+            if consumer.config.durable_name
         ]
         consumers.sort(key=lambda item: (-item.lag, item.name))
         state = info.state
-        found.append(StreamState(name=name, messages=state.messages, octets=state.bytes, consumers=consumers))
+        followers = len(known) - len(consumers)
+        found.append(
+            StreamState(
+                name=name, messages=state.messages, octets=state.bytes, consumers=consumers, followers=followers
+            )
+        )
     return sorted(found, key=lambda item: item.name)
