@@ -1,14 +1,7 @@
-"""In a real browser: a second factor, single sign-on over two sites, quarantine, and the first steps."""
+"""In a real browser: a second factor, quarantine, the first steps, and the system page."""
 
-import json
-import os
 import re
-import socket
-import subprocess
-import sys
-import time
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -68,75 +61,6 @@ def test_a_second_factor_is_set_up_from_the_drawn_code_and_asked_for_at_the_next
     page.get_by_label("Code").fill(recovery)
     page.get_by_role("button", name="Sign in").click()
     page.wait_for_url(hermes.url + "/")
-
-
-def free_port() -> int:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port: int = free.getsockname()[1]
-        return port
-
-
-@contextmanager
-def running(command: list[str], url: str, environment: dict[str, str] | None = None) -> Iterator[None]:
-    """Run a server until it is no longer needed, from when it answers."""
-    quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
-    process = subprocess.Popen([sys.executable, "-m", *command], env=environment, **quiet)
-    try:
-        ends = time.monotonic() + 60
-        while True:
-            try:
-                httpx.get(url, timeout=2, trust_env=False).raise_for_status()
-                break
-            except httpx.HTTPError:
-                assert process.poll() is None, f"{command[0]} ended"
-                assert time.monotonic() < ends, f"{url} does not answer"
-                time.sleep(0.1)
-        yield
-    finally:
-        process.terminate()
-        try:
-            process.wait(20)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait(10)
-
-
-def test_somebody_comes_in_from_the_provider_on_another_site(browser: Browser, hermes: Hermes) -> None:
-    """The provider is on ``localhost``, we are on ``127.0.0.1``: to a browser these are two sites."""
-    theirs, ours = free_port(), free_port()
-    issuer, url = f"http://localhost:{theirs}", f"http://127.0.0.1:{ours}"
-    person = json.dumps({"sub": "4711", "preferred_username": "maria", "groups": ["radiology"]})
-    environment = {
-        **os.environ,
-        "HERMES_NATS_URL": hermes.variables["HERMES_NATS_URL"],
-        "HERMES_DATABASE_URL": hermes.variables["HERMES_DATABASE_URL"],
-        "HERMES_HTTP_PORT": str(ours),
-        "HERMES_OIDC_ISSUER": issuer,
-        "HERMES_OIDC_CLIENT_ID": "hermes",
-        "HERMES_OIDC_CLIENT_SECRET": "a secret of the client",
-        "HERMES_OIDC_REDIRECT_URL": f"{url}/sign-in/sso/back",
-        "HERMES_OIDC_VIEWERS": "radiology",
-    }
-    provider = ["oidc_provider_mock", "--port", str(theirs), "--user-claims", person]
-    with (
-        running(provider, f"{issuer}/.well-known/openid-configuration"),
-        running(["hermes_web"], f"{url}/readyz", environment),
-    ):
-        context = browser.new_context(base_url=url)
-        try:
-            page = context.new_page()
-            page.goto("/account")
-            page.get_by_role("link", name="Sign in with single sign-on").click()
-            page.wait_for_url(f"{issuer}/**")
-            page.get_by_role("button", name="4711").click()
-            page.wait_for_url(f"{url}/account")
-            expect(page.get_by_text("The identity provider answers for your account").first).to_be_visible()
-            cookies = {cookie["name"]: cookie for cookie in context.cookies(url)}
-            assert cookies["__Host-hermes"]["sameSite"] == "Strict"
-            assert "__Host-hermes-sso" not in cookies
-        finally:
-            context.close()
 
 
 def quarantined(hermes: Hermes, folder: Path) -> tuple[str, str]:
