@@ -14,6 +14,7 @@ from hermes_common.events import (
     DeliveryCancelled,
     DeliveryDismissed,
     DeliveryFailed,
+    DeliveryHeld,
     DeliveryQueued,
     DeliveryRetrying,
     DeliverySucceeded,
@@ -121,6 +122,8 @@ def _standing(record: DeliveryRecord, about: dict[str, Any]) -> Event | None:
             return DeliveryCancelled(**about, actor=record.actor, reason=record.reason)
         case DeliveryState.DISMISSED:
             return DeliveryDismissed(**about, actor=record.actor, reason=record.reason)
+        case DeliveryState.HELD:
+            return DeliveryHeld(**about, actor=record.actor, reason=record.reason)
         case DeliveryState.QUEUED | DeliveryState.SENDING:
             return None
 
