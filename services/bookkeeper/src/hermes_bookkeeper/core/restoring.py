@@ -4,7 +4,7 @@ The ids are those under which router and dispatcher say these things, so an even
 record does not tell the revision of the rules, the attributes, or the outcome of each instance.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -103,6 +103,13 @@ def _decided(record: SeriesRecord, batch: BatchRef, targets: dict[str, str]) -> 
     return _fact(event, derived_id("decided", batch.batch_id, ""), batch.decided_at, batch.through_seq + 1)
 
 
+_SAID_BY_A_PERSON: Mapping[DeliveryState, type[Event]] = {
+    DeliveryState.HELD: DeliveryHeld,
+    DeliveryState.CANCELLED: DeliveryCancelled,
+    DeliveryState.DISMISSED: DeliveryDismissed,
+}
+
+
 def _about(record: DeliveryRecord) -> dict[str, Any]:
     return {name: getattr(record, name) for name in ("delivery_id", "series_uid", "study_uid", "batch_id", "target")}
 
@@ -111,6 +118,7 @@ def _standing(record: DeliveryRecord, about: dict[str, Any]) -> Event | None:
     """Return the event that leaves a delivery as the record has it; None while it waits for its first attempt."""
     missing = record.instances - len(parse_ranges(record.delivered))
     left: dict[str, Any] = {**about, "attempt": record.attempt, "missing": missing, "reason": record.reason}
+    by_whom: dict[str, Any] = {**about, "actor": record.actor, "reason": record.reason}
     match record.state:
         case DeliveryState.SUCCEEDED:
             return DeliverySucceeded(**about, attempt=max(record.attempt, 1), instances=record.instances)
@@ -118,12 +126,8 @@ def _standing(record: DeliveryRecord, about: dict[str, Any]) -> Event | None:
             return DeliveryFailed(**left)
         case DeliveryState.RETRYING:
             return DeliveryRetrying(**left, next_attempt_at=record.next_attempt_at or record.updated_at)
-        case DeliveryState.CANCELLED:
-            return DeliveryCancelled(**about, actor=record.actor, reason=record.reason)
-        case DeliveryState.DISMISSED:
-            return DeliveryDismissed(**about, actor=record.actor, reason=record.reason)
-        case DeliveryState.HELD:
-            return DeliveryHeld(**about, actor=record.actor, reason=record.reason)
+        case DeliveryState.HELD | DeliveryState.CANCELLED | DeliveryState.DISMISSED:
+            return _SAID_BY_A_PERSON[record.state](**by_whom)
         case DeliveryState.QUEUED | DeliveryState.SENDING:
             return None
 

@@ -95,16 +95,6 @@ def from_elsewhere(items: Sequence[T], tries: int) -> Sequence[T]:
     return [*items[start:], *items[:start]]
 
 
-def from_elsewhere(items: Sequence[T], tries: int) -> Sequence[T]:
-    """Return all items, begun at another place with each try (from 1).
-
-    A target that is busy a few times in a row ends an attempt. If it is busy for ever over the same few instances,
-    these are not always the first, and do not keep the others back.
-    """
-    start = max(tries - 1, 0) * STRIDE % len(items) if items else 0
-    return [*items[start:], *items[:start]]
-
-
 def describe(left: Collection[NotDelivered], total: int) -> str:
     """Return in words how many instances are missing and why, with one reason of each kind."""
     counts: Counter[str] = Counter(WORDS[item.trouble] for item in left)
