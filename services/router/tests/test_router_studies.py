@@ -14,13 +14,13 @@ from pydantic import SecretStr
 from hermes_common import config, events, records, subjects
 from hermes_common.commands import SeriesCommand, StudyCommand
 from hermes_common.rules import CompiledRuleSet, Context, decide_in_study, decide_series
+from hermes_common.rules.facts import study_fields
 from hermes_common.runtime.bus import Bus
 from hermes_common.runtime.clock import new_id, now
 from hermes_common.runtime.consumer import Message
 from hermes_common.runtime.objectstore.directory import DirectoryStore
 from hermes_common.runtime.settings import RuntimeSettings
 from hermes_router.core.batching import rule_fields
-from hermes_router.core.completeness import study_fields
 from hermes_router.core.planning import delivery_id
 from hermes_router.core.rounds import earlier_of
 

@@ -23,6 +23,7 @@ from hermes_common.config import (
 from hermes_common.events import Decision, InstanceStored, Sender
 from hermes_common.records import BatchRef, Forced, SeriesRecord, StudyRecord, StudyState
 from hermes_common.rules import CompiledRuleSet, Context, decide_series
+from hermes_common.rules.facts import study_fields
 from hermes_router.core import completeness, planning, rounds, studies
 from hermes_router.core.quiet import (
     Quiet,
@@ -156,7 +157,7 @@ def test_conditions_ask_for_series_of_the_studies_they_are_about() -> None:
     pet, ct, mr = ({"Modality": [name]} for name in ("PT", "CT", "MR"))
 
     def missing(*series: dict[str, list[str]]) -> list[str]:
-        fields = completeness.study_fields(series, len(series), {})
+        fields = study_fields(series, len(series), {})
         return completeness.unmet([pet_ct], Context(fields, list(series)), NOW)
 
     assert missing(mr) == []
@@ -229,7 +230,7 @@ def test_a_decided_study_leaves_no_series_deferred_and_sends_no_batch_to_a_targe
         series.append(rounds.Series(member(one, uid=uid), fields, {uid: [decision]}))
     fields_of = [each.fields for each in series]
     case = rounds.Case(
-        record=record(), series=series, study=Context(completeness.study_fields(fields_of, len(series), {}), fields_of),
+        record=record(), series=series, study=Context(study_fields(fields_of, len(series), {}), fields_of),
         instances=len(series), policy=POLICY, late=Late.AS_BEFORE, previous=None, reason="quiet",
     )  # fmt: skip
     found = rounds.decide_study(case, rounds.Moment("d1", 1, document, compiled, Targets(), NOW))

@@ -28,10 +28,12 @@ from hermes_web.adapters.hashing import Hasher
 from hermes_web.adapters.live import Live
 from hermes_web.adapters.outbox import Outbox
 from hermes_web.adapters.replays import Replays
+from hermes_web.adapters.rule_hits import RuleHits
 from hermes_web.adapters.server import serve
 from hermes_web.adapters.targets import TargetsOnBus
 from hermes_web.core.passwords import fold_name, name_problem, password_problem
 from hermes_web.core.roles import PUBLIC
+from hermes_web.core.standing import Standings
 from hermes_web.errors import UnavailableError
 from hermes_web.features.alerts.controllers import AlertsController, alerts_page, clear_alert
 from hermes_web.features.associations.controllers import AssociationsController, associations_page
@@ -49,6 +51,8 @@ from hermes_web.features.policies.pages import PolicyPages
 from hermes_web.features.quarantine.controllers import QuarantineController, quarantine_page
 from hermes_web.features.queues.pages import queues_page
 from hermes_web.features.rules.api import RuleToolsController
+from hermes_web.features.rules.live import RuleLive
+from hermes_web.features.rules.mercure import MercurePages
 from hermes_web.features.rules.pages import RulePages
 from hermes_web.features.rules.tools import RuleToolPages
 from hermes_web.features.series.api import SeriesController
@@ -107,6 +111,8 @@ def make_web(settings: Settings, version: str, bus: Bus, health: Health) -> Web:
         live=Live(bus),
         replays=Replays(url),
         access=AccessMirror(database, bus),
+        rule_hits=RuleHits(database),
+        standings=Standings(),
     )
 
 
@@ -144,6 +150,8 @@ def _pages() -> list[ControllerRouterHandler]:
         ErrorPages,
         RulePages,
         RuleToolPages,
+        RuleLive,
+        MercurePages,
         TargetPages,
         SourcePages,
         PolicyPages,

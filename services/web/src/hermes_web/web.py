@@ -18,9 +18,11 @@ from hermes_web.adapters.hashing import Hasher
 from hermes_web.adapters.live import Live
 from hermes_web.adapters.outbox import Outbox
 from hermes_web.adapters.replays import Replays
+from hermes_web.adapters.rule_hits import RuleHits
 from hermes_web.adapters.targets import TargetsOnBus
 from hermes_web.core.configuration import check_fit, parse_document
 from hermes_web.core.roles import Principal
+from hermes_web.core.standing import Standings
 from hermes_web.errors import FieldProblem, InvalidError, SignInNeededError
 from hermes_web.http.assets import Assets
 from hermes_web.http.rendering import Renderer
@@ -49,6 +51,8 @@ class Web:
     access: AccessMirror
     assets: Assets
     live: Live
+    rule_hits: RuleHits
+    standings: Standings
 
     async def rules(self) -> tuple[Revision, RuleSet]:
         """Return the present rules, from the bucket itself."""

@@ -1,15 +1,12 @@
 """Which receptions become the next batch of a series, and which of them are sent."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
 from hermes_common.events import InstanceStored, Sender, Tags
 from hermes_common.manifest import Manifest, ManifestInstance
-from hermes_common.rules.facts import received_facts, series_facts
-
-MOST_VALUES = 32
-"""Distinct values that are kept of one tag of a series."""
+from hermes_common.rules.facts import MOST_VALUES, merged_tags, received_facts, series_facts
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,18 +69,6 @@ def conflicts(manifest: Manifest, earlier: Sequence[Manifest]) -> int:
     others = {item.sop_instance_uid for item in manifest.superseded}
     others |= {item.sop_instance_uid for before in earlier for item in before.instances}
     return sum(item.sop_instance_uid in others for item in manifest.instances)
-
-
-def merged_tags(tags: Iterable[Tags]) -> Tags:
-    """Return the distinct values of each tag, in the order given; present somewhere is present."""
-    merged: dict[str, dict[str, None]] = {}
-    for one in tags:
-        for name, values in one.items():
-            known = merged.setdefault(name, {})
-            for value in values:
-                if len(known) < MOST_VALUES:
-                    known.setdefault(value)
-    return {name: list(values) for name, values in merged.items()}
 
 
 def rule_fields(manifests: Sequence[Manifest], received: datetime) -> Tags:

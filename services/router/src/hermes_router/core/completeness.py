@@ -6,10 +6,8 @@ from datetime import datetime, timedelta
 from functools import lru_cache
 
 from hermes_common.config import AfterWait, StudyCompletion, StudyCondition
-from hermes_common.events import Tags
 from hermes_common.records import BatchRef, SeriesRecord, StudyRecord
 from hermes_common.rules import CompiledRule, Context, RuleError, Verdict, compile_rule
-from hermes_router.core.batching import merged_tags
 
 SOONEST = timedelta(seconds=1)
 LATEST = timedelta(hours=1)
@@ -118,19 +116,6 @@ def _soon(until: datetime, now: datetime) -> datetime:
 
 def _seconds(span: timedelta) -> str:
     return f"{span.total_seconds():g} s"
-
-
-def study_fields(series: Sequence[Tags], instances: int, latest: Tags) -> Tags:
-    """Return what rules about studies see: the tags of all series, and the facts of docs/rules.md.
-
-    ``series``: what rules about series see of each; ``latest``: of that of which the last instance came.
-    """
-    tags = merged_tags(
-        {name: values for name, values in fields.items() if not name.startswith(("series.", "received."))}
-        for fields in series
-    )
-    received = {name: values for name, values in latest.items() if name.startswith("received.")}
-    return {**tags, **received, "study.series": [str(len(series))], "study.instances": [str(instances)]}
 
 
 def unmet(conditions: Iterable[StudyCondition], study: Context, now: datetime) -> list[str]:

@@ -21,6 +21,7 @@ from hermes_common.events import StudyCompleted, StudyHeld
 from hermes_common.ids import derived_id, token_uid
 from hermes_common.records import PendingCommand, SeriesState, StudyRecord, StudyState
 from hermes_common.rules import Context
+from hermes_common.rules.facts import study_fields
 from hermes_common.runtime.bus import Bus
 from hermes_common.runtime.clock import new_id, now
 from hermes_common.runtime.configview import ConfigView
@@ -168,7 +169,7 @@ class StudyDecider:
         fields_of = [series.fields for series, _, _ in read]
         instances = sum(count for _, count, _ in read)
         latest = max(read, key=lambda each: each[2])[0].fields if read else {}
-        study = Context(completeness.study_fields(fields_of, instances, latest), fields_of)
+        study = Context(study_fields(fields_of, instances, latest), fields_of)
         return Contents([series for series, _, _ in read], study, instances)
 
     async def _read(self, member: completeness.Member) -> tuple[rounds.Series, int, datetime]:

@@ -166,3 +166,11 @@ def moved_rule(rules: RuleSet, slug: str, up: bool) -> RuleSet:
     if place is not None and other is not None and 0 <= other < len(items):
         items[place], items[other] = items[other], items[place]
     return RuleSet(rules=tuple(items))
+
+
+def placed_rule(rules: RuleSet, slug: str, place: int) -> RuleSet:
+    """Return the rules with one at a place (from 1) and the others in their order around it."""
+    others = [item for item in rules.rules if item.slug != slug]
+    moved = [item for item in rules.rules if item.slug == slug]
+    at = min(max(place - 1, 0), len(others))
+    return RuleSet(rules=(*others[:at], *moved, *others[at:]))

@@ -45,6 +45,7 @@ DONE = {
     "saved": "Saved. Services apply it within a second.",
     "unchanged": "Nothing was changed.",
     "removed": "Removed.",
+    "imported": "Taken over. Look at what the rules would do before you make them active.",
     "restored": "Restored as a new revision.",
     "asked": "Asked for. The page shows it as soon as it is done.",
     "created": "Created.",

@@ -10,6 +10,7 @@ from hermes_common.secrets import shown
 from hermes_web.core.roles import ADMIN, VIEWER
 from hermes_web.errors import PreconditionFailedError, PreconditionRequiredError
 from hermes_web.features.configuration.history import RevisionItem, find_revision, list_revisions, shown_revision
+from hermes_web.features.configuration.history import restore as restored
 from hermes_web.web import principal_of, web_of
 from hermes_web.web_types import HttpRequest
 
@@ -73,10 +74,9 @@ def document_controller(kind: Kind) -> type[Controller]:
 
         @post("/revisions/{number:int}/restore", opt=ADMIN, status_code=200, operation_id=f"restore_{kind.value}")
         async def restore(self, request: HttpRequest, number: FromPath[int]) -> Response[dict[str, Any]]:
-            """Save an old revision as a new one. If-Match has the ETag of the present one."""
+            """Save an old revision as a new one, if it differs from the present one, whose ETag If-Match has."""
             web, author = web_of(request), principal_of(request).name
-            old = await find_revision(web, kind, number)
-            comment = f"restored revision {number}"
-            return answer(await web.save(kind, old.document, expected_revision(request), author, comment))
+            saved, _ = await restored(web, kind, number, expected_revision(request), author)
+            return answer(saved)
 
     return DocumentController

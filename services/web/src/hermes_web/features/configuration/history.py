@@ -79,3 +79,14 @@ def _item(revision: Revision) -> RevisionItem:
     return RevisionItem(
         revision=revision.revision, author=revision.author, comment=revision.comment, time=revision.time
     )
+
+
+async def restore(web: Web, kind: Kind, number: int, expected: int, author: str) -> tuple[Revision, bool]:
+    """Save an old revision as a new one; return the present revision, and whether it is new.
+
+    Nothing is saved if the old revision says what the present one says. Raises what :meth:`Web.save` does.
+    """
+    old, present = await find_revision(web, kind, number), await web.config.current(kind)
+    if old.document == present.document and present.revision == expected:
+        return present, False
+    return await web.save(kind, old.document, expected, author, f"restored revision {number}"), True

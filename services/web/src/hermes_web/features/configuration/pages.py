@@ -12,7 +12,7 @@ from hermes_common.config import Kind, Revision
 from hermes_common.secrets import shown
 from hermes_web.core.roles import ADMIN, VIEWER
 from hermes_web.errors import NotFoundError
-from hermes_web.features.configuration.history import find_revision, list_revisions, shown_revision
+from hermes_web.features.configuration.history import find_revision, list_revisions, restore, shown_revision
 from hermes_web.http.answers import Page, go, page
 from hermes_web.http.forms import read_form
 from hermes_web.web import principal_of, web_of
@@ -70,10 +70,8 @@ class HistoryPages(Controller):
     async def restore(self, request: HttpRequest, kind: FromPath[str], number: FromPath[int]) -> Redirect:
         """Save an old revision as a new one."""
         web, known, form = web_of(request), _kind(kind), await read_form(request)
-        old = await find_revision(web, known, number)
-        author = principal_of(request).name
-        await web.save(known, old.document, form.number("revision"), author, f"restored revision {number}")
-        return go(f"/history/{known.value}", "restored")
+        _, is_new = await restore(web, known, number, form.number("revision"), principal_of(request).name)
+        return go(f"/history/{known.value}", "restored" if is_new else "unchanged")
 
     @staticmethod
     async def _before(request: HttpRequest, kind: Kind, number: int) -> dict[str, Any]:

@@ -16,18 +16,22 @@ from litestar.response import Stream
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, model_validator
 
 from hermes_common.config import Kind, RuleSet, Targets
+from hermes_common.dicom.names import canonical_name
 from hermes_common.ids import Slug
 from hermes_common.rules import vocabulary
 from hermes_common.rules.cases import run_cases
+from hermes_common.rules.dictionary import NoField, look_up
 from hermes_common.rules.differences import differences
 from hermes_common.runtime.clock import now
 from hermes_web.core.configuration import case_problems, parse_document, rule_problems
 from hermes_web.core.roles import VIEWER
-from hermes_web.errors import InvalidError, UnavailableError
+from hermes_web.core.view import COOKIE, parse_view
+from hermes_web.errors import InvalidError, NotFoundError, UnavailableError
 from hermes_web.features.configuration.history import find_revision
 from hermes_web.features.rules import testing
-from hermes_web.features.rules.backtesting import MOST_DAYS, Backtest, prepare
-from hermes_web.features.rules.stored import stored_series
+from hermes_web.features.rules.backtesting import Backtest, prepare
+from hermes_web.features.rules.forms import MOST_DAYS
+from hermes_web.features.rules.stored import stored_series, values_seen
 from hermes_web.web import Web, web_of
 from hermes_web.web_types import HttpRequest
 
@@ -37,6 +41,9 @@ From = Annotated[int, QueryParameter(name="from", ge=0, le=2**31 - 1, descriptio
 To = Annotated[
     int | None, QueryParameter(name="to", ge=0, le=2**31 - 1, description="The newer one; the present if left out.")
 ]
+
+FieldName = Annotated[str, QueryParameter(name="field", min_length=1, max_length=200, description="Name of a field.")]
+Part = Annotated[str, QueryParameter(name="part", max_length=120, description="A part of the value.")]
 
 Slugs = Annotated[tuple[Slug, ...], Field(max_length=100)]
 
@@ -109,6 +116,17 @@ class RuleToolsController(Controller):
     async def fields(self, request: HttpRequest) -> dict[str, Any]:
         """Return what can be written in a rule: fields with their types, operators of each type, limits."""
         return vocabulary(await web_of(request).collected())
+
+    @get("/values")
+    async def values(self, request: HttpRequest, name: FieldName, part: Part = "") -> dict[str, Any]:
+        """Return values of a field in the last series, the most frequent first, with how many series had each."""
+        known = canonical_name(name)
+        if isinstance(look_up(known), NoField):
+            raise NotFoundError(f"there is no field {name[:64]!r}")
+        if parse_view(request.cookies.get(COOKIE)).values(known, [""]) != [""]:
+            return {"name": known, "values": []}
+        found = await web_of(request).database.run(values_seen, known, part)
+        return {"name": known, "values": [{"value": value, "series": count} for value, count in found]}
 
     @post("/check", status_code=200)
     async def check(self, request: HttpRequest, data: JSONBody[AskCheck]) -> dict[str, Any]:

@@ -18,10 +18,11 @@ from hermes_common.rules.comparison import Comparison
 from hermes_common.runtime.clock import now
 from hermes_web.adapters.replay_source import Window
 from hermes_web.errors import WebError
-from hermes_web.features.rules.stored import MOST, StoredSeries, many_series
+from hermes_web.features.rules.stored import MOST, StoredSeries, many_series, recent_studies
+from hermes_web.features.rules.study_backtest import MOST as MOST_STUDIES
+from hermes_web.features.rules.study_backtest import compare_on_studies, has_studies
 from hermes_web.web import Web
 
-MOST_DAYS = 3650
 EXPLAINED = ("near_misses", "unknown", "errors")
 """Kinds of samples of which the clauses that are not true are shown."""
 _MOST_CLAUSES = 4
@@ -36,6 +37,8 @@ class Backtest:
     window: Window
     revision: int
     of: int
+    draft: RuleSet
+    active: RuleSet
 
     async def messages(self) -> AsyncGenerator[dict[str, Any], None]:
         """Do it; a problem on the way is a message, too."""
@@ -50,11 +53,12 @@ class Backtest:
                     yield {"type": "progress", "done": done, "of": self.of}
             result = await asyncio.to_thread(self.comparison.result)
             rules = await self._shown(result)
+            studies = await self._studies()
         except WebError as error:
             yield {"type": "problem", "problem": error.document()}
             return
         seconds = round((now() - began).total_seconds(), 3)
-        yield {**self._started(), "type": "result", **result, **rules, "seconds": seconds}
+        yield {**self._started(), "type": "result", **result, **rules, "studies": studies, "seconds": seconds}
 
     async def result(self) -> dict[str, Any]:
         """Do it to its end and return the last message."""
@@ -63,6 +67,16 @@ class Backtest:
             async for message in messages:
                 last = message
         return last
+
+    async def _studies(self) -> dict[str, Any] | None:
+        """Return what rules about studies come to for the newest studies; None if there are no such rules."""
+        if not has_studies(self.draft.rules):
+            return None
+        window = self.window
+        found = await self.web.database.run(recent_studies, MOST_STUDIES + 1, window.since, window.until)
+        studies = found[:MOST_STUDIES]
+        rules = await asyncio.to_thread(compare_on_studies, self.draft.rules, self.active.rules, studies)
+        return {"studies": len(studies), "more": len(found) > MOST_STUDIES, "rules": rules}
 
     def _started(self) -> dict[str, Any]:
         return {
@@ -115,7 +129,7 @@ async def prepare(web: Web, draft: RuleSet | None, days: int) -> Backtest:
     chosen = active if draft is None else draft
     comparison = await asyncio.to_thread(Comparison, chosen.rules, active.rules)
     of = await web.database.run(_count, window)
-    return Backtest(web, comparison, window, revision.revision, of)
+    return Backtest(web, comparison, window, revision.revision, of, chosen, active)
 
 
 def _count(connection: Connection, window: Window) -> int:

@@ -2,6 +2,7 @@
 
 import re
 import unicodedata
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from pydantic import ValidationError
@@ -13,6 +14,8 @@ from hermes_web.features.rules.testing import parse_tags
 from hermes_web.http.forms import Form
 
 MOST_CASES = 50
+DAYS = 30
+MOST_DAYS = 3650
 NOWHERE = "nowhere"
 """What is written for "no target at all"."""
 CHOICES = {
@@ -54,11 +57,29 @@ def _case_values(case: RuleCase) -> dict[str, str]:
     """Return a test case as the texts of its fields."""
     return {
         "name": case.name,
-        "tags": "\n".join(f"{name} = {chr(92).join(values)}" for name, values in case.tags.items()),
+        "tags": tags_text(case.tags),
         "verdict": case.verdict or "",
         "targets": NOWHERE if case.targets == () else ", ".join(case.targets or ()),
         "at": "" if case.at is None else case.at.isoformat(),
     }
+
+
+def tags_text(tags: Mapping[str, Sequence[str]]) -> str:
+    """Return tags as they are typed: one a line, several values separated by a backslash."""
+    return "\n".join(f"{name} = {chr(92).join(values)}" for name, values in tags.items())
+
+
+def case_name(*parts: str) -> str:
+    """Return the name of a test case that was made of a series."""
+    return " ".join(" ".join(part.split()) for part in parts if part.strip())[:120] or "a series"
+
+
+def days_of(form: Form) -> int:
+    """Return for how many days a backtest is asked; raise :class:`InvalidError`."""
+    days = form.number("days") if form.text("days") else DAYS
+    if not 1 <= days <= MOST_DAYS:
+        raise InvalidError(problems=[FieldProblem("days", f"between 1 and {MOST_DAYS} days")])
+    return days
 
 
 def _typed_cases(form: Form) -> list[dict[str, str]]:
@@ -72,7 +93,8 @@ def _typed_cases(form: Form) -> list[dict[str, str]]:
     return found
 
 
-def _read_case(case: dict[str, str]) -> dict[str, Any]:
+def read_case(case: dict[str, str]) -> dict[str, Any]:
+    """Return a test case as it was typed; raise :class:`InvalidError` for tags that are not one a line."""
     targets = [slug for slug in re.split(r"[\s,]+", case["targets"]) if slug]
     return {
         "name": case["name"],
@@ -104,6 +126,18 @@ def typed_values(form: Form) -> dict[str, Any]:
     }
 
 
+def hidden_fields(values: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """Return the fields of a form that has these values, the state left out: a page that comes after carries them."""
+    names = ("slug", "name", "scope", "priority", "action", "then", "contact", "expression", "comment")
+    found = [(name, str(values[name])) for name in names]
+    found += [("targets", slug) for slug in values["targets"]]
+    found += [("notifications", each) for each in values["notifications"]]
+    found += [("fallback", "yes")] if values["fallback"] else []
+    for number, case in enumerate(values["cases"]):
+        found += [(f"case-{number}-{name}", str(case[name])) for name in ("name", "verdict", "targets", "at", "tags")]
+    return found
+
+
 def parse_rule(values: dict[str, Any]) -> Rule:
     """Return the rule; raise :class:`InvalidError` that names the fields."""
     try:
@@ -117,7 +151,7 @@ def _read_cases(cases: list[dict[str, str]]) -> list[dict[str, Any]]:
     found = []
     for number, case in enumerate(cases):
         try:
-            found.append(_read_case(case))
+            found.append(read_case(case))
         except InvalidError as error:
             name = case["name"] or f"number {number + 1}"
             problems = [FieldProblem(f"cases[{number}]", f"{name}: {item.message}") for item in error.problems]

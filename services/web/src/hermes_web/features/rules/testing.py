@@ -15,6 +15,7 @@ from hermes_common.dicom.part10 import parse_file_meta
 from hermes_common.dicom.tags import DEFAULT_TAGS, TagSelection
 from hermes_common.rules import CompiledRuleSet, Context, RuleError, SetDecision, check, decide, format_rule
 from hermes_common.rules.cases import run_cases
+from hermes_common.rules.outline import outline
 from hermes_common.rules.problems import Problem
 from hermes_web.core.configuration import expression_problems
 from hermes_web.errors import FieldProblem, InvalidError
@@ -36,7 +37,7 @@ class Subject:
 
 
 def check_expression(expression: str, scope: str, collected: Collection[str] | None = None) -> dict[str, Any]:
-    """Return whether an expression is a rule, its canonical form, and every problem with its place.
+    """Return whether an expression is a rule, its canonical form, its tree, and every problem with its place.
 
     ``collected`` names the tags that are read from the images; then there is a warning for each other one.
     """
@@ -48,9 +49,15 @@ def check_expression(expression: str, scope: str, collected: Collection[str] | N
             "canonical": None,
             "problems": [item.to_dict() for item in error.problems],
             "warnings": [],
+            "outline": None,
         }
-    warnings = [item.to_dict() for item in checked.warnings]
-    return {"valid": True, "canonical": format_rule(checked.ast), "problems": [], "warnings": warnings}
+    return {
+        "valid": True,
+        "canonical": format_rule(checked.ast),
+        "problems": [],
+        "warnings": [item.to_dict() for item in checked.warnings],
+        "outline": outline(checked.ast),
+    }
 
 
 def rule_warnings(rules: RuleSet, collected: Collection[str] | None = None) -> list[dict[str, Any]]:

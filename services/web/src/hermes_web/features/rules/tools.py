@@ -10,7 +10,7 @@ from hermes_web.core.roles import VIEWER
 from hermes_web.errors import FieldProblem, InvalidError, NotFoundError, UnavailableError, WebError
 from hermes_web.features.rules import forms
 from hermes_web.features.rules.api import compared, overlaps_of, subject_of
-from hermes_web.features.rules.backtesting import MOST_DAYS, prepare
+from hermes_web.features.rules.backtesting import prepare
 from hermes_web.features.rules.testing import (
     Subject,
     activated,
@@ -27,7 +27,6 @@ from hermes_web.web_types import HttpRequest
 
 HEAD_MAY_END = 1024 * 1024
 """A file of at least so many octets may have been cut by the page before it was sent."""
-DAYS = 30
 
 
 class RuleToolPages(Controller):
@@ -51,7 +50,9 @@ class RuleToolPages(Controller):
     async def backtester(self, request: HttpRequest) -> Page:
         """Show the form."""
         revision, _ = await web_of(request).rules()
-        return page(request, "rules/backtest.html", days=DAYS, revision=revision, result=None, error=None, draft=None)
+        return page(
+            request, "rules/backtest.html", days=forms.DAYS, revision=revision, result=None, error=None, draft=None
+        )
 
     @post("/_backtest", status_code=200)
     async def backtest(self, request: HttpRequest) -> Page:
@@ -60,12 +61,12 @@ class RuleToolPages(Controller):
         revision, _ = await web.rules()
         result: dict[str, Any] | None = None
         error: WebError | None = None
-        days, draft = form.text("days", str(DAYS)), None
+        days, draft = form.text("days", str(forms.DAYS)), None
         try:
             rules, draft = await _draft(web, form)
             if draft is not None:
                 refuse_broken(rules)
-            result = await (await prepare(web, rules if draft else None, _days(form))).result()
+            result = await (await prepare(web, rules if draft else None, forms.days_of(form))).result()
             if result["type"] != "result":
                 error, result = UnavailableError(result["problem"]["detail"], result["problem"]["action"]), None
         except WebError as problem:
@@ -134,13 +135,6 @@ async def _draft(web: Web, form: Form) -> tuple[RuleSet, str | None]:
         return rules, None
     rule = forms.parse_rule(forms.typed_values(form))
     return activated(with_rule(rules, rule), [rule.slug]), rule.slug
-
-
-def _days(form: Form) -> int:
-    days = form.number("days") if form.text("days") else DAYS
-    if not 1 <= days <= MOST_DAYS:
-        raise InvalidError(problems=[FieldProblem("days", f"between 1 and {MOST_DAYS} days")])
-    return days
 
 
 def _revision(text: str) -> int:
