@@ -27,7 +27,7 @@ ENVIRONMENT = Path(sys.prefix) / "share" / "hermes-web"
 WORK = ENVIRONMENT / "work" if sys.prefix != sys.base_prefix else SOURCES / "node_modules" / ".hermes"
 OLDEST_NODE = 20
 STYLES = {"app.css": "css/app.css"}
-SCRIPTS = {"app.js": "js/app.js"}
+SCRIPTS = {"app.js": "js/app.js", "rules.js": "js/rules.js", "rulelist.js": "js/rulelist.js"}
 """What is served, and the file that it is made from; a page names one more script in its block ``scripts``."""
 NO_NODE = 3
 LONGEST = 300

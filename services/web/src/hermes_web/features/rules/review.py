@@ -12,7 +12,7 @@ from hermes_common.rules.differences import differences
 from hermes_web.core.configuration import expression_problems, with_rule
 from hermes_web.core.merging import Merged, merge
 from hermes_web.core.standing import own_cases
-from hermes_web.errors import FieldProblem, NotFoundError
+from hermes_web.errors import FieldProblem, NotFoundError, UnavailableError
 from hermes_web.features.configuration.history import find_revision
 from hermes_web.features.rules.stored import StoredSeries, recent_series
 from hermes_web.features.rules.testing import check_expression
@@ -63,7 +63,11 @@ async def reviewed(web: Web, rule: Rule, base: int, is_new: bool, take: Sequence
             rule = Rule.model_validate(meanwhile.merged.fields)
     after = with_rule(rules, rule)
     collected = await web.collected()
-    recent = await web.database.run(recent_series, SERIES)
+    blind = []
+    try:
+        recent = await web.database.run(recent_series, SERIES)
+    except UnavailableError:
+        recent, blind = [], ["the history is away: whether a rule before it takes everything cannot be said now"]
     return Review(
         rule=rule,
         revision=present.revision,
@@ -74,6 +78,7 @@ async def reviewed(web: Web, rule: Rule, base: int, is_new: bool, take: Sequence
         warnings=[
             *_doubts(rule, collected),
             *_about_targets(rule, targets),
+            *blind,
             *await asyncio.to_thread(shadows, after, rule, recent),
         ],
         meanwhile=meanwhile,
@@ -87,7 +92,7 @@ async def _meanwhile(
     if base:
         try:
             old = RuleSet.model_validate((await find_revision(web, Kind.RULES, base)).document)
-        except (NotFoundError, ValueError):
+        except (NotFoundError, UnavailableError, ValueError):
             old = RuleSet()
     before, theirs = _find(old, rule.slug), _find(rules, rule.slug)
     merged = None
