@@ -15,7 +15,8 @@ pytestmark = [pytest.mark.browser, pytest.mark.e2e, pytest.mark.timeout(180)]
 
 STATION = f"WB{random.getrandbits(30)}"
 RICH = (
-    '# from the \u00fcber list\n(Modality == "CT" or StationName in ["a\\"b", "c"]) and not (Rows > 1.50 and KVP is missing)'
+    '# from the \u00fcber list\n(Modality == "CT" or StationName in ["a\\"b", "c"])'
+    " and not (Rows > 1.50 and KVP is missing)"
     " and SeriesDescription matches /^t1.*\\/x$/i and StudyDate within last 7 days and Columns between 1 and 1024"
     ' and (0019,100C) == 5 and PatientAge >= "018Y"'
 )
@@ -25,7 +26,7 @@ STUDY = 'study.series >= 1 and count series (Modality == "CT" and not series.ins
 @pytest.fixture(scope="module")
 def sent(
     hermes: Hermes, peer: Callable[[str, str], str], tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[dict[str, Series]]:
+) -> dict[str, Series]:
     """Two series of a scanner that nobody else has, which no rule matches."""
     folder: Path = tmp_path_factory.mktemp("workbench")
     (folder / "files").mkdir()
@@ -41,7 +42,7 @@ def sent(
         assert storescu(peer("storescu", "dcmtk"), hermes.dicom_port, series.files).returncode == 0
     for series in found.values():
         until("unmatched", lambda uid=series.uid: hermes.reached(uid, "unmatched"))
-    yield found
+    return found
 
 
 @pytest.fixture
@@ -87,7 +88,7 @@ def test_a_rule_is_made_of_a_series_tried_tested_and_activated_without_any_text(
         has=admin.locator('input[value="SeriesDescription"]')
     )
     value.get_by_label("Operator").select_option("ends with")
-    value.get_by_label("Value").fill("brain")
+    value.get_by_label("Value", exact=True).fill("brain")
     expect(admin.locator("#tally")).to_contain_text("2 of the last")
     expect(admin.locator("#case-list .badge")).to_have_text("passes")
     admin.get_by_role("button", name="t2 brain").click()
@@ -157,8 +158,6 @@ def test_text_is_completed_with_fields_operators_and_values_that_were_seen(
 ) -> None:
     admin.goto("/rules/new")
     text_face(admin).click()
-    admin.keyboard.type("station na")
-    type_anew(admin, "")
     admin.keyboard.type("StationN")
     expect(admin.locator(".cm-tooltip-autocomplete li").first).to_contain_text("StationName")
     admin.keyboard.press("Enter")
@@ -175,12 +174,12 @@ def test_rows_are_filled_in_with_the_keyboard_alone(admin: Page, sent: dict[str,
     field = admin.locator("#builder input[data-field]")
     field.focus()
     admin.keyboard.type("station name")
-    expect(admin.get_by_role("option").first).to_contain_text("StationName")
+    expect(admin.locator(".choices li").first).to_contain_text("StationName")
     admin.keyboard.press("ArrowDown")
     admin.keyboard.press("Enter")
     expect(admin.locator("#builder").get_by_label("Operator")).to_be_visible()
-    admin.locator("#builder").get_by_label("Value").focus()
-    expect(admin.get_by_role("option").first).to_be_visible()
+    admin.locator("#builder").get_by_label("Value", exact=True).focus()
+    expect(admin.locator(".row-values .choices li").first).to_be_visible()
     admin.keyboard.type(STATION)
     expect(admin.locator("#tally")).to_contain_text("2 of the last")
     assert written(admin) == f'StationName == "{STATION}"'
@@ -237,7 +236,7 @@ def test_without_scripts_the_form_makes_a_rule_all_the_same(
     page = context.new_page()
     page.goto("/rules/new")
     page.get_by_label("Name", exact=True).first.fill("Plain")
-    page.get_by_label("Expression", exact=True).fill('Modality == "MG"')
+    page.get_by_role("textbox", name="Expression").fill('Modality == "MG"')
     page.get_by_role("checkbox", name="The files").check()
     page.get_by_role("button", name="Review and save").click()
     page.get_by_role("button", name="Draft").click()
@@ -273,7 +272,7 @@ def test_the_report_on_an_old_configuration_comes_before_anything_is_added(
     admin: Page, hermes: Hermes, sent: dict[str, Series], tmp_path: Path
 ) -> None:
     old = {
-        "targets": {"Archive": {"type": "folder", "folder": str(tmp_path)}},
+        "targets": {"Archive": {"target_type": "folder", "folder": str(tmp_path)}},
         "rules": {
             "Heads": {"rule": "'head' in @StudyDescription@", "target": "Archive", "action": "route"},
             "Odd": {"rule": "exec('x')", "target": "Archive", "action": "route"},

@@ -126,12 +126,13 @@ class Order {
   }
 
   back() {
-    if (!this.row || this.moving) return;
-    if (this.next) this.next.before(this.row);
-    else this.body.append(this.row);
-    this.row.classList.remove("is-moving");
+    const row = this.row;
+    if (!row || this.moving) return;
     this.row = null;
     this.dragging = false;
+    if (this.next) this.next.before(row);
+    else this.body.append(row);
+    row.classList.remove("is-moving");
     this.said.textContent = "";
   }
 }

@@ -75,7 +75,7 @@ export function compose(model, words) {
   const root = model.root;
   const line = one(root, words);
   const long = line.length > WIDTH && isGroup(root) && filled(root).length > 1;
-  const text = long ? filled(root).map((item) => wrapped(item, words)).join(`\n ${root.kind} `) : line;
+  const text = long ? filled(root).map((item) => wrapped(item, words)).join(`\n  ${root.kind} `) : line;
   return [...model.comments.map((comment) => `# ${comment}`.trimEnd()), text].join("\n");
 }
 

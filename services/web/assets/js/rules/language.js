@@ -95,6 +95,12 @@ function next(rest) {
   return ["other", rest[0]];
 }
 
+// Puts a value in; the quote that was closed by itself is not needed any more.
+function putValue(view, { label }, from, to) {
+  const end = label.endsWith('"') && view.state.sliceDoc(to, to + 1) === '"' ? to + 1 : to;
+  view.dispatch({ changes: { from, to: end, insert: label }, selection: { anchor: from + label.length }, userEvent: "input.complete" });
+}
+
 export function completions(words, place) {
   return async (context) => {
     const open = context.matchBefore(/"[^"\n]*$/) ?? context.matchBefore(/[A-Za-z0-9_.]*$/);
@@ -112,7 +118,7 @@ export function completions(words, place) {
       const part = typed.replace(/^"/, "");
       const found = await words.values(field, part, abort.signal).catch(() => []);
       const number = words.type(field) === "number";
-      const options = found.map(({ value, series }, place) => ({ label: number ? value : quote(value), detail: `${series} series`, boost: -place, type: "constant" }));
+      const options = found.map(({ value, series }, place) => ({ label: number ? value : quote(value), detail: `${series} series`, boost: -place, type: "constant", apply: putValue }));
       return options.length ? { from, options, filter: false } : null;
     }
     if (wants === "connective") {
