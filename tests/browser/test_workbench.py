@@ -130,8 +130,10 @@ def test_turning_between_rows_and_text_changes_nothing_and_a_change_of_rows_only
     text_face(admin)
     assert written(admin) == text
     admin.get_by_role("button", name="Format").click()
+    expect(admin.locator("#expression")).not_to_have_value(text if scope == "series" else "")
     canonical = written(admin)
     admin.locator(".faces label", has_text="Builder").click()
+    expect(admin.locator("#builder .sign.quiet")).to_have_count(0)
     negation = admin.locator("#builder .row > .not").last
     negation.click()
     assert written(admin) != canonical

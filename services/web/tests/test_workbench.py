@@ -183,7 +183,7 @@ async def test_a_rule_from_a_series_has_conditions_that_are_true_of_it_and_it_as
     assert "Modality = MR" in page
     assert "<b>t0" not in page
     assert "Doe" not in page
-    assert 'href="/rules/new?series=1.2.0"' in (await admin.get("/series/1.2.0")).text
+    assert 'href="/rules/new?series=1.2.2"' in (await admin.get("/series/1.2.2")).text
     assert (await admin.get("/rules/new?series=1.9")).status_code == 404
 
 

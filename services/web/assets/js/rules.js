@@ -14,7 +14,7 @@ class Workbench {
     this.words = words;
     const at = (selector) => form.querySelector(selector);
     this.parts = Object.fromEntries(
-      [["area", "#expression"], ["code", "#code"], ["text", "#text-face"], ["builder", "#builder"], ["tally", "#tally"], ["why", "#why"], ["series", "#series"], ["said", "#said"], ["effect", "#backtested"], ["faces", ".faces"], ["tidy", "#tidy"], ["scope", "#scope"], ["cases", "#case-list"]].map(([name, selector]) => [name, at(selector)]),
+      [["area", "#expression"], ["code", "#code"], ["text", "#text-face"], ["builder", "#builder"], ["tally", "#tally"], ["why", "#series-seen"], ["series", "#series"], ["said", "#said"], ["effect", "#backtested"], ["faces", ".faces"], ["tidy", "#tidy"], ["scope", "#scope"], ["cases", "#case-list"]].map(([name, selector]) => [name, at(selector)]),
     );
     const place = () => (this.parts.scope.value === "study" ? "study" : "series");
     this.check = null;
@@ -47,7 +47,10 @@ class Workbench {
       this.turn();
     });
     this.turn(false);
-    tidy.addEventListener("click", () => this.check?.canonical && this.editor.write(this.check.canonical, "format"));
+    tidy.addEventListener("click", () => {
+      this.tidyAfter = true;
+      if (!this.stale) this.tidy();
+    });
     scope.addEventListener("change", () => {
       this.picked = "";
       this.turn(false);
@@ -97,6 +100,12 @@ class Workbench {
       this.editor.view.requestMeasure();
       if (focus) this.editor.view.focus();
     }
+  }
+
+  // Writes the server's own form of the text, as soon as it is known.
+  tidy() {
+    this.tidyAfter = false;
+    if (this.check?.canonical) this.editor.write(this.check.canonical, "format");
   }
 
   // Draws the rows of what is there now; while that is not known yet, as soon as it is.
@@ -153,6 +162,7 @@ class Workbench {
     this.check = told.check;
     this.editor.diagnose(told.check);
     this.parts.said.replaceChildren(...this.remarks(told));
+    if (this.tidyAfter && !this.stale) this.tidy();
     if (this.drawAfter && !this.stale) this.draw();
     showTally(this.parts.tally, told.tried, study);
     const one = showWhy(this.parts.why, told.tried, this.picked, {
