@@ -244,7 +244,7 @@ export class Builder {
       case "list":
         if (node.values.length === 0) node.values.push("");
         node.values.forEach((_, at) => one(at, `Value ${at + 1}`));
-        box.append(make("button", { class: "small ghost", type: "button", "aria-label": "One more value", onclick: () => { node.values.push(""); this.draw(); } }, "+ or"));
+        box.append(make("button", { class: "small ghost", type: "button", "aria-label": "+ or one more value", onclick: () => { node.values.push(""); this.draw(); } }, "+ or"));
         break;
       case "range":
         one(0, "From", false);
