@@ -18,6 +18,7 @@ decisions over both: what no rule about series routes is deferred until then, fa
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
+from functools import lru_cache
 from typing import Protocol, Self, assert_never
 
 from hermes_common.rules.compiler import CompiledRule, compile_rule
@@ -123,9 +124,15 @@ def _compile_entry(rule: RuleLike) -> CompiledEntry:
     if rule.fallback and not rule.expression.strip():
         return CompiledEntry(rule, None)
     try:
-        return CompiledEntry(rule, compile_rule(rule.expression, rule.scope))
+        return CompiledEntry(rule, _compiled(rule.expression, str(rule.scope)))
     except RuleError as exc:
         return CompiledEntry(rule, None, f"the expression cannot be used: {exc}")
+
+
+@lru_cache(maxsize=2048)
+def _compiled(expression: str, scope: str) -> CompiledRule:
+    """Return a compiled expression; of two sets of rules most are the same, and compiling takes a millisecond each."""
+    return compile_rule(expression, scope)
 
 
 def _mistake(rule: RuleLike) -> str | None:
