@@ -12,7 +12,7 @@ from hermes_common.rules.differences import differences
 from hermes_web.core.configuration import expression_problems, with_rule
 from hermes_web.core.merging import Merged, merge
 from hermes_web.core.standing import own_cases
-from hermes_web.errors import FieldProblem, NotFoundError, UnavailableError
+from hermes_web.errors import FieldProblem, InvalidError, NotFoundError, UnavailableError
 from hermes_web.features.configuration.history import find_revision
 from hermes_web.features.rules.stored import StoredSeries, recent_series
 from hermes_web.features.rules.testing import check_expression
@@ -40,8 +40,6 @@ class Review:
     revision: int
     is_new: bool
     changes: list[dict[str, Any]]
-    problems: list[FieldProblem]
-    """Whatever its state is, it cannot be saved with these."""
     cases: list[CaseResult]
     warnings: list[str]
     meanwhile: Meanwhile | None
@@ -53,7 +51,10 @@ class Review:
 
 
 async def reviewed(web: Web, rule: Rule, base: int, is_new: bool, take: Sequence[str] = ()) -> Review:
-    """Return what saving a rule would do, on top of what was saved since revision ``base``."""
+    """Return what saving a rule would do, on top of what was saved since revision ``base``.
+
+    Raise :class:`InvalidError` if it cannot be saved in any state.
+    """
     present, rules = await web.rules()
     _, targets = await web.targets()
     meanwhile = None
@@ -61,6 +62,8 @@ async def reviewed(web: Web, rule: Rule, base: int, is_new: bool, take: Sequence
         meanwhile = await _meanwhile(web, rule, base, present, rules, take)
         if meanwhile.merged is not None:
             rule = Rule.model_validate(meanwhile.merged.fields)
+    if problems := _problems(rule, targets):
+        raise InvalidError(problems=problems)
     after = with_rule(rules, rule)
     collected = await web.collected()
     blind = []
@@ -73,7 +76,6 @@ async def reviewed(web: Web, rule: Rule, base: int, is_new: bool, take: Sequence
         revision=present.revision,
         is_new=is_new,
         changes=differences(_dumped(rules), _dumped(after)),
-        problems=_problems(rule, targets),
         cases=await asyncio.to_thread(own_cases, after, rule),
         warnings=[
             *_doubts(rule, collected),

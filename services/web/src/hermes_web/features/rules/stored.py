@@ -181,7 +181,7 @@ def values_seen(connection: Connection, name: str, begins: str = "") -> list[tup
     wanted = series.c.tags[name] if column is None else func.jsonb_build_array(column)
     last = select(wanted.label("found")).order_by(series.c.last_received_at.desc()).limit(MOST_LOOKED_AT).subquery()
     value = func.jsonb_array_elements_text(last.c.found).table_valued("value").render_derived()
-    count = func.count().label("count")
+    count = func.count().label("seen")
     query = (
         select(value.c.value, count)
         .select_from(last.join(value, func.length(value.c.value).between(1, 120)))
@@ -192,4 +192,4 @@ def values_seen(connection: Connection, name: str, begins: str = "") -> list[tup
     )
     if begins:
         query = query.where(func.strpos(func.lower(value.c.value), begins.lower()) > 0)
-    return [(row.value, row.count) for row in connection.execute(query)]
+    return [(row.value, row.seen) for row in connection.execute(query)]
