@@ -29,7 +29,7 @@ def test_from_signing_in_to_a_delivered_series(
     expression.fill('Modality = "CT"')
     page.get_by_role("checkbox", name="pacs").check()
     page.get_by_role("button", name="Review and save").click()
-    expect(page.locator("#said")).to_contain_text("Line 1")
+    expect(page.locator("#said")).to_contain_text("Line 1", timeout=20_000)
     expression.fill('Modality == "CT"')
     page.get_by_role("button", name="Review and save").click()
     page.get_by_role("button", name="Save, active").click()

@@ -110,7 +110,7 @@ def test_a_rule_is_made_of_a_series_tried_tested_and_activated_without_any_text(
     expect(admin.locator(f'#backtested a[href="/series/{sent["t2"].uid}"]').first).to_be_visible()
     expect(admin.locator("#backtested")).to_contain_text("Overlaps with")
     admin.get_by_role("button", name="Review and save").click()
-    expect(admin.get_by_text("test case fails")).to_be_visible()
+    expect(admin.get_by_text("test case fails", exact=True)).to_be_visible()
     expect(admin.get_by_role("button", name="Activate")).to_be_disabled()
     assert findings(admin) == []
     admin.get_by_role("button", name="Back to the editor").click()

@@ -112,7 +112,10 @@ class Workbench {
   draw() {
     this.drawAfter = false;
     if (this.editor.text().trim() === "") this.builder.show(null);
-    else if (this.check === null || this.stale) this.drawAfter = true;
+    else if (this.check === null || this.stale) {
+      this.drawAfter = true;
+      this.builder.wait();
+    }
     else if (this.check.valid) this.builder.show(this.check.outline);
     else this.builder.show(null, said(this.check.problems[0]));
   }
@@ -120,13 +123,14 @@ class Workbench {
   changed(byBuilder) {
     this.dirty = true;
     this.stale = true;
-    if (!byBuilder && this.face === "builder") this.drawAfter = true;
+    if (!byBuilder && this.face === "builder") this.draw();
     this.later();
   }
 
   later() {
     clearTimeout(this.timer);
     this.abort?.abort();
+    this.abort = null;
     this.form.classList.add("is-asking");
     this.timer = setTimeout(() => this.ask(), PAUSE);
   }

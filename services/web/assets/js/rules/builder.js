@@ -44,11 +44,18 @@ export class Builder {
     this.draw();
   }
 
+  // Shows no rows while what is there has not been read: rows of another text would write over it.
+  wait() {
+    this.model = null;
+    this.host.replaceChildren(make("p", { class: "muted" }, "The rows follow as soon as the router has read the expression."));
+  }
+
   blank() {
     return { kind: "clause", field: "", operator: "==", values: [], text: null };
   }
 
   changed(redraw = true) {
+    if (this.model === null) return;
     this.write(compose(this.model, this.words));
     if (redraw) this.draw();
   }
@@ -271,7 +278,7 @@ export class Builder {
   // Shows of each row what it came to for the series that is looked at.
   tell(clauses) {
     this.told = clauses;
-    if (this.broken !== null) return;
+    if (this.broken !== null || this.model === null) return;
     const nodes = leaves(this.model.root);
     nodes.forEach((node, at) => {
       const sign = this.signs.get(node);
