@@ -114,6 +114,7 @@ def test_a_rule_is_made_of_a_series_tried_tested_and_activated_without_any_text(
     expect(admin.get_by_role("button", name="Activate")).to_be_disabled()
     assert findings(admin) == []
     admin.get_by_role("button", name="Back to the editor").click()
+    admin.locator("#case-list summary").nth(1).click()
     admin.locator("#case-list details").nth(1).get_by_label("remove this case").check()
     admin.get_by_role("button", name="Review and save").click()
     admin.get_by_label("Why this change").fill("second opinions")
