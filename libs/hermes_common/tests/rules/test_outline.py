@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 
 from hermes_common.rules import parse
+from hermes_common.rules.facts import study_fields
 from hermes_common.rules.outline import outline
 
 
@@ -39,3 +40,15 @@ def test_every_clause_stands_where_its_text_is_and_comments_are_kept() -> None:
     count = root["items"][1]
     assert (count["relation"], count["amount"], count["item"]["kind"]) == (">=", 2, "and")
     assert [text[leaf["start"] : leaf["end"]] for leaf in leaves(root)] == [leaf["text"] for leaf in leaves(root)]
+
+
+def test_a_quantifier_has_what_it_asks_of_the_series() -> None:
+    root = outline(parse('any series (Modality == "MR")'))["root"]
+    assert (root["kind"], root["item"]["field"]) == ("any", "Modality")
+
+
+def test_a_study_has_the_values_of_all_its_series_up_to_a_bound_and_facts_of_its_own() -> None:
+    series = [{"Modality": [str(n)], "series.bytes": ["1"], "received.hour": [str(n)]} for n in range(40)]
+    fields = study_fields(series, 7, series[3])
+    assert (len(fields["Modality"]), fields["study.series"], fields["study.instances"]) == (32, ["40"], ["7"])
+    assert (fields["received.hour"], "series.bytes" in fields) == (["3"], False)
