@@ -11,14 +11,15 @@ from hypothesis import strategies as st
 from hermes_common.events import Clause
 from hermes_common.runtime.dicom.errors import Aborted, AssociationRejected, ContextRefused, PeerSilent, Unreachable
 from hermes_web.core.causes import CODE, cause_of
+from hermes_web.core.columns import parse_columns
 from hermes_web.core.navigation import menu
 from hermes_web.core.search import chips, parse_search
 from hermes_web.core.view import View, parse_view
 from hermes_web.errors import InvalidError
 from hermes_web.features.deliveries.views import AttemptView, DeliveryItem
 from hermes_web.features.series.explaining import parts_of
-from hermes_web.features.series.export import COLUMNS, PERSONAL, to_csv
-from hermes_web.features.series.views import BatchView, SeriesDetail, SeriesItem
+from hermes_web.features.series.export import CsvWriter
+from hermes_web.features.series.views import BatchView, SeriesDetail
 from hermes_web.features.series.waterfall import WIDTH, draw
 from hermes_web.features.status.sparkline import HEIGHT, strokes
 from hermes_web.http.assets import Assets, find_assets
@@ -204,12 +205,16 @@ def test_a_masked_view_shows_no_whole_name_and_no_value_of_a_tag_about_the_patie
 
 
 def test_the_csv_is_no_program_for_a_spreadsheet_and_has_no_name_where_names_are_masked() -> None:
-    item = SeriesItem.model_validate(a_series(series_description='=HYPERLINK("x"),\n"y"'))
-    rows = list(csv.DictReader(io.StringIO(to_csv([item], masked=False))))
-    assert list(rows[0]) == list(COLUMNS)
-    assert rows[0]["series_description"] == '\'=HYPERLINK("x"),\n"y"'
-    assert "DOE" not in to_csv([item], masked=True)
-    assert not set(PERSONAL) & set(to_csv([item], masked=True).splitlines()[0].split(","))
+    row = a_series(series_description='=HYPERLINK("x"),\n"y"')
+    columns = parse_columns("series_uid,series_description,patient_name", masked=False)
+    writer = CsvWriter(columns)
+    whole = writer.begin() + writer.rows([row]) + writer.end()
+    (read,) = csv.DictReader(io.StringIO(whole.decode()))
+    assert read["series_description"] == '\'=HYPERLINK("x"),\n"y"'
+    assert "DOE" in read["patient_name"]
+    assert not {"patient_name", "patient_id"} & set(parse_columns("", masked=True).names)
+    with pytest.raises(InvalidError):
+        parse_columns("modality,patient_name", masked=True)
 
 
 def test_the_largest_number_is_as_high_as_the_drawing_and_nothing_is_a_line() -> None:
@@ -219,7 +224,7 @@ def test_the_largest_number_is_as_high_as_the_drawing_and_nothing_is_a_line() ->
 
 
 def test_a_page_without_what_is_built_is_whole_and_says_how_to_build_it() -> None:
-    values = {"target": "/", "name": "", "error": None}
+    values = {"target": "/", "name": "", "error": None, "local": True, "sso": None, "label": "", "was_external": False}
     plain = Renderer("0", Assets()).page("signin/form.html", values, principal=None, nonce="n", path="/sign-in")
     assert "services/web/assets/build.py" in plain
     assert "<script" not in plain
