@@ -183,7 +183,7 @@ def test_an_active_rule_about_studies_that_needs_series_is_a_condition_for_the_s
 
     def missing(*modalities: str) -> list[completeness.Lack]:
         series = [{"Modality": [name]} for name in modalities]
-        study = Context(completeness.study_fields(series, len(series), {}), series)
+        study = Context(study_fields(series, len(series), {}), series)
         return completeness.unmet(conditions, POLICY, study, NOW)
 
     assert missing("MR") == []

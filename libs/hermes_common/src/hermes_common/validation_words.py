@@ -17,6 +17,7 @@ _CHARACTERS = {
     r"^[A-Z0-9_ ]{1,16}$": "up to 16 capital letters, digits, spaces and _",
     r"^[^\x00-\x1f\x7f]*$": "one line without control characters",
     r"^[^:]*$": "no colon",
+    r"^\S{1,64}$": "1 to 64 characters without spaces",
     r"^[A-Za-z0-9_.-]+(:[0-9]{1,5})?$": "a name or an address, and a port if needed, as in host:9000",
     r"^[a-z0-9-]+$": "small letters, digits and - only",
     r"^[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]$": "3 to 63 small letters, digits, dots and hyphens, none of both at the ends",

@@ -118,7 +118,7 @@ async def make_again(settings: Settings, bus: Bus) -> tuple[Rebuilt, str]:
     try:
         done = await rebuild(RebuiltBooks(url, database), OnBus(bus), SIZE, lambda line: print(line, flush=True))  # noqa: T201
         await build_indexes(url)
-        name = f"ledger_until_{now():%Y%m%d_%H%M%S}" if await database.run(former.exists) else ""
+        name = f"ledger_until_{now():%Y%m%d_%H%M%S_%f}" if await database.run(former.exists) else ""
         if name:
             await database.run(lambda cursor: former.finish(cursor, name))
     finally:

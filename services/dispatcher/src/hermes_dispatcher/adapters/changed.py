@@ -131,13 +131,15 @@ class ChangedSupply:
 
     def _changed(self, item: Item, prepared: Prepared, order: Order) -> Supplied:
         try:
-            result = self._changer.change(order, prepared.octets, prepared.chunks)
+            at_once = replace(prepared, pace=None)  # the limit is on what is sent
+            result = self._changer.change(order, prepared.octets, at_once.chunks)
         finally:
             prepared.close()
         if isinstance(result, NotDelivered):
             return item, result
         is_hidden = self._changes.deidentify is not None
-        return _item(item, result), self._recodable(_prepared(prepared.meta, result, is_hidden=is_hidden))
+        made = replace(_prepared(prepared.meta, result, is_hidden=is_hidden), pace=prepared.pace)
+        return _item(item, result), self._recodable(made)
 
 
 def _item(item: Item, result: Result) -> Item:

@@ -29,6 +29,8 @@ log = logging.getLogger(__name__)
 
 TRIES: Final = 2
 """A process may be ended from outside, too: only what ends a fresh one as well is the instance's own."""
+_NOT_THE_DATA: Final = (-9, 1)
+"""Exit codes that say nothing of the data set: killed for want of memory, and a Python that could not begin."""
 _BLOCK: Final = 1024 * 1024
 _LONGEST_LINE: Final = 4 * 1024 * 1024
 
@@ -102,6 +104,8 @@ class Changer:
                 result = self._work(process, order, octets, data(), compare=compare)
                 if result is not None:
                     return result
+            if process is not None and process.returncode in _NOT_THE_DATA:
+                return NotDelivered(Trouble.INTERNAL, "what changes data sets is ended from outside, or cannot start")
             return _unchanged("what changes it ended in the middle of it, also when it was tried again")
         finally:
             self._places.put(process)
@@ -138,6 +142,8 @@ class Changer:
         try:
             return self._exchange(process, order, octets, data, compare=compare)
         except (_EndedError, OSError, ValueError) as error:
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                process.wait(1)  # by itself, so that its exit code is not that of our own kill
             _end(process)
             if isinstance(error, OSError) and not isinstance(error, BrokenPipeError):
                 return NotDelivered(Trouble.INTERNAL, f"a changed data set could not be kept: {error}")

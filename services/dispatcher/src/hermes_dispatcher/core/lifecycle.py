@@ -259,7 +259,7 @@ def _is_sent(record: DeliveryRecord) -> bool:
 
 def _stopped(record: DeliveryRecord, command: DeliveryCommand, now: datetime, state: DeliveryState) -> DeliveryRecord:
     """Return the record of a delivery that is to be sent no further; it keeps the lease of whoever is sending."""
-    lease = record.lease if record.state is DeliveryState.SENDING else None
+    lease = record.lease if record.state in (DeliveryState.SENDING, DeliveryState.HELD) else None
     return _commanded(record, command, now, state=state).model_copy(update={"lease": lease})
 
 

@@ -98,6 +98,7 @@ class Attempt:
             await asyncio.gather(checkpoints, return_exceptions=True)
             if not sending.done():
                 await asyncio.wait({sending}, timeout=_KILLED.total_seconds())
+            self._permit.lingers = not sending.done()
         return self._end(sending, len(manifest.instances))
 
     def _sending(self, sender: Sender, items: Sequence[Item], supply: Supply) -> "asyncio.Future[NotDelivered | None]":

@@ -51,15 +51,24 @@ class Commander:
             return _refused(command, "there is no such delivery (any more)")
         record, revision = found
         if command.command_id in record.commands:
-            return await self._follow(record, revision, command, None, message.attempt)
+            is_last = command.command_id == record.commands[-1]  # else somebody has said something else since
+            return await self._follow(record, revision, command, None, message.attempt) if is_last else Done()
+        return await self._carry_out(record, revision, command, message.attempt)
+
+    async def _carry_out(
+        self, record: DeliveryRecord, revision: int, command: DeliveryCommand, attempt: int
+    ) -> Outcome:
+        """Change the record, and do what follows."""
         if command.action == "restart" and not await self._is_open(record):
             return _refused(command, "its series is being deleted or is gone")
+        if command.action in ("restart", "release") and record.lease is not None and record.lease.until > now():
+            return RetryAfter(_SOON, "whoever was sending it is being stopped")
         match lifecycle.on_command(record, command, now()):
             case lifecycle.Refusal(reason=reason):
                 return _refused(command, reason)
             case lifecycle.Change(record=changed):
                 revision = await self._deliveries.change(changed, revision)
-                return await self._follow(changed, revision, command, record, message.attempt)
+                return await self._follow(changed, revision, command, record, attempt)
 
     async def _follow(
         self,
@@ -72,6 +81,9 @@ class Commander:
         """Do what follows from a command that changed the record; ``former`` is what it was, if that is known."""
         if record.state in (DeliveryState.HELD, DeliveryState.CANCELLED):
             await stopped(self._bus, record.lease)
+            if record.lease is not None:
+                record = record.model_copy(update={"lease": None})
+                revision = await self._deliveries.change(record, revision)
         if command.action == "reroute":
             return await self._rerouting.follow(record, revision, command, attempt)
         if command.action == "restart" and record.state is DeliveryState.QUEUED:

@@ -43,8 +43,10 @@ class Due:
             record = lifecycle.due(record, now())
             await self._deliveries.change(record, revision)
             crash_point("dispatcher.due")
-        elif record.state is DeliveryState.QUEUED and await self._is_old(record, revision):
-            return Done()
+        elif record.state is DeliveryState.QUEUED and message.attempt == 1 and await self._is_old(record, revision):
+            return (
+                Done()
+            )  # a message that comes again may be one that queued it and was interrupted: it is queued again
         if record.state is DeliveryState.QUEUED:
             await self._await_expiry(record)
             await self._speaker.enqueue(record)
@@ -58,7 +60,7 @@ class Due:
         if target is None or not lifecycle.is_too_old(record, target.retry, now()):
             return False
         down = await self._bus.load(subjects.STATE, subjects.target_state(record.target), TargetRecord)
-        if down is None or target.is_paused(now()):
+        if down is None or down.is_up or target.is_paused(now()):
             await self._await_expiry(record)
             return True
         failed = lifecycle.failed(record, lifecycle.too_old(target.retry, "the target is down"), now())

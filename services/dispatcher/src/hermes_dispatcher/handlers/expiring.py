@@ -15,7 +15,7 @@ from pydantic import ValidationError
 
 from hermes_common import subjects
 from hermes_common.commands import DeliveryWork
-from hermes_common.records import DeliveryState
+from hermes_common.records import DeliveryRecord, DeliveryState
 from hermes_common.runtime.bus import Bus
 from hermes_common.runtime.clock import now
 from hermes_common.runtime.configview import ConfigView
@@ -77,10 +77,16 @@ class Expiry:
             found = await self._deliveries.load(DeliveryWork.model_validate_json(work).delivery_id)
         except ValidationError:
             return True
-        if found is None or found[0].state is not DeliveryState.QUEUED:
-            return True
-        record, revision = found
         at = now()
+        match found:
+            case (DeliveryRecord(state=DeliveryState.SENDING, lease=lease), _) if (
+                lease is not None and lease.until > at
+            ):
+                return False  # it may be given back, and waits then
+            case (DeliveryRecord(state=DeliveryState.QUEUED | DeliveryState.SENDING) as record, revision):
+                pass
+            case _:
+                return True
         if not lifecycle.is_too_old(record, target.retry, at):
             return False
         failed = lifecycle.failed(record, lifecycle.too_old(target.retry, "the target is down"), at)

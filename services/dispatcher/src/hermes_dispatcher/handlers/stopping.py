@@ -72,6 +72,9 @@ class Running:
         permit.kill()
         try:
             await asyncio.wait_for(ended.wait(), _WAIT)
+            if permit.lingers:
+                log.warning("an attempt that was to stop goes on: its lease is waited for")
+                return
             await message.respond(b"stopped")
         except TimeoutError:
             log.warning("an attempt that was to stop did not end within %g s", _WAIT)

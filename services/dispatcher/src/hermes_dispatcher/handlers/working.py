@@ -137,6 +137,8 @@ class Worker:
         return "the target is down" if target.slug in self._watch.down else None
 
     async def _hold(self, begun: DeliveryRecord, revision: int, lease: Lease, manifest: Manifest, way: Way) -> Outcome:
+        lease = lease.model_copy(update={"until": now() + self._pace.lease})  # what came before has taken its time
+        begun = begun.model_copy(update={"lease": lease})
         permit = Permit(lambda: way.turn.place.is_held)
         permit.extend(time.monotonic(), lease.until - now())
         hold = Hold(self._deliveries, begun, await self._deliveries.change(begun, revision), lease.owner)

@@ -63,5 +63,5 @@ def valid_tokens(connection: Connection) -> AccessList:
 
 
 def _token(row: Any) -> AccessToken:
-    role = "viewer" if row["owner_role"] == "viewer" and row["role"] == "admin" else row["role"]
+    role = "viewer" if row["owner_role"] == "viewer" else row["role"]
     return AccessToken(name=row["name"], role=role, digest=row["token_hash"], expires_at=row["expires_at"])

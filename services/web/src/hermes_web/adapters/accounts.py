@@ -132,8 +132,7 @@ def set_enabled(connection: Connection, name: str, enabled: bool, actor: str) ->
     if not enabled:
         _keep_an_admin(connection, user)
         end_all(connection, user.id)
-        mine = (tokens.c.owner_id == user.id) & tokens.c.revoked_at.is_(None)
-        connection.execute(update(tokens).where(mine).values(revoked_at=now()))
+        end_tokens(connection, user.id)
         put(connection, UserDisabled(user=name, actor=actor, detail="account disabled; sessions and tokens ended"))
     else:
         put(connection, UserChanged(user=name, actor=actor, detail="account enabled"))
@@ -194,6 +193,12 @@ def create_brief_token(connection: Connection, name: str, secret: str, expires_a
     owner_id = select(users.c.id).where(users.c.name == name).scalar_subquery()
     values: dict[str, Any] = {"id": new_id(), "name": name, "role": "admin", "owner_id": owner_id, "created_at": at}
     connection.execute(insert(tokens).values(**values, token_hash=digest(secret), expires_at=expires_at, brief=True))
+
+
+def end_tokens(connection: Connection, owner_id: int) -> None:
+    """End every token of an account."""
+    mine = (tokens.c.owner_id == owner_id) & tokens.c.revoked_at.is_(None)
+    connection.execute(update(tokens).where(mine).values(revoked_at=now()))
 
 
 def revoke_token(connection: Connection, token_id: str, actor: str) -> None:

@@ -2,7 +2,7 @@
 
 from sqlalchemy import Connection, insert, select
 
-from hermes_common.events import UserCreated, UserLoggedIn
+from hermes_common.events import UserCreated, UserDisabled, UserLoggedIn
 from hermes_common.runtime.clock import now
 from hermes_web.adapters import accounts, sessions
 from hermes_web.adapters.outbox import put
@@ -36,6 +36,17 @@ def admit(connection: Connection, person: Person, address: str, agent: str, old:
     secret = sessions.begin(connection, user_id, address, agent, old)
     put(connection, UserLoggedIn(user=name, actor=name, address=address, detail="single sign-on"))
     return secret
+
+
+def shut_out(connection: Connection, issuer: str, subject: str, reason: str) -> None:
+    """End the sessions and the tokens of somebody whom the provider gives no role any more."""
+    known = (users.c.issuer == issuer) & (users.c.subject == subject)
+    row = connection.execute(select(users.c.id, users.c.name).where(known)).one_or_none()
+    if row is None:
+        return
+    sessions.end_all(connection, row.id)
+    accounts.end_tokens(connection, row.id)
+    put(connection, UserDisabled(user=row.name, actor=ACTOR, detail=f"sessions and tokens ended: {reason}"[:200]))
 
 
 def _make(connection: Connection, person: Person) -> tuple[int, str]:

@@ -176,7 +176,7 @@ def by_token(connection: Connection, secret: str) -> Principal | None:
         return None
     if found.last_used_at is None or found.last_used_at < at - _TOUCH:
         connection.execute(update(tokens).where(tokens.c.id == found.id).values(last_used_at=at))
-    role = Role.VIEWER if found.owner_role == "viewer" and found.role == "admin" else Role(found.role)
+    role = Role.VIEWER if found.owner_role == "viewer" else Role(found.role)
     return Principal(f"token {found.name}", role, "token", account=found.owner)
 
 

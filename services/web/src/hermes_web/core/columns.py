@@ -6,6 +6,7 @@ from functools import lru_cache
 from pydicom.datadict import dictionary_VR, tag_for_keyword
 
 from hermes_common.dicom.names import canonical_name, collecting_problem
+from hermes_web.core.view import PERSONAL
 from hermes_web.errors import FieldProblem, InvalidError
 
 FIXED = (
@@ -59,7 +60,7 @@ def _problem(name: str, masked: bool) -> str | None:
 def is_personal(name: str) -> bool:
     """Return whether a column says who a patient or another person is: names, and whatever is about the patient."""
     last = name.rpartition(".")[2]
-    if name in _PERSONAL or "Patient" in last:
+    if name in _PERSONAL or any(word in last for word in PERSONAL):
         return True
     tag = tag_for_keyword(last)
     return tag is not None and dictionary_VR(tag) == "PN"

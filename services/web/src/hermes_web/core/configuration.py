@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any, cast
 
-from pydantic import ValidationError
+from pydantic import BaseModel, ValidationError
 
 from hermes_common.alerting import CHANNEL_KINDS
 from hermes_common.config import MODELS, AnyDocument, AnyTarget, Kind, Policies, Retention, Rule, RuleSet, Targets
@@ -20,9 +20,13 @@ _VARIANTS = frozenset({*KINDS, *CHANNEL_KINDS, "none", "basic", "bearer", "oauth
 
 
 def parse_document(kind: Kind, document: Any) -> AnyDocument:
-    """Return a document as its model; raise :class:`InvalidError` that names every field and why."""
+    """Return a document as its model; raise :class:`InvalidError` that names every field and why.
+
+    A model is looked at like anything else: what was copied and changed may have become too long.
+    """
+    plain = document.model_dump() if isinstance(document, BaseModel) else document
     try:
-        return MODELS[kind].model_validate(document)
+        return MODELS[kind].model_validate(plain)
     except ValidationError as error:
         raise InvalidError(problems=problems_of(error)) from error
 

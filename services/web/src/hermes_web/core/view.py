@@ -8,7 +8,7 @@ TIMES: Final = ("utc", "local", "relative")
 NAMES: Final = ("shown", "masked")
 COOKIE: Final = "hermes-view"
 
-_PERSONAL: Final = ("Patient", "OtherPatient", "ResponsiblePerson", "MothersMaiden", "MilitaryRank", "InsurancePlan")
+PERSONAL: Final = ("Patient", "OtherPatient", "ResponsiblePerson", "MothersMaiden", "MilitaryRank", "InsurancePlan")
 _HIDDEN: Final = "\u2022\u2022\u2022"
 
 
@@ -34,7 +34,7 @@ class View:
 
     def values(self, name: str, values: list[str]) -> list[str]:
         """Return the values of a tag, or of a clause of a rule about it, as they may be shown."""
-        if self.masks and any(word in name for word in _PERSONAL):
+        if self.masks and any(word in name for word in PERSONAL):
             return [_HIDDEN for _ in values]
         return values
 

@@ -34,6 +34,7 @@ class FolderSender:
     def __init__(self, target: FolderTarget) -> None:
         self._root = Path(target.path)
         self._template = target.path_template
+        self._permit = Permit()
         self._made: set[Path] = set()
         """Folders whose names are known to be durable."""
 
@@ -41,6 +42,7 @@ class FolderSender:
         """Write them; see :class:`~hermes_dispatcher.adapters.targets.interface.Sender`."""
         if not self._root.is_dir():
             return NotDelivered(Trouble.UNREACHABLE, f"the folder {self._root} does not exist; make or mount it")
+        self._permit = permit
         return one_by_one(items, supply, report, permit, self._write)
 
     def test(self, steps: Steps) -> None:
@@ -91,6 +93,8 @@ class FolderSender:
                     file.write(chunk)
                 file.flush()
                 os.fsync(file.fileno())
+            if self._permit.is_killed:
+                raise OSError(errno.ECANCELED, "broken off by us")
             temporary.replace(path)
         except OSError:
             with suppress(OSError):

@@ -5,7 +5,7 @@ Never a retry and never a redirect behind our back: what was sent where is known
 
 import ssl
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import timedelta
@@ -61,7 +61,7 @@ class Http:
             ssl_context=context_of(trust),
             assert_hostname=None if trust.check_name else False,
         )
-        self.manager.pool_classes_by_scheme = _tracked(self._connections, connect_timeout)
+        self.manager.pool_classes_by_scheme = _tracked(self._connections, connect_timeout, lambda: self._killed)
 
     def kill(self) -> None:
         """Break every connection, from another thread; a step under way ends with an error."""
@@ -134,12 +134,20 @@ class Http:
         return f"{'cannot connect' if isinstance(error, NewConnectionError) else 'the connection was lost'}: {error}"
 
 
-def _tracked(connections: list[HTTPConnection], limit: timedelta) -> Any:
-    """Return classes of pools whose connections are made within ``limit``, and are known to us."""
+def _tracked(connections: list[HTTPConnection], limit: timedelta, is_killed: Callable[[], bool]) -> Any:
+    """Return classes of pools whose connections are made within ``limit``, are known to us, and are not made once
+    everything was broken off.
+    """
 
     def opened(connection: HTTPConnection) -> socket:
         connections.append(connection)
-        return connect(connection.host.strip("[]"), connection.port or 0, limit)
+        if is_killed():
+            raise ConnectionAbortedError("broken off by us")
+        made = connect(connection.host.strip("[]"), connection.port or 0, limit)
+        if is_killed():
+            made.close()
+            raise ConnectionAbortedError("broken off by us")
+        return made
 
     class Plain(HTTPConnection):
         def _new_conn(self) -> socket:

@@ -33,6 +33,8 @@ class Permit:
         self._stopped = False
         self._killed = False
         self._kill: Callable[[], None] | None = None
+        self.lingers = False
+        """Whether the sending thread goes on though it was told to end."""
 
     def extend(self, since: float, lease: timedelta) -> None:
         """Allow sending until ``lease`` after the monotonic instant ``since``."""

@@ -16,6 +16,7 @@ from hermes_web.web import Web
 
 BY_ITSELF = {
     "delivery_failed": "restart, cancel or dismiss the delivery",
+    "endpoint_down": "it clears when the endpoint answers again",
     "store_full": "it clears when the object store is below its limit again",
     "study_held": "complete or discard the study",
     "target_down": "it clears when the target answers again",

@@ -156,6 +156,7 @@ def hidden_fields(values: Mapping[str, Any]) -> list[tuple[str, str]]:
     found += [("fallback", "yes")] if values["fallback"] else []
     for number, case in enumerate(values["cases"]):
         found += [(f"case-{number}-{name}", str(case[name])) for name in ("name", "verdict", "targets", "at", "tags")]
+    found += [(f"needs-{name}", str(text)) for name, text in values["needs"].items() if text]
     return found
 
 
@@ -185,9 +186,9 @@ def _placed(problem: FieldProblem) -> FieldProblem:
     """Put what pydantic says of the rule as a whole beside the field that it is about."""
     if problem.field != "document":
         return problem
-    named = (name for name in ("expression", "needs") if name in problem.message)
-    field = next(named, "targets")
-    return FieldProblem(field, problem.message)
+    if "(needs)" in problem.message or ": needs:" in problem.message:
+        return FieldProblem("needs", problem.message)
+    return FieldProblem("expression" if "expression" in problem.message else "targets", problem.message)
 
 
 def own_problems(error: WebError, rules: RuleSet, slug: str) -> dict[str, list[FieldProblem]]:

@@ -109,6 +109,6 @@ async def _add(web: Web, plan: Plan, author: str) -> None:
         raise InvalidError(problems=problems[:100])
     comment = "taken over from Mercure"
     if plan.targets.targets:
-        await web.save(Kind.TARGETS, wanted.model_dump(mode="json"), targets_revision.revision, author, comment)
+        await web.save(Kind.TARGETS, wanted, targets_revision.revision, author, comment)
     if plan.rules.rules:
-        await web.save(Kind.RULES, after.model_dump(mode="json"), rules_revision.revision, author, comment)
+        await web.save(Kind.RULES, after, rules_revision.revision, author, comment)

@@ -5,11 +5,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from pydantic import ValidationError
+
 from hermes_common.config import Kind, Revision, Rule, RuleSet, RuleState, Targets
 from hermes_common.rules import Context, RuleError, Verdict, compile_rule
 from hermes_common.rules.cases import CaseResult
 from hermes_common.rules.differences import differences
-from hermes_web.core.configuration import expression_problems, with_rule
+from hermes_web.core.configuration import expression_problems, needs_problems, problems_of, with_rule
 from hermes_web.core.merging import Merged, merge
 from hermes_web.core.standing import own_cases
 from hermes_web.errors import FieldProblem, InvalidError, NotFoundError, UnavailableError
@@ -61,7 +63,7 @@ async def reviewed(web: Web, rule: Rule, base: int, is_new: bool, take: Sequence
     if present.revision != base:
         meanwhile = await _meanwhile(web, rule, base, present, rules, take)
         if meanwhile.merged is not None:
-            rule = Rule.model_validate(meanwhile.merged.fields)
+            rule = _whole(meanwhile.merged.fields)
     if problems := _problems(rule, targets):
         raise InvalidError(problems=problems)
     after = with_rule(rules, rule)
@@ -85,6 +87,14 @@ async def reviewed(web: Web, rule: Rule, base: int, is_new: bool, take: Sequence
         ],
         meanwhile=meanwhile,
     )
+
+
+def _whole(fields: dict[str, Any]) -> Rule:
+    """Return the rule that a merge makes; raise :class:`InvalidError` where what both changed does not go together."""
+    try:
+        return Rule.model_validate(fields)
+    except ValidationError as error:
+        raise InvalidError(problems=problems_of(error)) from error
 
 
 async def _meanwhile(
@@ -117,7 +127,7 @@ def _dumped(rules: RuleSet) -> dict[str, Any]:
 
 
 def _problems(rule: Rule, targets: Targets) -> list[FieldProblem]:
-    found = expression_problems(rule, "expression")
+    found = expression_problems(rule, "expression") + needs_problems(rule, "needs")
     known = {target.slug for target in targets.targets}
     found += [
         FieldProblem("targets", f"there is no target {slug!r}: add it under Targets, or take it out of the rule")

@@ -125,7 +125,7 @@ async def admit_external(web: Web, code: str, bound: Handshake, address: str, ag
     provider = web.provider
     if provider is None:
         raise NotAdmittedError("no identity provider is configured")
-    account = f"sso:{address}"  # no account has a colon in its name
+    account = f"sso:{bound.state[:16]}"  # no account has a colon in its name; those of one address count together
     if (await web.database.run(sessions.admit_try, account, address)).throttled:
         raise TooManyTriesError
     try:
@@ -140,6 +140,8 @@ async def admit_external(web: Web, code: str, bound: Handshake, address: str, ag
         mapping = RoleMapping(settings.oidc_role_claim, admins, viewers)
         person = person_of(claims, provider.issuer, settings.oidc_name_claim, mapping)
         if isinstance(person, Refused):
+            subject = str(claims["sub"])
+            await web.database.run(external_accounts.shut_out, provider.issuer, subject, person.reason)
             raise NotAdmittedError(person.reason, "Ask an administrator for a group that gives a role in Hermes.")
         secret = await web.database.run(external_accounts.admit, person, address, agent, old)
     except NotAdmittedError as error:

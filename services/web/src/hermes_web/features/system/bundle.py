@@ -8,10 +8,11 @@ import io
 import json
 import zipfile
 from collections.abc import Mapping
-from typing import Any, Final
+from typing import Any, Final, assert_never
 
 from pydantic import BaseModel, SecretStr
 
+from hermes_common.alerting import Alerting
 from hermes_common.config import Kind, Policies, RuleSet, Sources, Targets
 from hermes_common.runtime.clock import now
 from hermes_common.runtime.errors import TransientError
@@ -113,8 +114,23 @@ async def _configuration(web: Web) -> dict[str, Any]:
             case Policies():
                 document = parsed.model_dump(mode="json", include={"completion", "retention", "off_peak", "extra_tags"})
                 document["completion"].pop("study", None)
+            case Alerting():
+                document = _alerting(parsed)
+            case _:
+                assert_never(parsed)
         found[kind.value] = {"revision": revision.revision, "time": revision.time.isoformat(), "document": document}
     return found
+
+
+def _alerting(found: Alerting) -> dict[str, Any]:
+    """Return what is said of alerts without whom they are told, and without senders."""
+    return {
+        "conditions": found.conditions.model_dump(mode="json", exclude={"silent": {"senders"}}),
+        "channels": [
+            item.model_dump(mode="json", include={"slug", "kind", "enabled", "severity"}) for item in found.channels
+        ],
+        "silences": len(found.silences),
+    }
 
 
 def _part(item: BaseModel, kind: Kind) -> dict[str, Any]:

@@ -60,8 +60,9 @@ class UsersController(Controller):
     @patch("/{name:str}")
     async def change(self, request: HttpRequest, name: FromPath[str], data: JSONBody[UserChange]) -> User:
         """Change role, password, or whether it is enabled; each ends the account's sessions."""
-        actor = principal_of(request).name
-        return await service.change(web_of(request), name, actor, data.role, data.password, data.enabled)
+        principal = principal_of(request)
+        asked = (data.role, data.password, data.enabled)
+        return await service.change(web_of(request), name, principal.name, *asked, own=principal.account)
 
     @get("/{name:str}/sessions")
     async def sessions(self, request: HttpRequest, name: FromPath[str]) -> dict[str, list[Session]]:

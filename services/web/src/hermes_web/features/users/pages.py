@@ -81,15 +81,16 @@ class UserPages(Controller):
     @post("/users/{name:str}/{action:str}", opt=ADMIN)
     async def change(self, request: HttpRequest, name: FromPath[str], action: FromPath[str]) -> Page | Redirect:
         """Change role or password, disable or enable, end sessions."""
-        web, form, actor = web_of(request), await read_form(request), principal_of(request).name
+        web, form, principal = web_of(request), await read_form(request), principal_of(request)
+        actor, own = principal.name, principal.account
         try:
             match action:
                 case "role":
-                    await service.change(web, name, actor, role=form.text("role"))
+                    await service.change(web, name, actor, role=form.text("role"), own=own)
                 case "password":
-                    await service.change(web, name, actor, password=form.raw("password"))
+                    await service.change(web, name, actor, password=form.raw("password"), own=own)
                 case "disable" | "enable":
-                    await service.change(web, name, actor, enabled=action == "enable")
+                    await service.change(web, name, actor, enabled=action == "enable", own=own)
                 case "sessions":
                     await service.end_sessions(web, name, actor)
                 case "session":

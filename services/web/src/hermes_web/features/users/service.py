@@ -33,9 +33,22 @@ async def create(web: Web, name: str, password: str, role: str, actor: str) -> U
 
 
 async def change(
-    web: Web, name: str, actor: str, role: str | None = None, password: str | None = None, enabled: bool | None = None
+    web: Web,
+    name: str,
+    actor: str,
+    role: str | None = None,
+    password: str | None = None,
+    enabled: bool | None = None,
+    *,
+    own: str | None,
 ) -> User:
-    """Change what is given of an account."""
+    """Change what is given of an account.
+
+    ``own`` is the account of whoever asks: one's own password is changed with the present one
+    (:func:`change_own_password`).
+    """
+    if password is not None and name == own:
+        raise StateConflictError("one's own password is changed under Your account, with the present one")
     hashed = None
     if password is not None:
         if (message := password_problem(password, name)) is not None:
