@@ -354,8 +354,8 @@ def test_a_process_that_dies_is_replaced_and_what_ends_it_twice_is_not_sent(chan
     assert isinstance(made.change(order, len(data), dying(1)), Result)
     found = made.change(order, len(data), dying(3))
     assert isinstance(found, NotDelivered)
-    assert found.trouble is Trouble.UNCHANGEABLE
-    assert "ended in the middle" in found.reason
+    assert found.trouble is Trouble.INTERNAL  # whoever killed it, it says nothing of the data set
+    assert "ended from outside" in found.reason
     assert deaths == 3
     assert isinstance(made.change(order, len(data), lambda: [data]), Result)
 

@@ -37,6 +37,9 @@ from hermes_common.runtime.service import Context
 
 log = logging.getLogger(__name__)
 
+_PAUSE = 30.0
+"""Seconds after which telling and watching begin again when they have failed."""
+
 LAG = Gauge("hermes_bookkeeper_lag_events", "Events in the stream that are not in the ledger yet")
 
 CONSUMER = Consumer(stream=subjects.EVENTS, durable="bookkeeper", subjects=(subjects.EVENTS_ALL,), max_ack_pending=2000)
@@ -84,7 +87,12 @@ async def _once_known(config: ConfigView, migrated: asyncio.Event, run: Callable
     """Run when the tables are there and the configuration is known: by the built-in default nobody would be told."""
     await migrated.wait()
     await config.loaded.wait()
-    await run()
+    while True:
+        try:
+            await run()
+        except Exception:  # what goes wrong here must not end the recording of what happens
+            log.exception("alerts stand still for %g s", _PAUSE)
+        await asyncio.sleep(_PAUSE)
 
 
 async def keep_books(

@@ -10,7 +10,7 @@ from typing import TypeVar
 import psycopg2
 from pydantic import SecretStr, ValidationError
 
-from hermes_bookkeeper.adapters import former
+from hermes_bookkeeper.adapters import books, former
 from hermes_bookkeeper.adapters.database import Database, connect_arguments, translated
 from hermes_bookkeeper.adapters.indexes import build_indexes
 from hermes_bookkeeper.adapters.ledger import SqlLedger
@@ -71,7 +71,8 @@ class RebuiltBooks:
         """Take over what no event speaks of."""
 
         def work(cursor: psycopg2.extensions.cursor) -> dict[str, int]:
-            cursor.execute("SET LOCAL statement_timeout = 0")
+            cursor.execute("SET LOCAL statement_timeout = 0; SET LOCAL lock_timeout = '10min'")
+            cursor.execute("SELECT pg_advisory_xact_lock(%s)", [books.LOCK])  # nobody records meanwhile
             return former.carry(cursor) if former.exists(cursor) else {}
 
         return await self._database.run(work)

@@ -65,8 +65,7 @@ class Uploading:
             log.warning(
                 "the last receiver on this spool did not stop in order: its copies are checked against the store"
             )
-            await self.uploader.check_done()
-        await self.grace.run()
+        await self.grace.run(await self.uploader.checked() if self.spool.was_unclean else ())
 
 
 @dataclass(slots=True)

@@ -79,7 +79,10 @@ def _take_stock(settings: Settings, board: Board) -> tuple[int, ...]:
     folders = [worker_folder(settings.spool, worker) for worker in range(settings.receiver_workers)]
     unclean = [worker for worker, folder in enumerate(folders) if is_unclean(folder)]
     if any(map(is_unclean, worker_folders(settings.spool, settings.receiver_workers))):
-        unclean.append(0)  # who takes over what they have left
+        unclean.append(0)  # who takes over what they have left, here and now: nobody uploads or removes yet
+    first = Spool(settings.spool, workers=settings.receiver_workers)
+    first.open()
+    first.close(clean=not first.was_unclean)
     for worker, folder in enumerate(folders):
         spool = Spool(folder)
         spool.attach()

@@ -11,6 +11,7 @@ import contextlib
 import fcntl
 import logging
 import os
+import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
@@ -53,8 +54,7 @@ class Line:
         """Check the copies after an unclean stop, then remove them as they become due."""
         if self.is_unclean:
             log.warning("spool %d was not left in order: its copies are checked against the store", self.worker)
-            await self.uploader.check_done()
-        await self.grace.run()
+        await self.grace.run(await self.uploader.checked() if self.is_unclean else ())
 
     async def look(self, board: Board) -> None:
         """Find what nobody has told of, for as long as this process runs."""
@@ -74,7 +74,7 @@ async def main(context: Context[Settings], share: Share) -> None:
     context.cleanup.callback(os.close, _locked(settings.spool))
     objects = store_of(settings, settings.upload_parallel)
     context.cleanup.callback(objects.close)
-    config = ConfigView(context.bus, settings.spool / "configuration-uploads.json")
+    config = ConfigView(context.bus, _cache(settings.spool))
     collected: Collected = Collecting(settings.extra_tags, lambda: config.policies.extra_tags)
     lines = []
     for worker in range(share.workers):
@@ -94,6 +94,16 @@ async def main(context: Context[Settings], share: Share) -> None:
         context.background(f"copies {line.worker}", line.keep_copies())
         context.background(f"spool {line.worker}", line.look(board))
     context.background("notices", notices.listen(share.notices_fd, _offering(lines)))
+
+
+def _cache(folder: Path) -> Path:
+    """Return where the configuration is kept for a start without the bus; the first time with what a worker has kept,
+    so that what waits is read as the policies say.
+    """
+    cache, of_a_worker = folder / "configuration-uploads.json", folder / "configuration.json"
+    if not cache.exists() and of_a_worker.exists():
+        shutil.copyfile(of_a_worker, cache)
+    return cache
 
 
 def _offering(lines: Sequence[Line]) -> Callable[[int, str, bool], None]:

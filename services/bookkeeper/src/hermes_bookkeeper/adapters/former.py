@@ -33,6 +33,12 @@ _AUDIT = """
 INSERT INTO ledger.audit OVERRIDING SYSTEM VALUE SELECT * FROM ledger_before.audit;
 SELECT setval(pg_get_serial_sequence('ledger.audit', 'number'), coalesce(max(number), 1)) FROM ledger.audit"""
 
+_TOLD_BEFORE = "SELECT to_regclass('ledger_before.alert_news') IS NOT NULL"
+_TOLD = """
+INSERT INTO ledger.alert_news SELECT * FROM ledger_before.alert_news WHERE done_at IS NOT NULL;
+INSERT INTO ledger.alert_messages SELECT * FROM ledger_before.alert_messages"""
+"""What people were told already is not told again because it is recorded again."""
+
 
 def set_aside(url: SecretStr) -> bool:
     """Give the present tables another schema and make empty ones in its place, in one transaction.
@@ -52,6 +58,8 @@ def set_aside(url: SecretStr) -> bool:
                 connection.execute(text(f"ALTER SCHEMA {ledger.SCHEMA} RENAME TO {FORMER}"))
                 upgrade(connection)
                 connection.execute(text(_AUDIT))
+                if connection.exec_driver_sql(_TOLD_BEFORE).scalar_one():
+                    connection.execute(text(_TOLD))
             else:
                 upgrade(connection)
             return not there

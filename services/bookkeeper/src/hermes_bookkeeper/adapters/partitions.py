@@ -47,7 +47,10 @@ WHERE EXISTS (
 ) LIMIT %s"""
 _MOVE = """
 WITH moved AS (DELETE FROM ONLY {part} WHERE ctid = ANY(ARRAY({open})) RETURNING {names})
-INSERT INTO ledger.events ({names}, recorded_at) SELECT {names}, %s FROM moved"""
+, kept AS (
+    INSERT INTO ledger.events ({names}, recorded_at) SELECT {names}, %s FROM moved ON CONFLICT (id) DO NOTHING
+)
+SELECT count(*) FROM moved"""
 
 
 def close_month(cursor: Cursor, now: datetime) -> str | None:
@@ -78,7 +81,8 @@ def move_open(cursor: Cursor, name: str, now: datetime) -> int:
     part = Identifier(ledger.SCHEMA, name)
     names = SQL(", ").join(Identifier(each) for each in _columns(cursor) if each != "recorded_at")
     cursor.execute(SQL(_MOVE).format(part=part, open=SQL(_OPEN).format(part=part), names=names), [SLICE, now])
-    return cursor.rowcount
+    [(moved,)] = cursor.fetchall()
+    return int(moved)
 
 
 def drop(cursor: Cursor, name: str, now: datetime) -> bool:

@@ -5,6 +5,8 @@ import time
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
+from pydantic import ValidationError
+
 from hermes_cleaner.adapters.volume import Volume
 from hermes_cleaner.core.retention import judge, may_go_early
 from hermes_cleaner.core.room import (
@@ -27,10 +29,13 @@ from hermes_common.records import Pressure, WatermarkRecord
 from hermes_common.runtime.bus import Bus
 from hermes_common.runtime.clock import new_id, now
 from hermes_common.runtime.configview import ConfigView
-from hermes_common.runtime.errors import ConflictError
+from hermes_common.runtime.errors import ConflictError, TransientError
 from hermes_common.sizes import size_words
 
 log = logging.getLogger(__name__)
+
+_AGAIN = timedelta(minutes=2)
+"""When a deletion that broke off is gone on with."""
 
 EVERY = timedelta(seconds=60)
 TURN = timedelta(minutes=10)
@@ -151,8 +156,11 @@ class Reliever:
                 if await self._removed(candidate, policy, why):
                     gone.append(candidate.series_uid)
                     octets += candidate.octets
-            except ConflictError as error:
+            except (ConflictError, ValidationError) as error:
                 log.info("series %s stays: %s", candidate.series_uid, error)
+            except TransientError as error:
+                log.warning("making room ends early, it goes on with the next look: %s", error)
+                break
         return Removed(tuple(gone), octets)
 
     async def _removed(self, candidate: Candidate, policy: Watermark, why: str) -> bool:
@@ -165,6 +173,9 @@ class Reliever:
         judgement = judge(record, deliveries, newest, self._config.policies.retention, now())
         if not may_go_early(record, judgement, policy, now()):
             return False
+        soon = now() + _AGAIN  # should this break off in the middle, the timer goes on with it
+        uid = record.series_uid
+        await self._bus.arm(subjects.retention_timer(uid), subjects.retention_due(uid), soon)
         return await self._deleter.delete(record, revision, f"the object store is too full: {why}")
 
     async def _say(self, policy: Watermark, room: Room, pressure: Pressure, removed: Removed, left: int) -> None:

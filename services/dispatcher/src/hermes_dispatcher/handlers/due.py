@@ -44,9 +44,7 @@ class Due:
             await self._deliveries.change(record, revision)
             crash_point("dispatcher.due")
         elif record.state is DeliveryState.QUEUED and message.attempt == 1 and await self._is_old(record, revision):
-            return (
-                Done()
-            )  # a message that comes again may be one that queued it and was interrupted: it is queued again
+            return Done()  # one that comes again may have been interrupted before it put the work into the queue
         if record.state is DeliveryState.QUEUED:
             await self._await_expiry(record)
             await self._speaker.enqueue(record)

@@ -79,9 +79,7 @@ class Expiry:
             return True
         at = now()
         match found:
-            case (DeliveryRecord(state=DeliveryState.SENDING, lease=lease), _) if (
-                lease is not None and lease.until > at
-            ):
+            case (DeliveryRecord(state=DeliveryState.SENDING, lease=held), _) if held is not None and held.until > at:
                 return False  # it may be given back, and waits then
             case (DeliveryRecord(state=DeliveryState.QUEUED | DeliveryState.SENDING) as record, revision):
                 pass

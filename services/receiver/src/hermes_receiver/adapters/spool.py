@@ -5,6 +5,7 @@
     <spool>/quarantine-ready/<id>.dcm   answered with a failure, kept aside; to be uploaded
     <spool>/done/<id>.dcm               uploaded and announced; a copy for the grace period
     <spool>/unclean                     exists while a receiver runs: found at the start, it says that the last one died
+    <spool>/unchecked                   exists until the copies of an unclean spool have been checked against the store
     <spool>/workers/<n>/                the spool of worker process n (from 1; worker 0 uses <spool> itself)
     <spool>/lock                        locked (flock) by the process that receives into the spool
 
@@ -30,6 +31,7 @@ from hermes_receiver.adapters.tally import Tally
 from hermes_receiver.core.capacity import SpoolUse
 
 _MARK: Final = "unclean"
+_UNCHECKED: Final = "unchecked"
 _ENTRY: Final = re.compile(r"([0-9a-f]{32})\.dcm")
 
 
@@ -86,11 +88,18 @@ class Spool:
         for leftover in self._incoming.iterdir():
             leftover.unlink(missing_ok=True)
         self.was_unclean = is_unclean(self._root)
+        if self.was_unclean:
+            (self._root / _UNCHECKED).touch(mode=0o640)
         if not self._counted:
             self._tally.publish(self.waiting())
         if self._worker == 0:
             self._adopt()
         (self._root / _MARK).touch(mode=0o640)
+        self._sync_root()
+
+    def checked(self) -> None:
+        """Note that every copy is in the store; until then a stop in order leaves the spool unclean. Raises OSError."""
+        (self._root / _UNCHECKED).unlink(missing_ok=True)
         self._sync_root()
 
     def attach(self) -> None:
@@ -122,6 +131,10 @@ class Spool:
         for other in worker_folders(self._root, self._workers):
             left = Spool(other, worker=1)  # not the first, so that it adopts nothing itself
             left.open()
+            if left.was_unclean:
+                self.was_unclean = True
+                (self._root / _UNCHECKED).touch(mode=0o640)
+                self._sync_root()
             self._tally.publish(left.waiting())
             for folder in Folder:
                 for entry in left.entries(folder):
@@ -129,7 +142,7 @@ class Spool:
             adopt_requests(other, self._root)
             for fd in self._folder_fds.values():
                 os.fsync(fd)
-            self.was_unclean = self.was_unclean or left.was_unclean
+            left.checked()  # what there was to check is here now
             left.close(clean=True)
 
     def _lock(self) -> None:
@@ -234,8 +247,10 @@ class Spool:
 
 
 def is_unclean(root: Path) -> bool:
-    """Whether the last receiver on the spool ``root`` did not stop in order, or is running."""
-    return (root / _MARK).exists()
+    """Whether the last receiver on the spool ``root`` did not stop in order or is running, or one before it left copies
+    that nobody has checked yet.
+    """
+    return (root / _MARK).exists() or (root / _UNCHECKED).exists()
 
 
 def worker_folder(root: Path, worker: int) -> Path:

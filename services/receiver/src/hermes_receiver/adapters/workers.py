@@ -27,6 +27,7 @@ _STEADY: Final = timedelta(seconds=10)
 _SILENCE: Final = timedelta(seconds=10)
 """After so long without a word from it, a worker does not count as well."""
 _END: Final = timedelta(seconds=24)
+_NOT_STARTED: Final = 127
 _LINE: Final = 64 * 1024
 
 
@@ -106,6 +107,11 @@ class Worker:
                 pass_fds=[fd for fd in fds if fd >= 0],
                 stdin=asyncio.subprocess.DEVNULL,
             )
+        except OSError as error:
+            log.error("%s cannot be started: %s", self.name, error)  # the words are enough
+            os.close(hear)
+            os.close(hold)
+            return _NOT_STARTED
         finally:
             os.close(say)
             os.close(lifeline)

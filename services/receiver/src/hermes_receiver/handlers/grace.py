@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import deque
+from collections.abc import Collection
 from datetime import timedelta
 from typing import Final
 
@@ -27,10 +28,14 @@ class Grace:
         self._limits = limits
         self._waiting: deque[tuple[float, str]] = deque()
 
-    async def run(self) -> None:
-        """Remove until cancelled. To be started when the entries of ``done`` have been checked against the store."""
+    async def run(self, keep: Collection[str] = ()) -> None:
+        """Remove until cancelled, all but ``keep``.
+
+        To be started when the entries of ``done`` have been checked against the store.
+        """
         now = asyncio.get_running_loop().time
-        self._waiting.extend((now() + self._grace, entry) for entry in self._spool.entries(Folder.DONE))
+        there = [entry for entry in self._spool.entries(Folder.DONE) if entry not in keep]
+        self._waiting.extend((now() + self._grace, entry) for entry in there)
         while True:
             while not self._finished.empty():
                 self._waiting.append((now() + self._grace, self._finished.get_nowait()))

@@ -47,6 +47,8 @@ _GATHER: Final = timedelta(milliseconds=50)
 """How often the event loop is woken for instances that come in: each time costs the receiving threads their turn."""
 _BATCH_TIME: Final = 0.05
 """Seconds after which a batch of puts is cut short, so that what is stored is announced."""
+_PUT_AGAIN: Final = 60.0
+"""Seconds after which objects whose events are not published yet are put again first."""
 _KNOWN: Final = 2_000
 """Entries of which what was received is kept in mind."""
 _FRESH: Final = 30.0
@@ -76,6 +78,8 @@ class Batch:
 
     left: list[Waiting]
     put: list[tuple[Waiting, Entry, InstanceStored | InstanceQuarantined]] = field(default_factory=list)
+    since: float = field(default_factory=time.monotonic)
+    """When its objects were last known to be put, on the monotonic clock."""
 
 
 class Uploader:
@@ -129,7 +133,9 @@ class Uploader:
         """Queue what has been offered. An entry that is offered meanwhile is taken now or nudges again."""
         self._nudged = False
         while self._offered:
-            self._enqueue(self._offered.popleft())
+            waiting = self._offered.popleft()
+            if not self._enqueue(waiting):
+                self._known.pop(waiting.entry, None)
 
     def _enqueue(self, waiting: Waiting) -> bool:
         """Queue an entry unless it is queued or under way already."""
@@ -192,15 +198,28 @@ class Uploader:
         self._take_in()
         await self._queue.join()
 
-    async def check_done(self) -> None:
-        """After an unclean stop: bring back every entry of ``done`` that the store does not have, or has at another
-        size.
+    async def checked(self) -> set[str]:
+        """Check the copies (:meth:`check_done`), and note in the spool when that is done for all of them.
+
+        Return those of which nothing can be told: they are to be kept.
         """
+        unknown = await self.check_done()
+        if not unknown:
+            await self._in_thread(self._spool.checked)
+        return unknown
+
+    async def check_done(self) -> set[str]:
+        """After an unclean stop: bring back every entry of ``done`` that the store does not have, or has at another
+        size. Return those of which that cannot be told.
+        """
+        unknown = set()
         for entry in self._spool.entries(Folder.DONE):
             try:
                 await self._until_store_answers(lambda entry=entry: self._check(entry))  # type: ignore[misc]
             except (OSError, StoreError, ValueError) as exc:
                 log.error("the copy %s cannot be checked, and is kept: %s", entry, exc)
+                unknown.add(entry)
+        return unknown
 
     # -- one entry
 
@@ -226,12 +245,24 @@ class Uploader:
         """Put some of what is left, announce what is put. Raises StoreUnavailable or TransientError; what is done by
         then has left the batch.
         """
+        if batch.put and time.monotonic() - batch.since > _PUT_AGAIN:
+            await self._in_thread(lambda: self._put_again(batch))
+        if not batch.put:
+            batch.since = time.monotonic()
         trouble = await self._in_thread(lambda: self._put_some(batch))
         if batch.put:
             await self._announce(batch)
         if trouble is not None:
             raise trouble
         self._trouble = None
+
+    def _put_again(self, batch: Batch) -> None:
+        """Put objects once more whose events could not be published for long: a sweep may have taken them for orphans
+        meanwhile. Raises StoreUnavailable.
+        """
+        for waiting, entry, _ in batch.put:
+            self._objects.put_file(_event(entry)[1], self._spool.path(waiting.folder, waiting.entry))
+        batch.since = time.monotonic()
 
     def _put_some(self, batch: Batch) -> StoreUnavailable | None:
         """Put objects for a short while, in a thread; return what keeps the store from taking more."""
@@ -246,7 +277,8 @@ class Uploader:
             except StoreUnavailable as exc:
                 return exc
             except FileNotFoundError:
-                log.error("the spool file %s has disappeared", path.name)
+                is_done = self._spool.path(Folder.DONE, waiting.entry).exists()  # found, and told of only then
+                log.log(logging.DEBUG if is_done else logging.ERROR, "the spool file %s has disappeared", path.name)
                 self._loop.call_soon_threadsafe(self._taken.discard, waiting.entry)
             except (StoreError, DamagedEntryError, OSError, ValueError) as exc:
                 self._loop.call_soon_threadsafe(self._put_back, waiting, exc)
