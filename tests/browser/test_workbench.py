@@ -2,6 +2,7 @@
 
 import json
 import random
+import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -225,7 +226,7 @@ def test_the_order_is_changed_with_the_keyboard_and_matches_are_counted(
 ) -> None:
     admin.goto("/rules")
     expect(admin.locator("#counted")).to_contain_text("matches counted")
-    expect(admin.locator('tr[data-slug="dry"] [data-hits="week"]')).to_contain_text("2 dry")
+    expect(admin.locator('tr[data-slug="dry"] [data-hits="week"]')).to_contain_text(re.compile(r"[2-9] dry"))
     before = list(rules_of(hermes))
     handle = admin.get_by_role("button", name="Place of Dry")
     handle.focus()

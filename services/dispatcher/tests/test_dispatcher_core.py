@@ -291,3 +291,12 @@ def test_only_a_target_that_cannot_be_reached_or_lets_nobody_in_is_suspected(tro
     is_suspect = trouble in (Trouble.UNREACHABLE, Trouble.REJECTED)
     left = [NotDelivered(Trouble.REFUSED, "no"), NotDelivered(trouble, "why")]
     assert (breaking.suspicion(left) is not None) == is_suspect
+
+
+def test_what_is_cancelled_after_it_was_held_still_knows_who_is_sending() -> None:
+    lease = Lease(owner="d", until=NOW + timedelta(seconds=10))
+    held = lifecycle.on_command(record(DeliveryState.SENDING, lease=lease), command("hold"), NOW)
+    assert isinstance(held, lifecycle.Change)
+    cancelled = lifecycle.on_command(held.record, command("cancel", number=3), NOW)
+    assert isinstance(cancelled, lifecycle.Change)
+    assert cancelled.record.lease == lease

@@ -26,7 +26,7 @@ from hermes_common.runtime.dicom.requestor import StorageAssociation
 from hermes_receiver.adapters import notices
 from hermes_receiver.adapters.board import Board, Full
 from hermes_receiver.adapters.share import VARIABLE, Role, bound
-from hermes_receiver.adapters.spool import Folder, Spool, worker_folder
+from hermes_receiver.adapters.spool import Folder, Spool, is_unclean, worker_folder
 
 pytestmark = pytest.mark.servers
 
@@ -296,6 +296,35 @@ def test_what_a_worker_left_is_taken_over_when_there_are_fewer_of_them(tmp_path)
     assert spool.pending == 6
     assert spool.was_unclean
     spool.close(clean=True)
+
+
+def test_copies_that_nobody_has_checked_stay_unchecked_over_a_stop_in_order(tmp_path):
+    first = Spool(tmp_path)
+    first.open()
+    first.close(clean=False)
+    second = Spool(tmp_path)
+    second.open()
+    assert second.was_unclean
+    second.close(clean=True)
+    assert is_unclean(tmp_path)
+    third = Spool(tmp_path)
+    third.open()
+    assert third.was_unclean
+    third.checked()
+    third.close(clean=True)
+    assert not is_unclean(tmp_path)
+
+
+def test_what_is_adopted_from_a_worker_that_died_is_unchecked(tmp_path):
+    left = Spool(worker_folder(tmp_path, 1), worker=1)
+    left.open()
+    left.close(clean=False)
+    first = Spool(tmp_path)
+    first.open()
+    assert first.was_unclean
+    first.close(clean=True)
+    assert is_unclean(tmp_path)
+    assert not is_unclean(worker_folder(tmp_path, 1))
 
 
 def test_the_board_counts_over_workers_and_forgets_the_dead():

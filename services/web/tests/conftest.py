@@ -80,7 +80,7 @@ async def web(bus: Bus, database_url: str) -> AsyncIterator[Web]:
     await seed_administrator(made)
     await users.create(made, "vera", PASSWORD, "viewer", "admin")
     await users.create(made, "gone", PASSWORD, "admin", "admin")
-    await users.change(made, "gone", "admin", enabled=False)
+    await users.change(made, "gone", "admin", enabled=False, own=None)
     yield made
     await asyncio.to_thread(made.database.close)
     await asyncio.to_thread(made.hasher.close)

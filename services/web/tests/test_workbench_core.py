@@ -12,6 +12,7 @@ from hermes_common.rules import Context, Verdict, compile_rule
 from hermes_web.core.configuration import placed_rule
 from hermes_web.core.merging import Both, merge
 from hermes_web.core.suggesting import case_tags, suggestions
+from hermes_web.features.rules import forms
 from hermes_web.features.rules.review import shadows
 from hermes_web.features.rules.stored import StoredSeries
 from hermes_web.features.rules.study_backtest import compare_on_studies
@@ -122,3 +123,11 @@ def test_rules_about_studies_are_compared_on_studies_alone() -> None:
             "samples": {kind: [] for kind in ("matched", "gained", "lost", "unknown", "errors")},
         }
     ]
+
+
+def test_the_page_that_comes_after_carries_every_field_of_a_rule() -> None:
+    needs = {"required": ['Modality == "PT"', 'Modality == "CT"'], "series": 3, "max_wait": "2h", "then": "hold"}
+    rule = a_rule("petct", "study.series > 1", scope="study", needs=needs, notifications=["matched"])
+    sent: dict[str, str] = dict(forms.hidden_fields(forms.values_of(rule)))
+    assert sent["needs-required"].splitlines() == needs["required"]
+    assert (sent["needs-series"], sent["needs-max_wait"], sent["needs-then"]) == ("3", "2h", "hold")

@@ -299,7 +299,7 @@ def cleaner(world: World) -> None:
         world.sender.send(world.sender.make(shut, 3))
     points = [*crash_points(CHECKOUT)["cleaner"], *[RANDOM] * 3]
     chain = Chain("cleaner", points)
-    world.keep_for("1s")
+    world.keep_for("10s")
     with world.traffic(senders=1):
         world.fleet.kill("cleaner")
         _next(world, chain)
@@ -313,7 +313,7 @@ def cleaner(world: World) -> None:
             world.tally.add("clock of cleaner off by +3650d", since, repeats=False)
         world.fleet.restart("cleaner")
     world.all_run()
-    deadline = time.monotonic() + 40
+    deadline = time.monotonic() + 60
     while "deleted" not in {row[0] for row in world.collector.query("SELECT state FROM ledger.series")}:
         if time.monotonic() > deadline:
             raise ValueError("the cleaner deleted nothing of what is done")

@@ -123,7 +123,7 @@ class World:
     def keep_for(self, retention: str) -> None:
         """Save how long delivered series are kept."""
         completion = {"quiet_period": "1s", "study": {"quiet_period": "1s", "max_wait": "30s"}}
-        self.save("policies", {"completion": completion, "retention": {"delivered": retention}})
+        self.save("policies", {"completion": completion, "retention": {"delivered": retention, "unmatched": "5000d"}})
 
     def save(self, kind: str, document: Mapping[str, Any]) -> None:
         """Save a document over whatever is there."""

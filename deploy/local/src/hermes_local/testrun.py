@@ -12,9 +12,13 @@ from typing import Final
 from rich.console import Console
 from rich.text import Text
 
-_WHOLE: Final = ("--reruns", "1", "--rerun-show-tracebacks", "--rerun-except", "LedgerViolation")
-"""Of the whole suite a test that fails is run once more, and both runs are shown: its servers and peers are real, and
-a machine may be slow for a moment. A record that contradicts another (`LedgerViolation`) is never put down to that.
+_WHOLE: Final = (
+    *("--numprocesses", "2", "--dist", "loadfile"),
+    *("--reruns", "1", "--rerun-show-tracebacks", "--rerun-except", "LedgerViolation"),
+)
+"""The whole suite runs in two processes, a file in one of them: its tests wait for real servers more than they compute.
+A test that fails is run once more, and both runs are shown: a machine may be slow for a moment. A record that
+contradicts another (`LedgerViolation`) is never put down to that.
 """
 
 

@@ -41,9 +41,11 @@ def suggestions(fields: Mapping[str, Sequence[str]]) -> list[Suggestion]:
 
 def _clause(name: str, values: Sequence[str]) -> tree.Clause | None:
     info = look_up(name)
-    own = [value.strip() for value in values if value.strip()]
+    own = [value.strip(" ") for value in values if value.strip()]
     if not isinstance(info, FieldInfo) or not own or len(own) > _MOST_VALUES or any(len(v) > _LONGEST for v in own):
         return None
+    if any(v != v.strip() for v in own):
+        return None  # control characters at its ends: no rule can say that
     field = tree.Field(name)
     literals: list[tree.Literal_] = []
     for value in own:

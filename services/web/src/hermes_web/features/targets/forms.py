@@ -337,6 +337,9 @@ def made_of(form: Form, values: dict[str, Any], known: AnyTarget | None) -> AnyT
     for name in ("max_pdu", "bandwidth"):
         if flat.get(name) == "":
             flat[name] = None
+    for name in ("retry.max_age", "weight", "strategy"):
+        if flat.get(name) == "":
+            del flat[name]  # as it is by default
     if "endpoints" in flat:
         flat["endpoints"] = read_lines(flat["endpoints"], kind)
     document = _nested(flat, values)
