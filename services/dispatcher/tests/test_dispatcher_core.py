@@ -165,7 +165,8 @@ def test_commands_are_carried_out_in_these_states_and_refused_in_all_others(
     assert isinstance(result, lifecycle.Change)
     after = result.record
     assert (after.actor, after.commands) == ("ann", (command(action).command_id,))
-    assert after.lease == (THEIRS if state is DeliveryState.SENDING else None)
+    is_being_stopped = state is DeliveryState.HELD and action in ("cancel", "reroute")
+    assert after.lease == (THEIRS if state is DeliveryState.SENDING or is_being_stopped else None)
     match action:
         case "restart":
             assert (after.state, after.generation, after.tries, after.refused) == (DeliveryState.QUEUED, 1, 0, "")

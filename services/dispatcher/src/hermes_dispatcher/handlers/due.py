@@ -58,7 +58,7 @@ class Due:
         if target is None or not lifecycle.is_too_old(record, target.retry, now()):
             return False
         down = await self._bus.load(subjects.STATE, subjects.target_state(record.target), TargetRecord)
-        if down is None or down.is_up or target.is_paused(now()):
+        if down is None or down[0].is_up or target.is_paused(now()):
             await self._await_expiry(record)
             return True
         failed = lifecycle.failed(record, lifecycle.too_old(target.retry, "the target is down"), now())
