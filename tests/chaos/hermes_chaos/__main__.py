@@ -16,6 +16,8 @@ from hermes_chaos.report import report
 from hermes_chaos.run import Plan, run
 from hermes_chaos.scenarios import APART, CHECKOUT, LAST, SCENARIOS
 
+PLACES = "/usr/bin:/usr/sbin:/usr/local/bin"
+"""Where DCMTK is: pynetdicom has a program of the same name in the environment."""
 UNREACHED = 3
 
 
@@ -48,7 +50,7 @@ def main() -> int:
     print(f"seed {given.seed}; logs in {home / 'logs'}", flush=True)
     plan = Plan(given.seed, given.cycles, given.scenario, given.seconds)
     try:
-        result = run(plan, home, shutil.which("storescp"), keep=given.home is not None)
+        result = run(plan, home, shutil.which("storescp", path=PLACES), keep=given.home is not None)
     except LedgerViolation as violation:
         print(f"seed {given.seed}: {violation}", file=sys.stderr)
         return 1
