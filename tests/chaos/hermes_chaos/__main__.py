@@ -50,7 +50,7 @@ def main() -> int:
     print(f"seed {given.seed}; logs in {home / 'logs'}", flush=True)
     plan = Plan(given.seed, given.cycles, given.scenario, given.seconds)
     try:
-        result = run(plan, home, shutil.which("storescp", path=PLACES), keep=given.home is not None)
+        result = run(plan, home, shutil.which("storescp", path=PLACES))
     except LedgerViolation as violation:
         print(f"seed {given.seed}: {violation}", file=sys.stderr)
         return 1
@@ -59,6 +59,8 @@ def main() -> int:
     if given.report is not None:
         given.report.parent.mkdir(parents=True, exist_ok=True)
         given.report.write_text(text, encoding="utf-8")
+    if given.home is None:
+        shutil.rmtree(home, ignore_errors=True)
     return UNREACHED if result.world.tally.unreached else 0
 
 

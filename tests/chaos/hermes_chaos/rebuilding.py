@@ -23,6 +23,10 @@ NOT_SAID = frozenset({"recorded_at", "number"})
 """Columns that no event says: the instant of recording, and numbers given by the database."""
 
 
+OUTBOX = frozenset({"alert_news", "alert_messages"})
+"""Tables of what people are told: they follow the clock and the channels, not the events alone."""
+
+
 def differences(fleet: Fleet, chance: random.Random) -> list[str]:
     """Return which tables differ; a second database is made for it, and dropped. The bookkeepers must be idle."""
     url = make_url(fleet.postgres.url)
@@ -76,6 +80,8 @@ def _connect(url: Any) -> Connection:
 def _compare(present: Connection, rebuilt: Connection) -> list[str]:
     found = []
     for table in ledger.metadata.sorted_tables:
+        if table.name in OUTBOX:
+            continue
         names = ", ".join(f'"{column.name}"' for column in table.columns if column.name not in NOT_SAID)
         statement = f"SELECT {names} FROM {ledger.SCHEMA}.{table.name}"  # noqa: S608  # our tables
         rows = []

@@ -2,7 +2,6 @@
 
 import logging
 import random
-import shutil
 import time
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
@@ -41,10 +40,10 @@ class Result:
     seconds: float
 
 
-def run(plan: Plan, home: Path, storescp: str | None, *, keep: bool = False) -> Result:
+def run(plan: Plan, home: Path, storescp: str | None) -> Result:
     """Run; raise :class:`hermes_chaos.checker.LedgerViolation` as soon as a join finds a contradiction.
 
-    ``keep``: leave the home, with every log, also when nothing was found.
+    The home is left, with every log: the report reads what the targets have there.
     """
     chance = random.Random(plan.seed)
     began = time.monotonic()
@@ -63,10 +62,7 @@ def run(plan: Plan, home: Path, storescp: str | None, *, keep: bool = False) -> 
             if plan.wants(name):
                 _do(name, scenario, world)
                 _verify(world)
-        result = Result(plan, world, time.monotonic() - began)
-    if not keep:
-        shutil.rmtree(home, ignore_errors=True)
-    return result
+        return Result(plan, world, time.monotonic() - began)
 
 
 def _passes(plan: Plan, world: World, began: float) -> None:
