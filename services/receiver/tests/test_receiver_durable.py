@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import os
 import signal
 import subprocess
@@ -16,6 +18,7 @@ from hermes_common.events import InstanceQuarantined, InstanceStored
 from hermes_common.runtime.dicom.errors import AssociationError
 from hermes_common.runtime.dicom.requestor import StorageAssociation
 from hermes_receiver.adapters.spool import Spool, SpoolBusyError
+from hermes_receiver.core.reception import NOTE_LENGTH
 
 CHILD = textwrap.dedent(
     """
@@ -143,6 +146,43 @@ def test_a_bit_that_flipped_in_the_spool_is_found_before_the_instance_is_announc
     event = second.events(InstanceQuarantined)[0]
     assert "not the bytes" in event.reason
     assert not second.bus.of(InstanceStored)
+
+
+def test_a_bit_that_flipped_while_the_store_was_away_is_found_without_a_restart(receiver, ct):
+    receiver.store.away = True
+    send(receiver.port, ct)
+    (path,) = receiver.eventually(lambda: receiver.files("ready"))
+    receiver.eventually(receiver.receiver.uploads.uploader.problem)
+    raw = bytearray(path.read_bytes())
+    raw[-100] ^= 1
+    path.write_bytes(raw)
+    receiver.store.away = False
+    assert "not the bytes" in receiver.events(InstanceQuarantined)[0].reason
+    assert not receiver.bus.of(InstanceStored)
+
+
+@pytest.mark.parametrize("flipped", [False, True], ids=["whole", "with a bit that flipped"])
+def test_a_spool_file_of_a_receiver_that_noted_its_sha256_is_verified_by_that(make_receiver, ct, flipped):
+    first = make_receiver(start=False)
+    first.store.away = True
+    first.start()
+    send(first.port, ct)
+    first.stop()
+    (path,) = first.files("ready")
+    raw = bytearray(path.read_bytes())
+    note = parse_file_meta(bytes(raw)).meta.private_information
+    fields = json.loads(note)
+    del fields["check"]
+    earlier = json.dumps(fields | {"digest": hashlib.sha256(ct.data).hexdigest()}).encode().ljust(NOTE_LENGTH)
+    at = raw.index(note)
+    raw[at : at + NOTE_LENGTH] = earlier
+    raw[-100] ^= flipped
+    path.write_bytes(raw)
+    second = make_receiver()
+    if flipped:
+        assert "not the bytes" in second.events(InstanceQuarantined)[0].reason
+    else:
+        assert second.events(InstanceStored)[0].digest == hashlib.sha256(ct.data).hexdigest()
 
 
 def test_a_destroyed_spool_file_stays_and_does_not_stop_the_others(make_receiver, ct):

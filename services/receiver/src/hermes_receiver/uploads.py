@@ -109,7 +109,7 @@ def _cache(folder: Path) -> Path:
 def _offering(lines: Sequence[Line]) -> Callable[[int, str, bool], None]:
     def offer(worker: int, entry: str, quarantined: bool) -> None:
         if worker < len(lines):
-            lines[worker].uploader.offer(entry, quarantined=quarantined, is_fresh=True)
+            lines[worker].uploader.offer(entry, quarantined=quarantined)
 
     return offer
 

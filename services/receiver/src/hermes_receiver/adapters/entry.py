@@ -11,6 +11,7 @@ from hermes_common.dicom.errors import NotPart10
 from hermes_common.dicom.part10 import MAX_META_LENGTH, PREAMBLE_LENGTH, FileMeta, parse_file_meta
 from hermes_common.dicom.tags import TagSelection
 from hermes_receiver.adapters.spoolfile import read_header
+from hermes_receiver.core.checksum import checksum_like
 from hermes_receiver.core.reception import DamagedEntryError, Note
 from hermes_receiver.core.verdict import CORRUPT, Keep, Quarantine, Verdict, judge
 
@@ -19,7 +20,9 @@ _CHUNK = 1024 * 1024
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """A finished spool file. ``verdict`` is what its data set says now, :data:`CORRUPT` if its digest changed."""
+    """A finished spool file. ``verdict`` is what its data set says now, :data:`CORRUPT` if it is not what came in;
+    ``digest`` is the hexadecimal SHA-256 of the data set.
+    """
 
     id: str
     path: Path
@@ -27,10 +30,11 @@ class Entry:
     meta: FileMeta
     note: Note
     verdict: Verdict
+    digest: str
 
 
-def read_entry(entry: str, path: Path, selection: TagSelection, *, verify: bool = True) -> Entry:
-    """Read a spool file, and verify its digest unless it has just been written.
+def read_entry(entry: str, path: Path, selection: TagSelection) -> Entry:
+    """Read a spool file whole: verify its checksum and make its digest.
 
     Raises OSError, or :class:`DamagedEntryError` when its file meta information is destroyed.
     """
@@ -43,7 +47,8 @@ def read_entry(entry: str, path: Path, selection: TagSelection, *, verify: bool 
         meta, offset = part10.meta, part10.offset
         note = Note.decode(meta.private_information)
         octets = os.fstat(fd).st_size
-        if verify and _digest(fd, offset) != note.digest:
+        check, digest = _sums(fd, offset, note.check)
+        if check != note.check:
             verdict: Verdict = CORRUPT
         elif note.status != 0:
             verdict = Quarantine(note.status, note.reason)
@@ -52,7 +57,7 @@ def read_entry(entry: str, path: Path, selection: TagSelection, *, verify: bool 
             verdict = judge(meta.sop_class_uid, meta.sop_instance_uid, header)
     finally:
         os.close(fd)
-    return Entry(entry, path, octets, meta, note, verdict)
+    return Entry(entry, path, octets, meta, note, verdict, digest)
 
 
 def is_instance(entry: Entry) -> bool:
@@ -60,9 +65,12 @@ def is_instance(entry: Entry) -> bool:
     return isinstance(entry.verdict, Keep)
 
 
-def _digest(fd: int, offset: int) -> str:
-    digest = hashlib.sha256()
-    while chunk := os.pread(fd, _CHUNK, offset):
-        digest.update(chunk)
-        offset += len(chunk)
-    return digest.hexdigest()
+def _sums(fd: int, offset: int, check: str) -> tuple[str, str]:
+    """Return the checksum (of the kind of ``check``) and the SHA-256 of what follows ``offset``, hexadecimal."""
+    checksum, digest = checksum_like(check), hashlib.sha256()
+    buffer = memoryview(bytearray(min(_CHUNK, max(os.fstat(fd).st_size - offset, 1))))
+    while count := os.preadv(fd, [buffer], offset):
+        checksum.update(buffer[:count])
+        digest.update(buffer[:count])
+        offset += count
+    return checksum.hexdigest(), digest.hexdigest()

@@ -16,8 +16,6 @@ from concurrent.futures import Future
 from datetime import timedelta
 from typing import Final
 
-from hermes_receiver.adapters.entry import Entry
-
 log = logging.getLogger(__name__)
 
 _LINE: Final = re.compile(rb"(\d+) ([rq]) ([0-9a-f]{32})")
@@ -35,7 +33,7 @@ class Handover:
         self._fd = fd
         self._worker = worker
 
-    def offer(self, entry: str, *, quarantined: bool, known: Entry | None = None) -> None:  # noqa: ARG002 - it has the file
+    def offer(self, entry: str, *, quarantined: bool) -> None:
         """Tell of an entry; callable from any thread, never blocks."""
         try:
             os.write(self._fd, f"{self._worker} {'q' if quarantined else 'r'} {entry}\n".encode())

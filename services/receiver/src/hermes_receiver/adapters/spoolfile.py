@@ -1,9 +1,8 @@
-"""One spool file while its data set passes: written, hashed, and its head kept, without holding the rest in memory."""
+"""One spool file while its data set passes: written, summed up, and its head kept; the rest is never in memory."""
 
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import mmap
 import os
 from collections.abc import Callable
@@ -14,6 +13,7 @@ from hermes_common.dicom.header import Header, extract_header
 from hermes_common.dicom.part10 import FileMeta, encode_file_meta
 from hermes_common.dicom.tags import TagSelection
 from hermes_common.runtime.crashpoints import crash_point
+from hermes_receiver.core.checksum import checksum
 from hermes_receiver.core.reception import NOTE_LENGTH, Note
 
 
@@ -30,7 +30,7 @@ class SpoolFile:
         self._offset = 0
         self._head = bytearray()
         self._head_bytes = head_bytes
-        self._digest = hashlib.sha256()
+        self._checksum = checksum()
         self._count = count
         self._meta = b""
         self._fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o640)
@@ -44,7 +44,7 @@ class SpoolFile:
 
     def write(self, fragment: memoryview) -> None:
         """Append data set bytes; raises OSError (disk full, for one)."""
-        self._digest.update(fragment)
+        self._checksum.update(fragment)
         room = self._head_bytes - len(self._head)
         if room > 0:
             self._head += fragment[:room]
@@ -82,9 +82,9 @@ class SpoolFile:
             return exc
 
     @property
-    def digest(self) -> str:
-        """Hexadecimal SHA-256 of the data set so far."""
-        return self._digest.hexdigest()
+    def check(self) -> str:
+        """Checksum of the data set so far, hexadecimal."""
+        return self._checksum.hexdigest()
 
     def seal(self, note: Note) -> None:
         """Complete the note and fsync; the file does not change any more. Raises OSError."""

@@ -49,14 +49,14 @@ class Origin:
 
 @dataclass(frozen=True, slots=True)
 class Note:
-    """What group 0002 has no element for. ``status`` is the DIMSE status the sender was given, ``digest`` the SHA-256
-    of the data set.
+    """What group 0002 has no element for. ``status`` is the DIMSE status the sender was given, ``check`` the checksum
+    of the data set as it came (:mod:`hermes_receiver.core.checksum`).
     """
 
     association: str
     received: str
     host: str
-    digest: str = ""
+    check: str = ""
     status: int = 0
     reason: str = ""
 
@@ -66,7 +66,7 @@ class Note:
             "association": self.association,
             "received": self.received,
             "host": self.host,
-            "digest": self.digest,
+            "check": self.check,
             "status": self.status,
             "reason": self.reason[:_MAX_REASON].encode("ascii", "replace").decode(),
         }
@@ -80,6 +80,8 @@ class Note:
         """Read a note back; raises :class:`DamagedEntryError`."""
         try:
             fields = json.loads(raw)
+            if "digest" in fields:  # written by a receiver that had its SHA-256 in its place
+                fields["check"] = fields.pop("digest")
             note = cls(**fields)
             datetime.fromisoformat(note.received)
         except (ValueError, TypeError) as exc:
@@ -109,8 +111,10 @@ def file_meta(origin: Origin, note: Note, sop_class: str, sop_instance: str, tra
     )
 
 
-def stored_event(reception_id: str, meta: FileMeta, note: Note, header: Header, octets: int) -> InstanceStored:
-    """Return the fact that an instance is in the store."""
+def stored_event(
+    reception_id: str, meta: FileMeta, note: Note, header: Header, octets: int, digest: str
+) -> InstanceStored:
+    """Return the fact that an instance is in the store; ``digest`` is the hexadecimal SHA-256 of its data set."""
     return InstanceStored(
         reception_id=reception_id,
         association_id=note.association,
@@ -119,8 +123,8 @@ def stored_event(reception_id: str, meta: FileMeta, note: Note, header: Header, 
         sop_instance_uid=header.sop_instance_uid,
         sop_class_uid=header.sop_class_uid,
         transfer_syntax_uid=meta.transfer_syntax,
-        key=instance_key(header.series_uid, header.sop_instance_uid, note.digest, reception_id),
-        digest=note.digest,
+        key=instance_key(header.series_uid, header.sop_instance_uid, digest, reception_id),
+        digest=digest,
         octets=octets,
         received_at=note.received_at,
         sender=_sender(meta, note),

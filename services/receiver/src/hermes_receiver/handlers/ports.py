@@ -10,7 +10,6 @@ from typing import Protocol
 
 from hermes_common.events import Event
 from hermes_common.runtime.objectstore import ObjectStream
-from hermes_receiver.adapters.entry import Entry
 
 
 class Announcer(Protocol):
@@ -32,8 +31,8 @@ class Publisher(Protocol):
 class Uploads(Protocol):
     """Is told of entries that wait in the spool. Callable from any thread, never blocks."""
 
-    def offer(self, entry: str, *, quarantined: bool, known: Entry | None = None) -> None:
-        """Take note that ``entry`` is ready; ``known`` is what its file says."""
+    def offer(self, entry: str, *, quarantined: bool) -> None:
+        """Take note that ``entry`` is ready."""
 
     def expect(self, entry: str) -> Future[bool]:
         """Return what tells whether ``entry``, offered after this, has been stored and announced."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from contextlib import AbstractContextManager
 from typing import Final, Protocol
 
@@ -14,6 +13,7 @@ from hermes_common.dicom.part10 import Part10, parse_file_meta
 from hermes_common.keys import quarantine_key
 from hermes_common.runtime.clock import new_id
 from hermes_common.runtime.objectstore import ObjectStream
+from hermes_receiver.core.checksum import checksum_like
 from hermes_receiver.core.reception import DamagedEntryError, Note, Origin
 from hermes_receiver.handlers.storing import Answer, Reception, Store
 
@@ -55,13 +55,13 @@ class Quarantine:
                 self._store, _origin(part10, note, user), _command(header), part10.meta.transfer_syntax
             )
             try:
-                digest = hashlib.sha256()
+                checksum = checksum_like(note.check)
                 data = head[part10.offset :]
                 while data:
-                    digest.update(data)
+                    checksum.update(data)
                     reception.take(memoryview(data))
                     data = stream.read(_CHUNK)
-                if digest.hexdigest() != note.digest:
+                if checksum.hexdigest() != note.check:
                     raise NotAnInstanceError("the bytes in quarantine are not those that were received")
                 return reception.finish()
             finally:

@@ -12,7 +12,6 @@ from hermes_common.events import InstanceRefused
 from hermes_common.runtime.clock import now
 from hermes_common.runtime.crashpoints import crash_point
 from hermes_receiver.adapters import metrics
-from hermes_receiver.adapters.entry import Entry
 from hermes_receiver.adapters.spool import Folder, Spool, is_no_space
 from hermes_receiver.adapters.spoolfile import SpoolFile
 from hermes_receiver.core.capacity import shortage
@@ -147,7 +146,7 @@ class Reception:
 
     def _keep(self, file: SpoolFile, folder: Folder, answer: Answer, verdict: Verdict) -> Answer:
         reason = verdict.reason if isinstance(verdict, Quarantine) else ""
-        note = replace(self._note, digest=file.digest, status=answer.status, reason=reason)
+        note = replace(self._note, check=file.check, status=answer.status, reason=reason)
         try:
             file.seal(note)
             self._store.spool.publish(file, folder)
@@ -156,29 +155,28 @@ class Reception:
             return self._refusal if self._refusal is not None else Answer(dimse_status.OUT_OF_RESOURCES)
         self._file = None
         crash_point("store.durable")
-        known = Entry(file.entry, file.path, file.size, self._meta, note, verdict)
         if answer.stored and self._store.ack is Ack.STORED:
-            answer = self._stored(known, answer)
+            answer = self._stored(file.entry, answer)
         else:
-            self._store.uploads.offer(file.entry, quarantined=folder is Folder.QUARANTINE, known=known)
+            self._store.uploads.offer(file.entry, quarantined=folder is Folder.QUARANTINE)
         if self._refusal is None:
             metrics.INSTANCES.labels("stored" if answer.stored else "quarantined").inc()
         metrics.OCTETS.inc(answer.octets)
         return answer
 
-    def _stored(self, known: Entry, answer: Answer) -> Answer:
+    def _stored(self, entry: str, answer: Answer) -> Answer:
         """Wait until the instance is in the store and announced. If it does not get there in time the sender is told so
         and keeps it; the spool keeps it too, and goes on trying.
         """
         uploads = self._store.uploads
-        awaited = uploads.expect(known.id)
+        awaited = uploads.expect(entry)
         try:
-            uploads.offer(known.id, quarantined=False, known=known)
+            uploads.offer(entry, quarantined=False)
             stored = awaited.result(self._store.limits.storing.total_seconds())
         except TimeoutError:
             stored = False
         finally:
-            uploads.forget(known.id)
+            uploads.forget(entry)
         if stored:
             return answer
         self._refusal = Answer(dimse_status.OUT_OF_RESOURCES, "not in the object store within the time limit")

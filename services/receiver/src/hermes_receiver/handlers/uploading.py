@@ -5,8 +5,7 @@ Every entry is tried for ever. Trouble of the store or the bus holds the workers
 entry only sends that entry to the back of the queue, so that it cannot stop the others.
 
 A worker takes what waits in batches: one visit to a thread puts the objects, their events are published side by side.
-An entry that has just been received is known already and is not read back, or read without being verified where
-another process has received it; one that has waited is read and verified.
+Its digest is made here, and what is read for it is compared with the checksum of what came in.
 """
 
 from __future__ import annotations
@@ -20,7 +19,6 @@ from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import timedelta
-from pathlib import Path
 from typing import Final, TypeVar
 
 from hermes_common.events import InstanceQuarantined, InstanceStored
@@ -49,10 +47,6 @@ _BATCH_TIME: Final = 0.05
 """Seconds after which a batch of puts is cut short, so that what is stored is announced."""
 _PUT_AGAIN: Final = 60.0
 """Seconds after which objects whose events are not published yet are put again first."""
-_KNOWN: Final = 2_000
-"""Entries of which what was received is kept in mind."""
-_FRESH: Final = 30.0
-"""Seconds for which an entry counts as just received; after that the file is verified before it goes out."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,15 +55,6 @@ class Waiting:
 
     entry: str
     folder: Folder
-
-
-@dataclass(slots=True)
-class Known:
-    """What was received, and the point on the monotonic clock when that was heard."""
-
-    entry: Entry | None
-    """None: another process has received it and knows what it is."""
-    since: float
 
 
 @dataclass(slots=True)
@@ -100,20 +85,13 @@ class Uploader:
         self._stuck: dict[str, str] = {}
         self._offered: deque[Waiting] = deque()
         self._nudged = False
-        self._known: dict[str, Known] = {}
         self._taken: set[str] = set()
         self._awaited: dict[str, Future[bool]] = {}
         self.finished: asyncio.Queue[str] = asyncio.Queue()
         """Ids that have reached ``done``, for whoever removes them later."""
 
-    def offer(self, entry: str, *, quarantined: bool, known: Entry | None = None, is_fresh: bool = False) -> None:
-        """Take note of an entry; callable from any thread. After the loop has ended the next start finds it.
-
-        ``known`` is what the file says, from whoever has just written it; ``is_fresh``: it has just been written, by
-        another process.
-        """
-        if (known is not None or is_fresh) and len(self._known) < _KNOWN:
-            self._known[entry] = Known(known, time.monotonic())
+    def offer(self, entry: str, *, quarantined: bool) -> None:
+        """Take note of an entry; callable from any thread. After the loop has ended the next start finds it."""
         self._offered.append(Waiting(entry, Folder.QUARANTINE if quarantined else Folder.READY))
         if self._nudged and entry not in self._awaited:
             return
@@ -133,9 +111,7 @@ class Uploader:
         """Queue what has been offered. An entry that is offered meanwhile is taken now or nudges again."""
         self._nudged = False
         while self._offered:
-            waiting = self._offered.popleft()
-            if not self._enqueue(waiting):
-                self._known.pop(waiting.entry, None)
+            self._enqueue(self._offered.popleft())
 
     def _enqueue(self, waiting: Waiting) -> bool:
         """Queue an entry unless it is queued or under way already."""
@@ -271,7 +247,7 @@ class Uploader:
             waiting = batch.left[0]
             path = self._spool.path(waiting.folder, waiting.entry)
             try:
-                entry = self._entry(waiting, path)
+                entry = read_entry(waiting.entry, path, self._collected())
                 event, key = _event(entry)
                 self._objects.put_file(key, path)
             except StoreUnavailable as exc:
@@ -287,12 +263,6 @@ class Uploader:
                 batch.put.append((waiting, entry, event))
             batch.left.pop(0)
         return None
-
-    def _entry(self, waiting: Waiting, path: Path) -> Entry:
-        known = self._known.pop(waiting.entry, None)
-        if known is None or time.monotonic() - known.since >= _FRESH:
-            return read_entry(waiting.entry, path, self._collected())
-        return known.entry or read_entry(waiting.entry, path, self._collected(), verify=False)
 
     async def _announce(self, batch: Batch) -> None:
         """Publish side by side; what is acknowledged is done, whatever becomes of the others."""
@@ -383,7 +353,7 @@ class Uploader:
 def _event(entry: Entry) -> tuple[InstanceStored | InstanceQuarantined, str]:
     """Return what is to be announced, and the key of the object."""
     if isinstance(entry.verdict, Keep):
-        stored = stored_event(entry.id, entry.meta, entry.note, entry.verdict.header, entry.octets)
+        stored = stored_event(entry.id, entry.meta, entry.note, entry.verdict.header, entry.octets, entry.digest)
         return stored, stored.key
     reason = entry.verdict.reason
     return quarantined_event(entry.id, entry.meta, entry.note, entry.octets, reason), quarantine_key(entry.id)
