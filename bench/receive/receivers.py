@@ -125,7 +125,9 @@ def orthanc(folder: Path) -> Iterator[Running]:
             }
         )
     )
-    with _started("orthanc", [ORTHANC, str(configuration)], folder, port) as running:
+    with _started(
+        "orthanc", [ORTHANC, str(configuration)], folder, port, {**os.environ, "TCP_NODELAY": "1"}
+    ) as running:
         yield running
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import shutil
 import socket
 import ssl
 import threading
@@ -28,7 +30,7 @@ from hermes_common.runtime.dicom.requestor import StorageAssociation
 from hermes_common.runtime.objectstore import StoreUnavailable
 from hermes_common.runtime.objectstore.directory import DirectoryStore
 from hermes_receiver.adapters.holdings import Holdings, IndexingPublisher
-from hermes_receiver.adapters.spool import Spool
+from hermes_receiver.adapters.spool import Spool, ready_folders, worker_folder
 from hermes_receiver.core import commitment as core
 from hermes_receiver.handlers import committing
 
@@ -317,7 +319,7 @@ async def test_what_is_announced_on_a_real_bus_is_found_there_by_its_sop_instanc
     spool.open()
     sample = tmp_path / "one.dcm"
     sample.write_bytes(b"an object")
-    publisher, holdings = IndexingPublisher(bus, bus), Holdings(bus, store, spool)
+    publisher, holdings = IndexingPublisher(bus, bus), Holdings(bus, store, [tmp_path / "spool" / "ready"])
     for number in (3, 4):
         stored = InstanceStored(
             reception_id=f"{number:032x}",
@@ -340,3 +342,28 @@ async def test_what_is_announced_on_a_real_bus_is_found_there_by_its_sop_instanc
     assert await holdings.held(["1.2.3", "1.2.4", "1.2.5"]) == {"1.2.3": CT}
     spool.close(clean=True)
     store.close()
+
+
+@pytest.mark.parametrize("asked", [0, 1], ids=["the first worker is asked", "the second worker is asked"])
+def test_what_waits_in_the_spool_of_any_worker_is_held(make_receiver, ct, tmp_path, asked):
+    running = make_receiver(start=False)
+    running.store.away = True
+    running.start()
+    send(running, ct)
+    (waiting,) = running.files("ready")
+    root = tmp_path / "receiver"
+    for worker in (0, 1):
+        worker_folder(root, worker).joinpath("ready").mkdir(parents=True)
+    shutil.copy(waiting, worker_folder(root, 1) / "ready")
+    running.stop()
+    store = DirectoryStore(tmp_path / "nothing")
+    holdings = Holdings(NoRecords(), store, ready_folders(worker_folder(root, asked), asked, 2))
+    assert asyncio.run(holdings.held([ct.sop_instance, "1.2.5"])) == {ct.sop_instance: ct.sop_class}
+    store.close()
+
+
+class NoRecords:
+    """A bus on which nothing has been announced."""
+
+    async def load(self, bucket, key, model):
+        return None

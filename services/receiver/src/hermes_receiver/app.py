@@ -27,7 +27,7 @@ from hermes_receiver.adapters.listener import Listener, Serve
 from hermes_receiver.adapters.notices import Handover
 from hermes_receiver.adapters.reporter import Reporter
 from hermes_receiver.adapters.share import Port, inherited, listening, shared_board
-from hermes_receiver.adapters.spool import Spool
+from hermes_receiver.adapters.spool import Spool, ready_folders
 from hermes_receiver.adapters.tally import Tally
 from hermes_receiver.adapters.tls import Certificates
 from hermes_receiver.adapters.tokens import Tokens
@@ -38,6 +38,7 @@ from hermes_receiver.core.reception import Origin
 from hermes_receiver.handlers.association import AssociationHandler
 from hermes_receiver.handlers.committing import Commitments, Find
 from hermes_receiver.handlers.grace import Grace
+from hermes_receiver.handlers.line import Line
 from hermes_receiver.handlers.ports import Announcer, Objects, Publisher, Uploads
 from hermes_receiver.handlers.resubmitting import Quarantine
 from hermes_receiver.handlers.storing import Store
@@ -52,28 +53,11 @@ class BusPort(Publisher, Records, Protocol):
 
 
 @dataclass(slots=True)
-class Uploading:
-    """What takes the entries of the spool away, in a receiver that does so itself."""
-
-    spool: Spool
-    uploader: Uploader
-    grace: Grace
-
-    async def keep_copies(self) -> None:
-        """Check the copies after an unclean stop, then remove them as they become due; runs until cancelled."""
-        if self.spool.was_unclean:
-            log.warning(
-                "the last receiver on this spool did not stop in order: its copies are checked against the store"
-            )
-        await self.grace.run(await self.uploader.checked() if self.spool.was_unclean else ())
-
-
-@dataclass(slots=True)
 class Receiver:
     """The parts of a running receiver."""
 
     spool: Spool
-    uploads: Uploading | None
+    uploads: Line | None
     """None: another process uploads."""
     announcer: QueuedAnnouncer
     listeners: tuple[Listener, ...]
@@ -144,12 +128,15 @@ def build(
         uploads = Handover(share.notices_fd, share.number)
     else:
         uploads = Uploader(spool, objects, IndexingPublisher(bus, bus), collected, settings.upload_parallel)
-        uploading = Uploading(spool, uploads, Grace(spool, uploads.finished, settings.spool_grace, limits))
+        grace = Grace(spool, uploads.finished, settings.spool_grace, limits)
+        uploading = Line(spool, uploads, grace, share.number if share is not None else 0, spool.was_unclean)
     announcer = QueuedAnnouncer(bus, asyncio.get_running_loop())
     store = Store(spool, uploads, announcer, limits, collected, settings.ack)
     guarded = _requiring(settings.dicom_aet, judge) if settings.dicom_require_called_aet else judge
     folder = RequestFolder(settings.spool)
-    commitments = Commitments(folder, Holdings(bus, objects, spool), Reporter(settings.client_tls), find, announcer)
+    number, workers = (share.number, share.workers) if share is not None else (0, 1)
+    ready = ready_folders(settings.spool, number, workers)
+    commitments = Commitments(folder, Holdings(bus, objects, ready), Reporter(settings.client_tls), find, announcer)
     sockets = listening(settings)
     listeners = _listeners(sockets, limits, _serving(store, announcer, guarded, commitments), tls)
     waiting = uploading.uploader.replay() if uploading is not None else 0
@@ -190,6 +177,8 @@ async def main(context: Context[Settings]) -> None:
         context.background("uploads", uploading.uploader.run())
         context.background("copies", uploading.keep_copies())
         context.health.inform("uploads", uploading.uploader.problem)
+        if (board := shared_board()) is not None:
+            context.background("spool", uploading.look(board))
     if receiver.web is not None:
         context.background("tokens", receiver.tokens.run())
     context.background("storage commitment", receiver.commitments.run())

@@ -6,15 +6,12 @@ in the spools; that workers tell of it only makes it quick.
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import fcntl
 import logging
 import os
 import shutil
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from datetime import timedelta
 from pathlib import Path
 from typing import Final
 
@@ -22,48 +19,20 @@ from hermes_common.runtime.configview import ConfigView
 from hermes_common.runtime.service import Context
 from hermes_common.runtime.store import store_of
 from hermes_receiver.adapters import notices
-from hermes_receiver.adapters.board import Board
 from hermes_receiver.adapters.holdings import IndexingPublisher
 from hermes_receiver.adapters.share import Share, shared_board
 from hermes_receiver.adapters.spool import Spool, SpoolBusyError, worker_folder
 from hermes_receiver.adapters.tally import Tally
 from hermes_receiver.core.collecting import Collected, Collecting
 from hermes_receiver.handlers.grace import Grace
+from hermes_receiver.handlers.line import Line
 from hermes_receiver.handlers.uploading import Uploader
 from hermes_receiver.settings import Settings
 
 log = logging.getLogger(__name__)
 
-_LOOK: Final = timedelta(seconds=5)
-_LOOK_WHEN_BUSY: Final = timedelta(seconds=30)
 _WAY: Final = 5
 """How far this process gives way to those that receive (nice)."""
-
-
-@dataclass(slots=True)
-class Line:
-    """The spool of one worker, and what empties it."""
-
-    worker: int
-    spool: Spool
-    uploader: Uploader
-    grace: Grace
-    is_unclean: bool
-
-    async def keep_copies(self) -> None:
-        """Check the copies after an unclean stop, then remove them as they become due."""
-        if self.is_unclean:
-            log.warning("spool %d was not left in order: its copies are checked against the store", self.worker)
-        await self.grace.run(await self.uploader.checked() if self.is_unclean else ())
-
-    async def look(self, board: Board) -> None:
-        """Find what nobody has told of, for as long as this process runs."""
-        while True:
-            published = board.published(self.worker)
-            await self.uploader.look()
-            if not self.uploader.is_busy:
-                board.settle(self.worker, published)
-            await asyncio.sleep((_LOOK_WHEN_BUSY if self.uploader.is_busy else _LOOK).total_seconds())
 
 
 async def main(context: Context[Settings], share: Share) -> None:
@@ -84,7 +53,7 @@ async def main(context: Context[Settings], share: Share) -> None:
         parallel = -(-settings.upload_parallel // share.workers)
         uploader = Uploader(spool, objects, IndexingPublisher(context.bus, context.bus), collected, parallel)
         grace = Grace(spool, uploader.finished, settings.spool_grace, settings.limits())
-        lines.append(Line(worker, spool, uploader, grace, worker in share.unclean))
+        lines.append(Line(spool, uploader, grace, worker, worker in share.unclean))
     context.background("configuration", config.run())
     context.health.inform("configuration", config.problem)
     context.health.inform("bus", context.bus.problem)

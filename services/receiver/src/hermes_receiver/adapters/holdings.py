@@ -18,7 +18,7 @@ from hermes_common.dicom.errors import NotPart10
 from hermes_common.dicom.part10 import MAX_META_LENGTH, PREAMBLE_LENGTH, parse_file_meta
 from hermes_common.events import Event, InstanceStored
 from hermes_common.records import HeldRecord
-from hermes_receiver.adapters.spool import Folder, Spool
+from hermes_receiver.adapters.spool import entries_of
 from hermes_receiver.core.reception import DamagedEntryError, Note
 from hermes_receiver.handlers.ports import Objects, Publisher
 
@@ -65,10 +65,11 @@ class IndexingPublisher:
 class Holdings:
     """Finds instances. Errors of bus and store (TransientError, StoreError) pass: a failure to know is no "no"."""
 
-    def __init__(self, records: Records, objects: Objects, spool: Spool) -> None:
+    def __init__(self, records: Records, objects: Objects, ready: Sequence[Path]) -> None:
+        """``ready``: the folders in which instances answered with Success wait for the object store."""
         self._records = records
         self._objects = objects
-        self._spool = spool
+        self._ready = ready
 
     async def held(self, instances: Sequence[str]) -> dict[str, str]:
         """Return SOP class by SOP instance of those that are held."""
@@ -98,8 +99,9 @@ class Holdings:
 
     def _in_spool(self, wanted: frozenset[str]) -> dict[str, str]:
         found: dict[str, str] = {}
-        for entry in self._spool.entries(Folder.READY)[::-1][:_MAX_SCANNED]:
-            named = _named(self._spool.path(Folder.READY, entry))
+        waiting = sorted((item for folder in self._ready for item in entries_of(folder)), reverse=True)
+        for _, path in waiting[:_MAX_SCANNED]:
+            named = _named(path)
             if named is not None and named[0] in wanted:
                 found[named[0]] = named[1]
                 if len(found) == len(wanted):

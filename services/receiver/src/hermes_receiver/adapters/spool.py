@@ -217,8 +217,7 @@ class Spool:
 
     def entries(self, folder: Folder) -> list[str]:
         """Return the ids in ``folder``, oldest first; files that are not ours are left alone."""
-        names = (match[1] for path in self._folders[folder].iterdir() if (match := _ENTRY.fullmatch(path.name)))
-        return sorted(names)
+        return sorted(entry for entry, _ in entries_of(self._folders[folder]))
 
     def finish(self, folder: Folder, entry: str) -> None:
         """Move an uploaded entry to ``done``; already moved is fine."""
@@ -262,6 +261,22 @@ def worker_folders(root: Path, first: int) -> list[Path]:
     """Return the spool folders that workers from number ``first`` on have left."""
     names = (root / "workers").iterdir() if (root / "workers").is_dir() else ()
     return sorted(path for path in names if path.name.isdigit() and int(path.name) >= first)
+
+
+def ready_folders(folder: Path, worker: int = 0, workers: int = 1) -> list[Path]:
+    """Return where the entries answered with Success wait, of all workers of the receiver whose worker ``worker`` has
+    the spool ``folder``.
+    """
+    root = folder if worker == 0 else folder.parent.parent
+    return [worker_folder(root, number) / Folder.READY for number in range(workers)]
+
+
+def entries_of(folder: Path) -> list[tuple[str, Path]]:
+    """Return id and path of the entries in a folder of a spool, in no order; none where there is no such folder."""
+    try:
+        return [(match[1], path) for path in folder.iterdir() if (match := _ENTRY.fullmatch(path.name))]
+    except FileNotFoundError:
+        return []
 
 
 def is_no_space(exc: OSError) -> bool:
