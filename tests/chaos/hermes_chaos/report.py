@@ -85,7 +85,7 @@ def record(result: Result, checkout: Path) -> Record:
         unreached=tally.unreached,
         skipped=sorted(set(tally.skipped)),
         resumed=tally.resumed,
-        versions=_versions(checkout),
+        versions=versions(checkout),
     )
 
 
@@ -156,7 +156,8 @@ def _answer(status: int | None) -> str:
     return "no answer" if status is None else f"{status:04X}H"
 
 
-def _versions(checkout: Path) -> str:
+def versions(checkout: Path) -> str:
+    """Return what was tested, and what it ran on."""
     found = [f"{name} {metadata.version(name)}" for name in SHIPPED]
     commit = subprocess.run(
         ["git", "-C", str(checkout), "rev-parse", "--short", "HEAD"], capture_output=True, text=True, check=False
