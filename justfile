@@ -55,3 +55,7 @@ bench-receive *args:
 # kill, starve, deceive: the whole router under faults, and a join of all books (tests/chaos/README.md)
 chaos *args:
     PYTHONPATH=tests/chaos .venv/bin/python -m hermes_chaos {{args}}
+
+# one report of several runs, from what their --record wrote
+chaos-sum *args:
+    PYTHONPATH=tests/chaos .venv/bin/python -m hermes_chaos.sum {{args}}

@@ -29,6 +29,7 @@ def test_every_decision_is_in_the_index_and_has_its_parts(repository: Path) -> N
         "docs/adr/README.md",
         "docs/alerts.md",
         "docs/metrics.md",
+        "docs/reliability.md",
         "docs/security.md",
     ],
 )
@@ -51,6 +52,18 @@ def test_every_line_of_the_security_list_that_is_ticked_names_a_test_that_exists
         assert bool(named) is (ticked == "x"), item
         for path, test in named:
             assert re.search(rf"def {test}\(", (repository / path).read_text("utf-8")), test
+
+
+def test_every_promise_of_reliability_names_tests_that_exist_or_says_that_it_is_not_shown(repository: Path) -> None:
+    text = (repository / "docs/reliability.md").read_text("utf-8")
+    rows = [row for row in re.findall(r"^\| (.*) \|$", text, re.MULTILINE) if "---" not in row]
+    assert len(rows) > 40
+    for row in rows[1:]:
+        named = re.findall(r"`([^`]+\.py)::(\w+)`", row)
+        for path, test in named:
+            assert re.search(rf"def {test}\(", (repository / path).read_text("utf-8")), test
+        is_heading = row.startswith("failure |")
+        assert named or is_heading or "`just chaos" in row or "**Not" in row, row
 
 
 def test_nothing_in_the_project_names_an_address_of_a_package_registry(repository: Path) -> None:

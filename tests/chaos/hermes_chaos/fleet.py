@@ -72,9 +72,12 @@ class Fleet:
     """One router in ``home``. To be made and used in the main thread: its processes end with it.
 
     ``nodes``: how many NATS servers it has; three make a cluster. ``spool``: where the receiver's spool is.
+    ``settings``: variables of the services that are not as in :data:`QUICK`.
     """
 
-    def __init__(self, home: Path, nodes: int = 1, spool: Path | None = None) -> None:
+    def __init__(
+        self, home: Path, nodes: int = 1, spool: Path | None = None, settings: Mapping[str, str] | None = None
+    ) -> None:
         home.mkdir(mode=0o755, parents=True, exist_ok=True)
         self.home = home
         self.ports = Ports(state=None)
@@ -130,7 +133,7 @@ class Fleet:
             admin_password=secrets.admin_password,
             admin_token=secrets.admin_token,
             secret_key=secrets.secret_key,
-            given={**clean, **QUICK, "HERMES_NATS_REPLICAS": str(nodes)},
+            given={**clean, **QUICK, **(settings or {}), "HERMES_NATS_REPLICAS": str(nodes)},
         )
         self._health: dict[str, int] = {}
         self.processes: dict[str, Process] = {}

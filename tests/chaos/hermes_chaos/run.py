@@ -25,6 +25,10 @@ class Plan:
     scenarios: Sequence[str] = ()
     seconds: float | None = None
     """No new scenario is begun after so many seconds."""
+    random_kills: int = 2
+    """How often a pass of ``kills`` kills each service at random."""
+    outages: Sequence[str] = ()
+    """What ``outages`` does: servers and seconds, "nats+s3:30"."""
 
     def wants(self, name: str) -> bool:
         """Return whether a scenario is asked for."""
@@ -53,6 +57,7 @@ def run(plan: Plan, home: Path, storescp: str | None) -> Result:
         stack.callback(fleet.stop)
         ledger = Ledger()
         world = World(fleet, ledger, chance.getrandbits(32), home, storescp)
+        world.random_kills, world.outages = plan.random_kills, plan.outages
         stack.callback(world.close)
         fleet.start()
         world.configure()
@@ -92,6 +97,8 @@ def _verify(world: World) -> None:
     world.settle()
     settled = time.monotonic()
     evidence = world.join()
+    world.tally.deliveries = len(evidence.deliveries)
+    world.tally.said_delivered = sum(outcome.result == "delivered" for outcome in evidence.outcomes)
     log.info(
         "settled in %.0f s, joined in %.0f s: %d instances, %d deliveries, %d C-STOREs at targets, no contradiction",
         settled - began,

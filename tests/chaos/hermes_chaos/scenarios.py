@@ -18,10 +18,11 @@ import nats
 import nats.errors
 import nats.js.errors
 
+from hermes_chaos.books import confirms
 from hermes_chaos.fleet import SERVER_NAMES, SERVICE_NAMES, crash_points
 from hermes_chaos.rebuilding import differences
 from hermes_chaos.sender import Route
-from hermes_chaos.world import World
+from hermes_chaos.world import STUCK, World
 from hermes_common import subjects
 
 log = logging.getLogger(__name__)
@@ -59,7 +60,7 @@ class Chain:
         return not self.steps and not self.step
 
 
-def kills(world: World, randomly: int = 2) -> None:
+def kills(world: World) -> None:
     """kill -9 of every service at every crash point that its code names, and at random, all services side by side.
 
     Of router and dispatcher there are two, so that one is there while the other is not.
@@ -67,7 +68,7 @@ def kills(world: World, randomly: int = 2) -> None:
     points = crash_points(CHECKOUT)
     chains = []
     for service in SERVICE_NAMES:
-        cards = [*points[service], *[RANDOM] * randomly]
+        cards = [*points[service], *[RANDOM] * world.random_kills]
         world.chance.shuffle(cards)
         if service in DOUBLED:
             chains += [Chain(service, cards[::2]), Chain(f"{service}.2", cards[1::2])]
@@ -161,6 +162,55 @@ def servers(world: World, longest: float = 2.0) -> None:
             world.tally.add(f"{name} hanging", since, repeats=True)
             world.tend(0.5)
     world.all_run()
+
+
+RESUMED: Final = 10.0
+"""Seconds after the end of an outage within which work has to go on."""
+
+PAIRS: Final = ("nats", "s3", "postgres", "nats+s3", "nats+postgres", "s3+postgres")
+
+
+def outages(world: World) -> None:
+    """Each outage that the plan names ("nats+s3:300"): receiving goes on through it, and work soon after it."""
+    for outage in world.outages:
+        names, _, seconds = outage.partition(":")
+        _outage(world, names.split("+"), float(seconds))
+
+
+def _outage(world: World, names: Sequence[str], seconds: float) -> None:
+    with world.traffic(pause=0.4 if seconds < 60 else 2.0):
+        world.tend(3.0)
+        since = time.time()
+        for name in names:
+            world.fleet.kill(name)
+        world.tend(seconds)
+        received = sum(since < (each.acknowledged_at or 0) for each in world.books()[0])
+        if seconds >= 10 and not received:
+            raise ValueError(f"without {' and '.join(names)} nothing was acknowledged for {seconds:.0f} s")
+        for name in names:
+            world.fleet.spawn(name)
+        world.fleet.await_ready(names)
+        name = f"{' and '.join(names)} away for {seconds:.0f} s"
+        world.tally.resumed[name] = _resumed(world, name)
+        world.tally.add(name, since, repeats=True)
+        world.tend(2.0)
+    world.all_run()
+
+
+def _resumed(world: World, name: str) -> float:
+    """Return the seconds from now until a target confirms an instance and one more is in the tables."""
+    began, wall = time.monotonic(), time.time()
+    rows = world.collector.query("SELECT count(*) FROM ledger.instances")[0][0]
+    while time.monotonic() - began < STUCK:
+        world.tend()
+        is_sent = any(each.at > wall and confirms(each.status) for each in world.books()[1])
+        if is_sent and world.collector.query("SELECT count(*) FROM ledger.instances")[0][0] > rows:
+            took = time.monotonic() - began
+            log.info("%s: work went on after %.1f s", name, took)
+            if took > RESUMED:
+                raise ValueError(f"{name}: work went on only after {took:.1f} s")
+            return took
+    raise ValueError(f"{name}: work does not go on")
 
 
 def targets(world: World, seconds: float = 6.0) -> None:
@@ -346,8 +396,8 @@ SCENARIOS: Final[dict[str, Callable[[World], None]]] = {
 }
 """Those that leave the router as it was, in the order in which a pass does them."""
 
-APART: Final[dict[str, Callable[[World], None]]] = {"cluster": cluster}
-"""Those that need a router of their own; only when asked for by name."""
+APART: Final[dict[str, Callable[[World], None]]] = {"cluster": cluster, "outages": outages}
+"""Those that need a router or a time of their own; only when asked for by name."""
 
 LAST: Final[dict[str, Callable[[World], None]]] = {"cleaner": cleaner, "events": events}
 """Those at the end of a run, after which little is left."""

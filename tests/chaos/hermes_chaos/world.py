@@ -38,6 +38,11 @@ class Tally:
     settled: list[float] = field(default_factory=list)
     """Seconds that the last instance took to end after the faults of each pass."""
     skipped: list[str] = field(default_factory=list)
+    deliveries: int = 0
+    said_delivered: int = 0
+    """Deliveries, and outcomes "delivered", that the last join of all books compared."""
+    resumed: dict[str, float] = field(default_factory=dict)
+    """Seconds after the end of each outage until a target was sent something and the tables grew."""
 
     def add(self, name: str, since: float, *, repeats: bool, until: float | None = None) -> None:
         """Take down a fault that has happened: one cycle."""
@@ -53,6 +58,10 @@ class World:
         self.ledger = ledger
         self.chance = random.Random(seed)
         self.tally = Tally()
+        self.random_kills = 2
+        """How often a pass kills each service at random, beside its crash points."""
+        self.outages: Sequence[str] = ()
+        """Servers and seconds of each outage: "nats+s3:30"."""
         self.sender = Sender(lambda: fleet.site.dicom_port, ledger, self.chance.getrandbits(32))
         self.collector = Collector(fleet.environment)
         port = self._port
