@@ -5,7 +5,7 @@
     .venv/bin/python bench/books/bench_books.py growth FOLDER... [--events 20000] [--runs 3] [--json FILE]
 
 A real NATS (``sync_interval: always``) and PostgreSQL on this machine, the bookkeeper in this process. The events lie
-in the stream, as after an outage of PostgreSQL or of the bookkeeper; the clock runs from the start of the bookkeeper until
+in the stream, as after an outage of PostgreSQL or of the bookkeeper; the clock runs from its start until
 none waits. ``rate``: an empty history. ``twice``: the same with every event in the stream twice, mixed.
 ``growth``: on top of the histories that ``kept.py`` made in these folders, in turns.
 """
