@@ -6,7 +6,9 @@ bookkeeper's own ``build_indexes`` afterwards. Every name, identifier and text i
 """
 
 import asyncio
+import contextlib
 import time
+from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 
 import psycopg2
@@ -143,39 +145,59 @@ STATEMENTS = (
 )
 
 
-def fill(url: SecretStr, series: int, *, say: bool = True) -> None:
-    """Make the tables and fill them with ``series`` series of ten instances over the last year."""
+def fill(url: SecretStr, series: int, *, within: float = 3600.0, say: bool = True) -> bool:
+    """Make the tables and fill them with ``series`` series of ten instances over the last year.
+
+    No month is begun after ``within`` seconds; the next call goes on with it. Return whether all is there.
+    """
+    begun = time.monotonic()
     migrate(url)
-    connection = psycopg2.connect(url.get_secret_value().replace("+psycopg2", ""))
-    connection.autocommit = True
-    with connection.cursor() as cursor:
+    with connected(url) as cursor:
         cursor.execute("SET synchronous_commit = off; SET work_mem = '256MB'; SET maintenance_work_mem = '512MB'")
-        _drop_indexes(cursor)
-        _months(cursor, series, say)
-    connection.close()
+        cursor.execute("CREATE TABLE IF NOT EXISTS filled (month int PRIMARY KEY, until timestamptz NOT NULL)")
+        cursor.execute("SELECT count(*), coalesce(min(until), now() - interval '50 s') FROM filled")
+        [(done, until)] = cursor.fetchall()
+        if done == 0:
+            _drop_indexes(cursor)
+        for month in range(done, MONTHS):
+            if time.monotonic() - begun > within:
+                return False
+            start = time.monotonic()
+            _month(cursor, month, series, until)
+            if say:
+                print(f"month {month + 1} of {MONTHS} in {time.monotonic() - start:.0f} s", flush=True)
     start = time.monotonic()
+    if start - begun > within:
+        return False
     asyncio.run(build_indexes(url))
-    _vacuum(url)
+    with connected(url) as cursor:
+        cursor.execute("VACUUM ANALYZE")
     if say:
         print(f"indexes and statistics in {time.monotonic() - start:.0f} s", flush=True)
+    return True
 
 
-def _months(cursor: Cursor, series: int, say: bool) -> None:
+@contextlib.contextmanager
+def connected(url: SecretStr) -> Iterator[Cursor]:
+    """A cursor of a connection of its own, every statement by itself."""
+    with contextlib.closing(psycopg2.connect(url.get_secret_value().replace("+psycopg2", ""))) as connection:
+        connection.autocommit = True
+        with connection.cursor() as cursor:
+            yield cursor
+
+
+def _month(cursor: Cursor, month: int, series: int, until: datetime) -> None:
     span = timedelta(days=364)
-    end = datetime.now(UTC) - timedelta(seconds=50)
-    times = {"start": end - span, "step": span / series}
-    for month in range(MONTHS):
-        start = time.monotonic()
-        part = {"first": series * month // MONTHS + 1, "last": series * (month + 1) // MONTHS, **times}
-        cursor.execute(EVENTS, part)
-        for statement in STATEMENTS:
-            cursor.execute(statement.replace(" % ", " %% "), part)  # the modulus, not a parameter
-        if month + 1 < MONTHS:
-            cursor.execute("BEGIN")
-            close_month(cursor, datetime.now(UTC))
-            cursor.execute("COMMIT")
-        if say:
-            print(f"month {month + 1} of {MONTHS} in {time.monotonic() - start:.0f} s", flush=True)
+    times = {"start": until - span, "step": span / series}
+    part = {"first": series * month // MONTHS + 1, "last": series * (month + 1) // MONTHS, **times}
+    cursor.execute("BEGIN")
+    cursor.execute(EVENTS, part)
+    for statement in STATEMENTS:
+        cursor.execute(statement.replace(" % ", " %% "), part)  # the modulus, not a parameter
+    if month + 1 < MONTHS:
+        close_month(cursor, datetime.now(UTC))
+    cursor.execute("INSERT INTO filled VALUES (%s, %s)", [month, until])
+    cursor.execute("COMMIT")
 
 
 def _drop_indexes(cursor: Cursor) -> None:
@@ -186,11 +208,3 @@ def _drop_indexes(cursor: Cursor) -> None:
     )
     for (name,) in cursor.fetchall():
         cursor.execute(f"DROP INDEX {name}")
-
-
-def _vacuum(url: SecretStr) -> None:
-    connection = psycopg2.connect(url.get_secret_value().replace("+psycopg2", ""))
-    connection.autocommit = True
-    with connection.cursor() as cursor:
-        cursor.execute("VACUUM ANALYZE")
-    connection.close()

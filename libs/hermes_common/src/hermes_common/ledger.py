@@ -133,6 +133,18 @@ series = Table(
     Index(None, "patient_id"),
     Index(None, "accession_number"),
     Index(None, "words", postgresql_using="gin"),
+    Index(
+        "ix_series_kept",
+        "state",
+        postgresql_include=["octets", "last_received_at"],
+        postgresql_where=text("state <> 'deleted'"),
+    ),
+    Index(
+        "ix_series_deleted_at",
+        "deleted_at",
+        postgresql_include=["octets"],
+        postgresql_where=text("deleted_at IS NOT NULL"),
+    ),
 )
 """One row a series. ``state``: receiving, completed, routed, delivered, partly_failed, failed, unmatched, discarded,
 deleted. ``instances`` counts distinct SOP instances, ``ended_at`` when its last delivery ended, ``words`` what people
@@ -196,6 +208,7 @@ decisions = Table(
     _json("decision"),
     _instant("decided_at", nullable=False),
     Column("seq", BigInteger, nullable=False),
+    Index(None, "decided_at"),
 )
 """Every decision whole, as ``hermes_common.events.Decision``."""
 
@@ -263,6 +276,7 @@ deliveries = Table(
     Index(None, "state", "updated_at"),
     Index(None, "target", "updated_at"),
     Index(None, "updated_at", "delivery_id"),
+    Index("ix_deliveries_acted_on", "target", "actor", "updated_at", postgresql_where=text("actor <> ''")),
     Index("ix_deliveries_rules", "rules", postgresql_using="gin", postgresql_ops={"rules": "jsonb_path_ops"}),
 )
 """One row a delivery. ``state`` is one of ``hermes_common.records.DeliveryState``; ``delivered`` counts the instances

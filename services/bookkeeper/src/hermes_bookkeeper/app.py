@@ -44,6 +44,9 @@ LAG = Gauge("hermes_bookkeeper_lag_events", "Events in the stream that are not i
 
 CONSUMER = Consumer(stream=subjects.EVENTS, durable="bookkeeper", subjects=(subjects.EVENTS_ALL,), max_ack_pending=2000)
 
+_AT_ONCE = 2
+"""Batches in hand: one is read from the stream while PostgreSQL takes down the one before."""
+
 _LOOK = timedelta(seconds=5)
 
 
@@ -109,7 +112,7 @@ async def keep_books(
         task.cancel()
     await asyncio.gather(ready, stop, return_exceptions=True)
     recorder = Recorder(SqlLedger(database), bus, stopping)
-    await ConsumerLoop(bus, CONSUMER, stopping).batches(recorder.handle, settings.bookkeeper_batch)
+    await ConsumerLoop(bus, CONSUMER, stopping).batches(recorder.handle, settings.bookkeeper_batch, _AT_ONCE)
 
 
 async def _migrated(url: SecretStr, database: Database, stopping: asyncio.Event) -> None:

@@ -115,13 +115,30 @@ class ConsumerLoop:
         if tasks:
             await asyncio.wait(tasks)
 
-    async def batches(self, handler: BatchHandler, size: int) -> None:
-        """Hand over messages in batches of up to ``size``, one batch at a time."""
-        while not self._stopping.is_set():
-            raws = await self._fetch(size)
-            if raws:
-                async with self._working(raws):
-                    await self._batch(handler, raws)
+    async def batches(self, handler: BatchHandler, size: int, at_once: int = 1) -> None:
+        """Hand over messages in batches of up to ``size``, ``at_once`` of them at a time; return after the last.
+
+        An error of a batch that is nobody's to judge ends the loop, and the batches beside it.
+        """
+        tasks: set[asyncio.Task[None]] = set()
+        try:
+            while not self._stopping.is_set():
+                raws = await self._fetch(size)
+                if raws:
+                    tasks.add(asyncio.create_task(self._worked(handler, raws)))
+                if tasks:
+                    full = len(tasks) >= at_once
+                    tasks = await _unfinished(tasks, None if full else 0)
+            while tasks:
+                tasks = await _unfinished(tasks, None)
+        finally:
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+
+    async def _worked(self, handler: BatchHandler, raws: list[Msg]) -> None:
+        async with self._working(raws):
+            await self._batch(handler, raws)
 
     # -- one message
 
@@ -262,6 +279,14 @@ class ConsumerLoop:
         finally:
             task.cancel()
             await asyncio.gather(task, return_exceptions=True)
+
+
+async def _unfinished(tasks: set[asyncio.Task[None]], limit: float | None) -> set[asyncio.Task[None]]:
+    """Wait for one of the tasks to end, for so many seconds at most; return the others. Raises what one has raised."""
+    done, others = await asyncio.wait(tasks, timeout=limit, return_when=asyncio.FIRST_COMPLETED)
+    for task in done:
+        task.result()
+    return others
 
 
 def _message(raw: Msg) -> Message:
