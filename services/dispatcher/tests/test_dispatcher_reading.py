@@ -96,6 +96,25 @@ def test_files_of_instances_that_nobody_takes_are_removed(store: DirectoryStore,
     assert list(spooled.iterdir()) == []
 
 
+def test_a_buffer_is_used_again_only_when_its_instance_is_closed_and_is_not_to_be_had_after_that(
+    store: DirectoryStore,
+) -> None:
+    large = [DATA + bytes([number]) * 200_000 for number in range(6)]
+    items = [item(number, 200_000, data) for number, data in enumerate(large)]
+    for each, data in zip(items, large, strict=True):
+        store.put_bytes(each.instance.key, encode_file_meta(META) + data)
+    objects = Objects(store, 1_000_000)
+    held = [found for _, found in objects.supply(items) if isinstance(found, Prepared)]
+    assert [bytes(each.data) for each in held] == large
+    first = held[0]
+    first.close()
+    first.close()
+    with pytest.raises(ValueError, match="released"):
+        bytes(first.data)
+    again = [found for _, found in objects.supply(items[:2]) if isinstance(found, Prepared)]
+    assert [bytes(each.data) for each in [*held[1:], *again]] == [*large[1:], *large[:2]]
+
+
 def test_a_damaged_instance_of_a_portion_leaves_the_others_alone(store: DirectoryStore) -> None:
     items = [item(number) for number in range(5)]
     for each in items:

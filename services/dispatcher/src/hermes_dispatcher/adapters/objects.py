@@ -20,6 +20,7 @@ from hermes_common.dicom.errors import NotPart10
 from hermes_common.dicom.part10 import MAX_META_LENGTH, PREAMBLE_LENGTH, FileMeta, Part10, parse_file_meta
 from hermes_common.manifest import Manifest, ManifestInstance
 from hermes_common.runtime.objectstore import KeyInvalid, ObjectMissing, ObjectStore, ObjectStream, ObjectTooLarge
+from hermes_dispatcher.adapters.buffers import LARGEST, Borrowed, Buffers
 from hermes_dispatcher.core.outcomes import NotDelivered, Trouble
 
 LARGEST_MANIFEST = 256 * 1024 * 1024
@@ -40,6 +41,9 @@ _GROUP_LENGTH = 12
 """Octets of the element that says how long group 0002 is."""
 
 _GROUP_2 = b"\2\0"
+_SMALL = 64 * 1024
+"""Octets for which the interpreter has memory at hand."""
+
 _BLOCK = 1024 * 1024
 
 
@@ -63,8 +67,10 @@ class Prepared:
 
     meta: FileMeta
     octets: int
-    data: bytes
+    data: bytes | memoryview
     file: Path | None = None
+    borrowed: Borrowed | None = None
+    """The buffer that ``data`` is in, if it is lent: not to be had after :meth:`close`."""
     recoded: "Callable[[Item, Prepared, str], tuple[Item, Prepared | NotDelivered]] | None" = None
     """Where the target may get it in another transfer syntax: makes that of it, and closes this one."""
     pace: Callable[[int], None] | None = None
@@ -76,7 +82,7 @@ class Prepared:
 
     def _whole(self) -> Iterator[bytes]:
         if self.file is None:
-            yield self.data
+            yield bytes(self.data)
             return
         with self.file.open("rb") as file:
             while block := file.read(_BLOCK):
@@ -90,9 +96,11 @@ class Prepared:
                 yield block
 
     def close(self) -> None:
-        """Remove the file, if there is one."""
+        """Remove the file, if there is one, and give the buffer back; a second time does nothing."""
         if self.file is not None:
             self.file.unlink(missing_ok=True)
+        if self.borrowed is not None:
+            self.borrowed.close()
 
 
 class Supply(Protocol):
@@ -109,6 +117,7 @@ class Objects:
         self._store = store
         self._memory = memory
         self._temporary = temporary
+        self._buffers = Buffers()
 
     async def manifest(self, key: str) -> Manifest:
         """Return a manifest; :class:`ManifestUnusableError`, or TransientError with the store away."""
@@ -164,6 +173,8 @@ class Objects:
     def _read(self, instance: ManifestInstance, stream: ObjectStream) -> Prepared | NotDelivered:
         if stream.size <= self._memory:
             head = _announced_head(stream)
+            if _SMALL < stream.size - len(head) <= LARGEST:
+                return self._read_lent(instance, head, stream)
             part10, data = _parted(head, stream.read())
             problem = _problem(instance, part10.meta, hashlib.sha256(data).hexdigest())
             return problem or Prepared(part10.meta, len(data), data)
@@ -186,6 +197,20 @@ class Objects:
             undo.pop_all()
             return Prepared(part10.meta, stream.size - part10.offset, b"", path)
 
+    def _read_lent(self, instance: ManifestInstance, head: bytes, stream: ObjectStream) -> Prepared | NotDelivered:
+        with ExitStack() as undo:
+            borrowed = self._buffers.lend(stream.size - len(head))
+            undo.callback(borrowed.close)
+            stream.readinto(borrowed.view)
+            part10, data = _parted(head, borrowed.view)
+            problem = _problem(instance, part10.meta, hashlib.sha256(data).hexdigest())
+            if problem is not None:
+                return problem
+            if data is not borrowed.view:
+                return Prepared(part10.meta, len(data), data)
+            undo.pop_all()
+            return Prepared(part10.meta, len(data), data, borrowed=borrowed)
+
 
 def _problem(instance: ManifestInstance, meta: FileMeta, digest: str) -> NotDelivered | None:
     if digest != instance.digest:
@@ -206,14 +231,14 @@ def _announced_head(stream: ObjectStream) -> bytes:
     return first + stream.read(length) if 0 < length <= MAX_META_LENGTH else first
 
 
-def _parted(head: bytes, rest: bytes) -> tuple[Part10, bytes]:
+def _parted(head: bytes, rest: bytes | memoryview) -> tuple[Part10, bytes | memoryview]:
     """Return meta information and data set, without a copy of the latter where the group length is right."""
     if rest[:2] != _GROUP_2:
         with suppress(NotPart10):
             part10 = parse_file_meta(head)
             if part10.offset == len(head):
                 return part10, rest
-    whole = head + rest
+    whole = head + bytes(rest)
     part10 = parse_file_meta(whole[:_HEAD])
     return part10, whole[part10.offset :]
 
