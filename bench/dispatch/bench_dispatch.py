@@ -1,6 +1,6 @@
 """The dispatcher beside DCMTK's dcmsend: the same instances to the same storescp, and to Orthanc.
 
-    .venv/bin/python bench/dispatch/bench_dispatch.py [--rounds 5] [--kind ct] [--receivers storescp,orthanc]
+    .venv/bin/python bench/dispatch/bench_dispatch.py [--rounds 5] [--kinds ct,mr] [--receivers storescp,orthanc]
 
 See README.md for what is measured.
 """
@@ -56,8 +56,8 @@ RECEIVERS: dict[str, Callable[[Path], AbstractContextManager[Running]]] = {
     "storescp-128k": lambda folder: storescp(folder, "+uf", "-pdu", "131072"),
     "orthanc": orthanc,
 }
-PART = {"orthanc": 10}
-"""What part of the instances a receiver gets that takes long over each: one in so many."""
+FEW = 300
+"""Instances, and a third of all at most, that Orthanc gets, which takes long over each."""
 
 SLOW = 30
 """Instances that an association of dcmsend gets where every one waits for a delayed acknowledgement."""
@@ -221,10 +221,10 @@ async def compare(
     samples: list[dict[str, object]] = []
     for turn in range(rounds):
         for name in names:
-            count = len(files) // PART.get(name, 1)
+            count = len(files) if name != "orthanc" else min(len(files) // 3, FEW)
             for associations in ASSOCIATIONS:
-                senders = ["hermes", "dcmsend", "dcmsend, Nagle"]
-                for sender in senders if turn % 2 == 0 else senders[::-1]:
+                senders = ["hermes", "dcmsend"] if turn % 2 == 0 else ["dcmsend", "hermes"]
+                for sender in [*senders, *(["dcmsend, Nagle"] if turn == 0 else [])]:
                     part = count if sender != "dcmsend, Nagle" else min(count, SLOW * associations)
                     with received(name, folder) as running:
                         if sender == "hermes":
@@ -290,16 +290,17 @@ def main() -> None:
     """Run the bench."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--kind", choices=("ct", "mr", "tiny"), default="ct")
-    parser.add_argument("--receivers", default=",".join(RECEIVERS))
+    parser.add_argument("--kinds", default="ct,mr,tiny")
+    parser.add_argument("--receivers", default="storescp,orthanc", help=f"of {', '.join(RECEIVERS)}")
     asked = parser.parse_args()
-    kind = KINDS[asked.kind]
     folder = Path(tempfile.mkdtemp(prefix="hermes-bench-", dir="/var/tmp"))
 
     async def run(url: str) -> None:
-        files = await asyncio.to_thread(generate, folder / "files", kind, kind.instances)
-        async with dispatcher(folder, url, files) as hermes:
-            await compare(hermes, files, asked.receivers.split(","), asked.rounds, folder, asked.kind)
+        for kind in asked.kinds.split(","):
+            mine = folder / kind
+            files = await asyncio.to_thread(generate, mine / "files", KINDS[kind], KINDS[kind].instances)
+            async with dispatcher(mine, url, files) as hermes:
+                await compare(hermes, files, asked.receivers.split(","), asked.rounds, mine, kind)
 
     try:
         with nats_server(folder / "nats") as running:
