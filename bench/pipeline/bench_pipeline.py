@@ -42,7 +42,7 @@ from harness import (
 
 STORESCP, STORESCU, DCMSEND = "/usr/bin/storescp", "/usr/bin/storescu", "/usr/bin/dcmsend"
 ORTHANC = "/usr/sbin/Orthanc"
-ROUTE = "function OnStableSeries(id, tags, metadata) SendToModality(id, 'target') end"
+ROUTE = "function OnStableSeries(id, tags, metadata) RestApiPost('/modalities/target/store', id) end"
 PACE = 1.2
 """Seconds between two series of the latency cell: 50 a minute."""
 QUIET = 2.0
