@@ -1,6 +1,6 @@
 """The dispatcher beside DCMTK's dcmsend: the same instances to the same storescp, and to Orthanc.
 
-    .venv/bin/python bench/dispatch/bench_dispatch.py [--rounds 5] [--kind ct] [--receivers storescp,orthanc]
+    .venv/bin/python bench/dispatch/bench_dispatch.py [--rounds 5] [--kinds ct,mr] [--receivers storescp,orthanc]
 
 See README.md for what is measured.
 """
@@ -27,6 +27,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[2]
 sys.path[:0] = [str(ROOT / "bench" / "receive"), str(ROOT / "tests")]
 
+import nats.js.errors
 import psutil
 import report
 from harness import free_port, until
@@ -47,16 +48,19 @@ from hermes_common.runtime.settings import RuntimeSettings
 from hermes_local.servers.testing import nats_server
 
 ASSOCIATIONS = (1, 2, 4)
-LONGEST = 300.0
+LONGEST = 60.0
 """Seconds that a run may take before it counts as failed."""
 
 RECEIVERS: dict[str, Callable[[Path], AbstractContextManager[Running]]] = {
-    "storescp": storescp,
-    "storescp-128k": lambda folder: storescp(folder, "-pdu", "131072"),
+    "storescp": lambda folder: storescp(folder, "+uf"),
+    "storescp-128k": lambda folder: storescp(folder, "+uf", "-pdu", "131072"),
     "orthanc": orthanc,
 }
-PART = {"orthanc": 3}
-"""What part of the instances a receiver gets that takes long over each: one in so many."""
+FEW = 300
+"""Instances, and a third of all at most, that Orthanc gets, which takes long over each."""
+
+SLOW = 30
+"""Instances that an association of dcmsend gets where every one waits for a delayed acknowledgement."""
 
 
 @dataclass(frozen=True)
@@ -83,7 +87,7 @@ class Dispatcher:
         """Have so many instances delivered, in as many deliveries at once as there are to be associations."""
         slug = f"t{new_id()[-12:]}"
         await self._configure(slug, port, associations)
-        await asyncio.sleep(2.5)  # the dispatcher has bound to the new queue: it looks every second
+        await self._bound(slug)
         records = [self._delivery(slug, share) for share in shares(self._instances[:number], associations)]
         for record in records:
             await self._bus.create(subjects.STATE, subjects.delivery_state(record.delivery_id), record)
@@ -103,6 +107,16 @@ class Dispatcher:
             last = await asyncio.wait_for(done.get(), LONGEST)
         await subscription.unsubscribe()
         return Sent(number / (last - began), (self._cpu() - before) * 1000 / number)
+
+    async def _bound(self, slug: str) -> None:
+        """Wait until the dispatcher waits at the new queue: it looks every second."""
+        deadline = time.monotonic() + 20
+        while time.monotonic() < deadline:
+            with contextlib.suppress(nats.js.errors.NotFoundError):
+                if (await self._bus.js.consumer_info(subjects.WORK, f"dispatch-{slug}")).num_waiting:
+                    return
+            await asyncio.sleep(0.05)
+        raise TimeoutError(f"the dispatcher does not read the queue of {slug}")
 
     def _delivery(self, slug: str, share: Sequence[ManifestInstance]) -> DeliveryRecord:
         batch, at = new_id(), now()
@@ -191,10 +205,10 @@ def _is_ready(port: int) -> bool:
         return False
 
 
-def dcmsend(port: int, files: Sequence[Path], associations: int) -> Sent:
-    """Send with so many processes of dcmsend, Nagle's algorithm off."""
+def dcmsend(port: int, files: Sequence[Path], associations: int, *, nagle: bool) -> Sent:
+    """Send with so many processes of dcmsend, Nagle's algorithm off or as it comes."""
     before = os.times()
-    seconds = send_dcmtk("dcmsend", port, files, associations, nagle=False)
+    seconds = send_dcmtk("dcmsend", port, files, associations, nagle=nagle)
     after = os.times()
     spent = after.children_user - before.children_user + after.children_system - before.children_system
     return Sent(len(files) / seconds, spent * 1000 / len(files))
@@ -207,25 +221,31 @@ async def compare(
     samples: list[dict[str, object]] = []
     for turn in range(rounds):
         for name in names:
-            count = len(files) // PART.get(name, 1)
+            count = len(files) if name != "orthanc" else min(len(files) // 3, FEW)
             for associations in ASSOCIATIONS:
-                senders = ["hermes", "dcmsend"]
-                for sender in senders if turn % 2 == 0 else senders[::-1]:
+                senders = ["hermes", "dcmsend"] if turn % 2 == 0 else ["dcmsend", "hermes"]
+                for sender in [*senders, *(["dcmsend, Nagle"] if turn == 0 else [])]:
+                    part = count if sender != "dcmsend, Nagle" else min(count, SLOW * associations)
                     with received(name, folder) as running:
                         if sender == "hermes":
-                            sent = await hermes.send(running.port, count, associations)
+                            sent = await hermes.send(running.port, part, associations)
                         else:
-                            sent = await asyncio.to_thread(dcmsend, running.port, files[:count], associations)
+                            nagle = sender != "dcmsend"
+                            sent = await asyncio.to_thread(
+                                dcmsend, running.port, files[:part], associations, nagle=nagle
+                            )
+                        came = sum(1 for _ in running.folder.iterdir()) if name != "orthanc" else None
                     samples.append(
                         {
                             "round": turn, "receiver": name, "associations": associations, "sender": sender,
-                            "instances/s": sent.speed, "CPU ms": sent.cpu,
+                            "instances/s": sent.speed, "CPU ms": sent.cpu, "sent": part, "at the target": came,
                         }
                     )  # fmt: skip
                     await asyncio.to_thread(pause)
     rows = [row for name in names for associations in ASSOCIATIONS for row in [_row(samples, name, associations)]]
     report.RESULTS = ROOT / "bench" / "dispatch" / "results"
-    report.write(f"throughput-{kind}", f"Dispatcher beside dcmsend ({kind}), medians of {rounds} rounds", rows, samples)
+    title = f"Dispatcher beside dcmsend ({kind}), medians of {rounds} rounds; {copies(samples)}"
+    report.write(f"throughput-{kind}", title, rows, samples)
 
 
 @contextlib.contextmanager
@@ -233,6 +253,13 @@ def received(name: str, folder: Path) -> Iterator[Running]:
     """A fresh receiver of that name."""
     with RECEIVERS[name](folder / f"{name}-{new_id()[-8:]}") as running:
         yield running
+
+
+def copies(samples: Sequence[dict[str, object]]) -> str:
+    """Say how many instances were sent by Hermes, and how many files its targets have of them."""
+    runs = [one for one in samples if one["sender"] == "hermes" and one["at the target"] is not None]
+    sent, came = (sum(int(str(one[what])) for one in runs) for what in ("sent", "at the target"))
+    return f"{sent} instances sent by Hermes to storescp, {came} C-STOREs there (a file each): {came - sent} twice"
 
 
 def _row(samples: Sequence[dict[str, object]], name: str, associations: int) -> dict[str, object]:
@@ -253,6 +280,7 @@ def _row(samples: Sequence[dict[str, object]], name: str, associations: int) -> 
         "ratio (median of pairs)": statistics.median(pairs),
         "lowest": min(pairs),
         "highest": max(pairs),
+        "dcmsend with Nagle": statistics.median(of("dcmsend, Nagle", "instances/s")),
         "Hermes CPU ms": statistics.median(of("hermes", "CPU ms")),
         "dcmsend CPU ms": statistics.median(of("dcmsend", "CPU ms")),
     }
@@ -262,16 +290,17 @@ def main() -> None:
     """Run the bench."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--kind", choices=("ct", "mr", "tiny"), default="ct")
-    parser.add_argument("--receivers", default=",".join(RECEIVERS))
+    parser.add_argument("--kinds", default="ct,mr,tiny")
+    parser.add_argument("--receivers", default="storescp,orthanc", help=f"of {', '.join(RECEIVERS)}")
     asked = parser.parse_args()
-    kind = KINDS[asked.kind]
     folder = Path(tempfile.mkdtemp(prefix="hermes-bench-", dir="/var/tmp"))
 
     async def run(url: str) -> None:
-        files = await asyncio.to_thread(generate, folder / "files", kind, kind.instances)
-        async with dispatcher(folder, url, files) as hermes:
-            await compare(hermes, files, asked.receivers.split(","), asked.rounds, folder, asked.kind)
+        for kind in asked.kinds.split(","):
+            mine = folder / kind
+            files = await asyncio.to_thread(generate, mine / "files", KINDS[kind], KINDS[kind].instances)
+            async with dispatcher(mine, url, files) as hermes:
+                await compare(hermes, files, asked.receivers.split(","), asked.rounds, mine, kind)
 
     try:
         with nats_server(folder / "nats") as running:

@@ -114,6 +114,15 @@ def test_fragments_join_to_what_was_cut_with_one_last_and_all_others_full(chunks
     assert 0 < len(parts[-1][0]) <= size or len(parts) == 1
 
 
+@given(st.binary(max_size=300), st.integers(1, 40))
+def test_a_data_set_in_memory_is_framed_as_one_that_comes_in_chunks(data, size):
+    expected = b"".join(
+        pdus.p_data_head(5, len(part), is_command=False, is_last=last) + bytes(part)
+        for part, last in pdus.fragments([data], size)
+    )
+    assert b"".join(pdus.data_pdus(5, data, size)) == expected
+
+
 @given(st.binary(min_size=1, max_size=2000), st.integers(0, 300))
 def test_framed_commands_are_read_by_pynetdicom(command, max_length):
     raw, rest = pdus.command_pdus(3, command, max_length), b""

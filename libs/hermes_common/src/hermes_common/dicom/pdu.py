@@ -157,6 +157,19 @@ def fragments(chunks: Iterable[bytes | memoryview], size: int) -> Iterator[tuple
     yield (ready if ready is not None else memoryview(bytes(rest))), True
 
 
+def data_pdus(context_id: int, data: bytes | memoryview, size: int) -> list[bytes | memoryview]:
+    """Return a whole data set framed in P-DATA PDUs of ``size`` bytes each, heads and fragments in turn, uncopied."""
+    view, length = memoryview(data), len(data)
+    head = p_data_head(context_id, size, is_command=False, is_last=False)
+    parts: list[bytes | memoryview] = []
+    start = 0
+    while length - start > size:
+        parts += (head, view[start : start + size])
+        start += size
+    parts += (p_data_head(context_id, length - start, is_command=False, is_last=True), view[start:])
+    return parts
+
+
 def release_request() -> bytes:
     """Return an A-RELEASE-RQ (PS3.8 9.3.6)."""
     return _HEADER.pack(PduType.RELEASE_RQ, 4) + bytes(4)

@@ -6,9 +6,10 @@ The bytes that are checked are the bytes that are sent: they are held in memory 
 import asyncio
 import hashlib
 import tempfile
+from collections import deque
 from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -16,19 +17,33 @@ from typing import Protocol
 from pydantic import ValidationError
 
 from hermes_common.dicom.errors import NotPart10
-from hermes_common.dicom.part10 import MAX_META_LENGTH, PREAMBLE_LENGTH, FileMeta, parse_file_meta
+from hermes_common.dicom.part10 import MAX_META_LENGTH, PREAMBLE_LENGTH, FileMeta, Part10, parse_file_meta
 from hermes_common.manifest import Manifest, ManifestInstance
 from hermes_common.runtime.objectstore import KeyInvalid, ObjectMissing, ObjectStore, ObjectStream, ObjectTooLarge
+from hermes_dispatcher.adapters.buffers import LARGEST, Borrowed, Buffers
 from hermes_dispatcher.core.outcomes import NotDelivered, Trouble
 
 LARGEST_MANIFEST = 256 * 1024 * 1024
 AHEAD = 2
-"""Instances that are read and checked while another one is being sent."""
+"""Portions of instances that are read and checked while another one is being sent."""
 
 PACED = 32 * 1024
 """Octets that are sent between two looks at a limit."""
 
-_HEAD = PREAMBLE_LENGTH + 4 + MAX_META_LENGTH
+PORTION = 256 * 1024
+"""Octets of small instances that are read one after the other, and handed over together."""
+
+MOST_IN_PORTION = 16
+
+_PREFIX = PREAMBLE_LENGTH + 4
+_HEAD = _PREFIX + MAX_META_LENGTH
+_GROUP_LENGTH = 12
+"""Octets of the element that says how long group 0002 is."""
+
+_GROUP_2 = b"\2\0"
+_SMALL = 64 * 1024
+"""Octets for which the interpreter has memory at hand."""
+
 _BLOCK = 1024 * 1024
 
 
@@ -52,8 +67,10 @@ class Prepared:
 
     meta: FileMeta
     octets: int
-    data: bytes
+    data: bytes | memoryview
     file: Path | None = None
+    borrowed: Borrowed | None = None
+    """The buffer that ``data`` is in, if it is lent: not to be had after :meth:`close`."""
     recoded: "Callable[[Item, Prepared, str], tuple[Item, Prepared | NotDelivered]] | None" = None
     """Where the target may get it in another transfer syntax: makes that of it, and closes this one."""
     pace: Callable[[int], None] | None = None
@@ -65,7 +82,7 @@ class Prepared:
 
     def _whole(self) -> Iterator[bytes]:
         if self.file is None:
-            yield self.data
+            yield bytes(self.data)
             return
         with self.file.open("rb") as file:
             while block := file.read(_BLOCK):
@@ -79,9 +96,11 @@ class Prepared:
                 yield block
 
     def close(self) -> None:
-        """Remove the file, if there is one."""
+        """Remove the file, if there is one, and give the buffer back; a second time does nothing."""
         if self.file is not None:
             self.file.unlink(missing_ok=True)
+        if self.borrowed is not None:
+            self.borrowed.close()
 
 
 class Supply(Protocol):
@@ -98,6 +117,7 @@ class Objects:
         self._store = store
         self._memory = memory
         self._temporary = temporary
+        self._buffers = Buffers()
 
     async def manifest(self, key: str) -> Manifest:
         """Return a manifest; :class:`ManifestUnusableError`, or TransientError with the store away."""
@@ -112,19 +132,33 @@ class Objects:
     def supply(self, items: Sequence[Item]) -> Generator[tuple[Item, Prepared | NotDelivered], None, None]:
         """Yield each item with its data set; a few are read ahead. See :class:`Supply`."""
         pool = ThreadPoolExecutor(AHEAD, thread_name_prefix="read-ahead")
-        waiting: list[tuple[Item, Future[Prepared | NotDelivered]]] = []
-        upcoming = iter(items)
+        waiting: deque[Future[_Read]] = deque()
+        ready: _Read = _Read([])
         try:
-            for item in upcoming:
-                waiting.append((item, pool.submit(self.prepare, item.instance)))
+            for portion in portions(items):
+                waiting.append(pool.submit(self._prepared, portion))
                 if len(waiting) > AHEAD:
-                    yield _ready(waiting)
+                    ready = waiting.popleft().result()
+                    yield from ready.out()
             while waiting:
-                yield _ready(waiting)
+                ready = waiting.popleft().result()
+                yield from ready.out()
         finally:
             pool.shutdown(wait=False, cancel_futures=True)
-            for _, future in waiting:
+            ready.discard()
+            for future in waiting:
                 future.add_done_callback(_discard)
+
+    def _prepared(self, portion: Sequence[Item]) -> "_Read":
+        read = _Read([])
+        for item in portion:
+            try:
+                read.pairs.append((item, self.prepare(item.instance)))
+            except Exception as error:  # noqa: BLE001  # it is raised again behind those that could be read
+                read.error = error
+                break
+        read.pairs.reverse()
+        return read
 
     def prepare(self, instance: ManifestInstance) -> Prepared | NotDelivered:
         """Read and check one instance."""
@@ -138,9 +172,10 @@ class Objects:
 
     def _read(self, instance: ManifestInstance, stream: ObjectStream) -> Prepared | NotDelivered:
         if stream.size <= self._memory:
-            whole = stream.read()
-            part10 = parse_file_meta(whole[:_HEAD])
-            data = whole[part10.offset :]
+            head = _announced_head(stream)
+            if _SMALL < stream.size - len(head) <= LARGEST:
+                return self._read_lent(instance, head, stream)
+            part10, data = _parted(head, stream.read())
             problem = _problem(instance, part10.meta, hashlib.sha256(data).hexdigest())
             return problem or Prepared(part10.meta, len(data), data)
         head = stream.read(_HEAD)
@@ -162,6 +197,20 @@ class Objects:
             undo.pop_all()
             return Prepared(part10.meta, stream.size - part10.offset, b"", path)
 
+    def _read_lent(self, instance: ManifestInstance, head: bytes, stream: ObjectStream) -> Prepared | NotDelivered:
+        with ExitStack() as undo:
+            borrowed = self._buffers.lend(stream.size - len(head))
+            undo.callback(borrowed.close)
+            stream.readinto(borrowed.view)
+            part10, data = _parted(head, borrowed.view)
+            problem = _problem(instance, part10.meta, hashlib.sha256(data).hexdigest())
+            if problem is not None:
+                return problem
+            if data is not borrowed.view:
+                return Prepared(part10.meta, len(data), data)
+            undo.pop_all()
+            return Prepared(part10.meta, len(data), data, borrowed=borrowed)
+
 
 def _problem(instance: ManifestInstance, meta: FileMeta, digest: str) -> NotDelivered | None:
     if digest != instance.digest:
@@ -175,14 +224,62 @@ def _damaged(reason: str) -> NotDelivered:
     return NotDelivered(Trouble.CORRUPT, reason)
 
 
-def _ready(waiting: list[tuple[Item, "Future[Prepared | NotDelivered]"]]) -> tuple[Item, Prepared | NotDelivered]:
-    item, future = waiting.pop(0)
-    return item, future.result()
+def _announced_head(stream: ObjectStream) -> bytes:
+    """Read as far as the group length (0002,0000) says that the meta information goes, or not so far."""
+    first = stream.read(_PREFIX + _GROUP_LENGTH)
+    length = int.from_bytes(first[-4:], "little") if first[_PREFIX:-4] == b"\2\0\0\0UL\4\0" else 0
+    return first + stream.read(length) if 0 < length <= MAX_META_LENGTH else first
 
 
-def _discard(future: "Future[Prepared | NotDelivered]") -> None:
+def _parted(head: bytes, rest: bytes | memoryview) -> tuple[Part10, bytes | memoryview]:
+    """Return meta information and data set, without a copy of the latter where the group length is right."""
+    if rest[:2] != _GROUP_2:
+        with suppress(NotPart10):
+            part10 = parse_file_meta(head)
+            if part10.offset == len(head):
+                return part10, rest
+    whole = head + bytes(rest)
+    part10 = parse_file_meta(whole[:_HEAD])
+    return part10, whole[part10.offset :]
+
+
+def portions(items: Sequence[Item]) -> Iterator[Sequence[Item]]:
+    """Cut a delivery into what is read in one go: small instances together, the first one for itself."""
+    start = 0
+    while start < len(items):
+        end, octets = start + 1, items[start].instance.octets
+        while start and end < min(len(items), start + MOST_IN_PORTION):
+            octets += items[end].instance.octets
+            if octets > PORTION:
+                break
+            end += 1
+        yield items[start:end]
+        start = end
+
+
+@dataclass(slots=True)
+class _Read:
+    """A portion that has been read: the last of it first, and what kept the one behind from being read."""
+
+    pairs: list[tuple[Item, Prepared | NotDelivered]]
+    error: Exception | None = None
+
+    def out(self) -> Iterator[tuple[Item, Prepared | NotDelivered]]:
+        """Hand them out in their order, then raise the error."""
+        while self.pairs:
+            yield self.pairs.pop()
+        if self.error is not None:
+            raise self.error
+
+    def discard(self) -> None:
+        """Close what was not handed out."""
+        for _, prepared in self.pairs:
+            discard(prepared)
+
+
+def _discard(future: "Future[_Read]") -> None:
     if not future.cancelled() and future.exception() is None:
-        discard(future.result())
+        future.result().discard()
 
 
 def discard(prepared: Prepared | NotDelivered) -> None:

@@ -17,7 +17,7 @@ from hermes_dispatcher.adapters import metrics
 from hermes_dispatcher.adapters.objects import Item, Supply
 from hermes_dispatcher.adapters.records import Hold
 from hermes_dispatcher.adapters.targets.interface import Permit, Sender
-from hermes_dispatcher.adapters.threads import in_daemon, on_loop
+from hermes_dispatcher.adapters.threads import in_daemon
 from hermes_dispatcher.core.outcomes import Delivered, NotDelivered, Outcome, Trouble
 from hermes_dispatcher.core.retrying import from_elsewhere, missing_of
 from hermes_dispatcher.handlers.checkpointing import Checkpointer, Heard
@@ -80,7 +80,7 @@ class Attempt:
 
     async def run(self, manifest: Manifest, sender: Sender, supply: Supply) -> Over | Interrupted:
         """Send until the end, the stop, or the loss of the delivery; everything heard is durable on return."""
-        done = self._checkpoints.delivered | self._checkpoints.refused
+        done = {*self._checkpoints.delivered, *self._checkpoints.refused}
         items = [
             Item(position, manifest.study_uid, manifest.series_uid, instance)
             for position, instance in enumerate(manifest.instances)
@@ -102,20 +102,21 @@ class Attempt:
         return self._end(sending, len(manifest.instances))
 
     def _sending(self, sender: Sender, items: Sequence[Item], supply: Supply) -> "asyncio.Future[NotDelivered | None]":
-        loop = asyncio.get_running_loop()
         target = self._hold.record.target
         received = {item.position: item for item in items}
+        delivered, failed = (metrics.INSTANCES.labels(target, result) for result in ("delivered", "failed"))
+        sent_octets = metrics.OCTETS.labels(target)
 
         def report(item: Item, outcome: Outcome, octets: int) -> None:
             crash_point("dispatcher.answered")
             asked = received[item.position]
             heard = Heard(item.position, asked.instance.sop_instance_uid, outcome, now(), sent_instead(asked, item))
             if isinstance(outcome, Delivered):
-                metrics.INSTANCES.labels(target, "delivered").inc()
-                metrics.OCTETS.labels(target).inc(octets)
+                delivered.inc()
+                sent_octets.inc(octets)
             else:
-                metrics.INSTANCES.labels(target, "failed").inc()
-            on_loop(loop, lambda: self._checkpoints.hear(heard))
+                failed.inc()
+            self._checkpoints.hear(heard)
             self._checkpoints.window.take(lambda: self._permit.may_send)
 
         def send() -> NotDelivered | None:

@@ -1,8 +1,8 @@
 """Checkpoints: what the target has said becomes an event, and only then part of the live record.
 
-One checkpoint is under way at a time. The sending thread runs at most a window of instances ahead of what is durable:
-that many, and no more, are sent again after a crash. Each checkpoint renews the lease; without outcomes that happens
-every few seconds, so that a sender learns soon that its delivery was cancelled.
+One checkpoint is under way at a time. The sending thread runs at most a window of instances ahead of what is durable
+(``core.window``): that many, and no more, are sent again after a crash. Each checkpoint renews the lease; without
+outcomes that happens every few seconds, so that a sender learns soon that its delivery was cancelled.
 """
 
 import asyncio
@@ -13,19 +13,18 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from hermes_common.events import InstanceOutcome, SentAs
-from hermes_common.ranges import format_ranges, parse_ranges
+from hermes_common.ranges import Positions
 from hermes_common.records import Lease
 from hermes_common.runtime.bus import Bus
 from hermes_common.runtime.crashpoints import crash_point
 from hermes_dispatcher.adapters.records import Hold, patiently
 from hermes_dispatcher.adapters.targets.interface import Permit
-from hermes_dispatcher.adapters.threads import Window
+from hermes_dispatcher.adapters.threads import Window, on_loop
 from hermes_dispatcher.core import lifecycle, saying
 from hermes_dispatcher.core.outcomes import Delivered, NotDelivered, Outcome, Trouble
+from hermes_dispatcher.core.window import window
 
 LARGEST = 500
-WINDOW = 16
-"""Instances with an answer that may be ahead of what is durable."""
 
 _BEATS = 5
 
@@ -48,6 +47,7 @@ class Checkpointer:
     def __init__(
         self, bus: Bus, hold: Hold, permit: Permit, lease: timedelta, pause: timedelta, clock: Callable[[], datetime]
     ) -> None:
+        self._loop = asyncio.get_running_loop()
         self._bus = bus
         self._hold = hold
         self._permit = permit
@@ -58,10 +58,12 @@ class Checkpointer:
         self._wake = asyncio.Event()
         self._hurry = asyncio.Event()
         self._closing = False
-        self.window = Window(WINDOW)
+        size = window(hold.record.instances, hold.record.octets)
+        self.window = Window(size)
+        self._enough = size // 2
         self._number = 0
-        self._refused = parse_ranges(hold.record.refused)
-        self.delivered = parse_ranges(hold.record.delivered)
+        self._refused = Positions(hold.record.refused)
+        self.delivered = Positions(hold.record.delivered)
         """Positions of which the target has said that it has them, and which are in the record."""
         self.failures: dict[int, NotDelivered] = {
             position: NotDelivered(Trouble.REFUSED, hold.record.refusal) for position in self._refused
@@ -73,11 +75,16 @@ class Checkpointer:
         return frozenset(self._refused)
 
     def hear(self, heard: Heard) -> None:
-        """Take an outcome, on the event loop."""
+        """Take an outcome, in the sending thread; the event loop is woken only where it has to be."""
         self._pending.append(heard)
+        if len(self._pending) >= self._enough and not self._hurry.is_set():
+            on_loop(self._loop, self._hasten)
+        elif not self._wake.is_set():
+            on_loop(self._loop, self._wake.set)
+
+    def _hasten(self) -> None:
         self._wake.set()
-        if len(self._pending) >= WINDOW // 2:
-            self._hurry.set()
+        self._hurry.set()
 
     def close(self) -> None:
         """Have :meth:`run` end when everything heard is durable."""
@@ -99,7 +106,7 @@ class Checkpointer:
                 self._wake.set()
             elif closing:
                 return
-            if not self._closing and len(self._pending) < WINDOW // 2:
+            if not self._closing and len(self._pending) < self._enough:
                 with contextlib.suppress(TimeoutError):
                     await asyncio.wait_for(self._hurry.wait(), self._pause)
 
@@ -138,8 +145,8 @@ class Checkpointer:
         refusals = (self.failures[position].reason for position in sorted(self._refused))
         record = lifecycle.progressed(
             self._hold.record,
-            format_ranges(self.delivered),
-            format_ranges(self._refused),
+            self.delivered.text(),
+            self._refused.text(),
             next(refusals, ""),
             lease,
         )

@@ -156,11 +156,19 @@ class StorageAssociation:
         step = f"sending {sop_instance}"
         with _Guard(self, step, self._timeouts.send):
             ahead: list[bytes | memoryview] = [pdus.command_pdus(context, request, self._max_length)]
-            for fragment, last in pdus.fragments(chunks(source, self._size), self._size):
-                head = pdus.p_data_head(context, len(fragment), is_command=False, is_last=last)
-                self._wire.send([*ahead, head, fragment], self._timeouts.send, step)
-                ahead = []
+            if isinstance(source, bytes | memoryview):
+                ahead += pdus.data_pdus(context, source, self._size)
+                self._wire.send_long(ahead, self._timeouts.send, step, self._size)
+            else:
+                self._send_chunks(context, ahead, source, step)
         return self._response(message, dimse.CommandField.C_STORE_RSP, f"waiting for the answer to {sop_instance}")
+
+    def _send_chunks(self, context: int, ahead: list[bytes | memoryview], source: Source, step: str) -> None:
+        """Send a data set that is not in memory as a whole, PDU by PDU."""
+        for fragment, last in pdus.fragments(chunks(source, self._size), self._size):
+            head = pdus.p_data_head(context, len(fragment), is_command=False, is_last=last)
+            self._wire.send([*ahead, head, fragment], self._timeouts.send, step)
+            ahead = []
 
     def n_event_report(
         self, sop_class: str, sop_instance: str, event_type: int, data: Mapping[str, bytes]

@@ -15,6 +15,7 @@ from __future__ import annotations
 import select
 import socket
 import ssl
+import struct
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
@@ -107,7 +108,10 @@ class Wire:
         self._view = memoryview(self._buffer)
         self._start = self._end = 0
         self._tls = isinstance(sock, ssl.SSLSocket)
-        sock.settimeout(TICK.total_seconds())
+        if self._tls:
+            sock.settimeout(TICK.total_seconds())
+        else:
+            _limit_in_kernel(sock, TICK)
         with suppress(OSError):
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
@@ -168,7 +172,7 @@ class Wire:
             count = self._sock.recv_into(self._view[self._end :])
             if not self._tls:
                 self._sock.setsockopt(socket.IPPROTO_TCP, _QUICKACK, 1)
-        except (TimeoutError, ssl.SSLWantReadError):
+        except (BlockingIOError, TimeoutError, ssl.SSLWantReadError):
             return 0
         except OSError as exc:
             raise WireClosed(
@@ -203,19 +207,29 @@ class Wire:
         """Send ``parts`` in order, together in as few segments as possible, within ``limit``; a peer that does not
         read cannot hold us.
         """
-        deadline = Deadline.after(limit)
-        left = [memoryview(part) for part in parts if len(part)]
-        if self._tls:
-            left = [memoryview(b"".join(left))]
-        while left:
+        self.send_long(parts, limit, step, sum(map(len, parts)))
+
+    def send_long(self, parts: Sequence[bytes | memoryview], limit: timedelta, step: str, portion: int) -> None:
+        """Send ``parts`` as :meth:`send` does, with ``limit`` for each ``portion`` bytes to be taken by the peer."""
+        deadline, taken, first = Deadline.after(limit), 0, 0
+        left: list[bytes | memoryview] = [memoryview(b"".join(parts))] if self._tls else list(parts)
+        while first < len(left):
             if deadline.has_passed:
                 raise WireTimeout(step)
-            left = _behind(left, self._send_some(left, step))
+            sent = self._send_some(left[first : first + _MOST_PARTS], step)
+            taken += sent
+            if taken >= portion:
+                deadline, taken = Deadline.after(limit), 0
+            while first < len(left) and sent >= len(left[first]):
+                sent -= len(left[first])
+                first += 1
+            if sent:
+                left[first] = memoryview(left[first])[sent:]
 
-    def _send_some(self, left: list[memoryview], step: str) -> int:
+    def _send_some(self, left: list[bytes | memoryview], step: str) -> int:
         try:
             return self._sock.send(left[0]) if self._tls else self._sock.sendmsg(left)
-        except (TimeoutError, ssl.SSLWantWriteError):
+        except (BlockingIOError, TimeoutError, ssl.SSLWantWriteError):
             return 0
         except OSError as exc:
             raise WireClosed(
@@ -256,11 +270,17 @@ class Wire:
 
 
 _QUICKACK: Final[int] = getattr(socket, "TCP_QUICKACK", 12)
+_MOST_PARTS: Final = 512
+"""Buffers in one system call; the kernel takes 1,024 at most."""
 
 
-def _behind(parts: list[memoryview], sent: int) -> list[memoryview]:
-    """Return what is left of ``parts`` after ``sent`` bytes."""
-    while parts and sent >= len(parts[0]):
-        sent -= len(parts[0])
-        parts = parts[1:]
-    return [parts[0][sent:], *parts[1:]] if parts and sent else parts
+def _limit_in_kernel(sock: socket.socket, tick: timedelta) -> None:
+    """Have every call on the socket end within ``tick`` by the kernel's clock.
+
+    A time-out of Python's own makes two system calls of each, and the interpreter's lock is to be had again after both.
+    """
+    seconds, rest = divmod(tick, timedelta(seconds=1))
+    limit = struct.pack("ll", seconds, rest // timedelta(microseconds=1))
+    sock.settimeout(None)
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, limit)
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, limit)

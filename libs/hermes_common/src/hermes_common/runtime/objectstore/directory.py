@@ -98,11 +98,15 @@ class DirectoryStore:
             with translated(key):
                 return os.read(fd, n)
 
+        def into(view: memoryview) -> int:
+            with translated(key):
+                return os.readv(fd, [view])
+
         try:
             found = os.fstat(fd)
             if not stat_bits.S_ISREG(found.st_mode):
                 raise ObjectMissing(key)
-            yield CountedStream(key, found.st_size, some)
+            yield CountedStream(key, found.st_size, some, into)
         finally:
             os.close(fd)
 
