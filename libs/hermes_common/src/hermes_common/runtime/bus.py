@@ -9,7 +9,6 @@ import contextlib
 import json
 import logging
 from collections.abc import AsyncIterator, Awaitable, Mapping, Sequence
-from contextvars import ContextVar
 from dataclasses import dataclass
 from datetime import datetime
 from typing import TypeVar
@@ -27,15 +26,13 @@ from hermes_common.runtime import topology
 from hermes_common.runtime.clock import new_id, now
 from hermes_common.runtime.errors import BusLostError, BusUnavailableError, ConflictError, MessageTooLargeError
 from hermes_common.runtime.settings import RuntimeSettings
+from hermes_common.runtime.tracing import traceparent
 from hermes_common.subjects import TIMERS
 
 log = logging.getLogger(__name__)
 
 Record = TypeVar("Record", bound=BaseModel)
 T = TypeVar("T")
-
-traceparent: ContextVar[str | None] = ContextVar("traceparent", default=None)
-"""W3C trace context of the work at hand; carried from the message that is handled to what is published."""
 
 NEEDED_PAYLOAD = 8 * 1024 * 1024
 """Octets of a message that the bus should take (``max_payload``)."""
