@@ -22,8 +22,10 @@ from trace_collector import Collector, collecting
 from hermes_common import config, subjects
 from hermes_common.events import DeliverySucceeded, decode
 from hermes_common.records import DeliveryRecord
+from hermes_common.runtime import tracing
 from hermes_common.runtime.bus import Bus
 from hermes_common.runtime.clock import now
+from hermes_common.runtime.settings import RuntimeSettings
 from hermes_common.runtime.tracing import Attribute, digest
 
 pytestmark = [pytest.mark.servers, pytest.mark.timeout(120)]
@@ -52,6 +54,7 @@ class Services:
             "HERMES_DICOM_HOST": "127.0.0.1",
             "HERMES_DICOM_PORT": str(self.port),
             "HERMES_DICOMWEB_PORT": "0",
+            "HERMES_RECEIVER_WORKERS": "1",
             "HERMES_SECRET_KEY": "a key of at least 32 characters ...",
             **environment,
         }
@@ -106,7 +109,7 @@ class Services:
 
     async def deliver(self, series_folder: Path) -> DeliverySucceeded:
         """Send a series, and wait until it is delivered."""
-        await until("the receiver listens", lambda: listens(self.port))
+        await until("the receiver listens", lambda: listens(self.port), 60)
         await asyncio.to_thread(self.send, series_folder)
         async with asyncio.timeout(40):
             while not (found := await self.succeeded()):
@@ -182,7 +185,7 @@ async def test_a_delivery_long_after_its_series_links_to_its_trace(
     services = Services(tmp_path, bus, nats_url, HERMES_TRACES_ENDPOINT=collector.url)
     await services.configure()
     with services.run("receiver"), services.run("router"):
-        await until("the receiver listens", lambda: listens(services.port))
+        await until("the receiver listens", lambda: listens(services.port), 60)
         await asyncio.to_thread(services.send, series.folder)
         async with asyncio.timeout(30):
             while not (keys := await bus.keys(subjects.STATE, "delivery.*")):
@@ -205,21 +208,60 @@ async def test_a_delivery_long_after_its_series_links_to_its_trace(
     assert attempt.links == [(delivery.trace, delivery.id)]
 
 
-@pytest.mark.parametrize("how", ["refuses every connection", "takes connections and says nothing", "answers 503"])
-async def test_a_collector_that_is_away_holds_nothing_up_and_fails_nothing(
-    how: str, bus: Bus, nats_url: str, tmp_path: Path, collector: Collector
-) -> None:
+async def test_a_collector_that_says_nothing_holds_nothing_up(bus: Bus, nats_url: str, tmp_path: Path) -> None:
     series = make_series(tmp_path / "series", 2)
-    collector.status = 503
     with socket.socket() as silent:
         silent.bind(("127.0.0.1", 0))
-        if how.startswith("takes"):
-            silent.listen(64)
-        url = collector.url if "503" in how else f"http://127.0.0.1:{silent.getsockname()[1]}"
+        silent.listen(64)
+        url = f"http://127.0.0.1:{silent.getsockname()[1]}"
         async with running(tmp_path, bus, nats_url, OTEL_EXPORTER_OTLP_ENDPOINT=url) as services:
             delivered = await services.deliver(series.folder)
     assert delivered.instances == 2
     assert "Traceback" not in services.said("dispatcher") + services.said("router") + services.said("receiver")
+
+
+@pytest.mark.parametrize("status", [400, 503])
+async def test_a_collector_that_refuses_costs_what_was_to_be_sent_and_nothing_else(
+    status: int, collector: Collector, caplog: pytest.LogCaptureFixture
+) -> None:
+    collector.status = status
+    tracing.start(RuntimeSettings(traces_endpoint=collector.url), "router", "1", "one")
+    for number in range(5000):  # more than are kept
+        with tracing.span("attempt", {"attempt": number}):
+            assert tracing.valid(tracing.traceparent.get())
+    async with asyncio.timeout(10):
+        await tracing.stop()
+    assert not tracing.is_on()
+    assert collector.spans() == []
+    said = [r.getMessage() for r in caplog.records if r.name == "hermes_common.runtime.otlp"]
+    if status == 400:
+        assert said == ["the collector takes no traces: they are dropped"]
+
+
+def test_settings_that_cannot_be_used_leave_the_service_without_traces(
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "hermes_common.runtime.otlp", None)
+    tracing.start(RuntimeSettings(traces_endpoint="http://127.0.0.1:9"), "router", "1", "one")
+    assert not tracing.is_on()
+    assert "install 'hermes-router[traces]'" in caplog.text
+
+
+def test_a_context_that_is_none_begins_anew() -> None:
+    good = f"00-{'a' * 32}-{'b' * 16}-01"
+    assert tracing.valid(good) == good
+    for bad in (
+        None,
+        "",
+        "garbage",
+        f"00-{'0' * 32}-{'b' * 16}-01",
+        f"00-{'a' * 32}-{'0' * 16}-01",
+        good + "\n",
+        "ff" + good[2:],
+    ):
+        assert tracing.valid(bad) is None
+    assert tracing.several([good, None, good, "garbage"]) == [good]
+    assert len(tracing.several([f"00-{number:032x}-{'b' * 16}-01" for number in range(1, 100)])) == tracing.LINKS
 
 
 def test_without_a_collector_nothing_of_opentelemetry_is_imported() -> None:

@@ -230,9 +230,8 @@ class Decider:
         decisions = [] if previous is None else await self._documents.decisions_on(previous)
         if decisions and self._config.policies.completion.late is Late.AS_BEFORE:
             return planning.like_before(decisions, manifest.batch_id, now(), key)
-        with span(
-            "routing decision", {"batch": manifest.batch_id, "revision": self.rules.current()[0]}, traceparent.get()
-        ):
+        attributes: Attributes = {"batch": manifest.batch_id, "revision": self.rules.current()[0]}
+        with span("routing decision", attributes, traceparent.get()):
             said = self.evaluate(manifest.batch_id, [*earlier, manifest], key, in_study=in_study)
         return planning.with_those_by_hand(said, decisions)
 

@@ -17,15 +17,16 @@ from hermes_dispatcher.adapters.objects import Item, Supply
 from hermes_dispatcher.adapters.targets.dicom import DicomSender
 from hermes_dispatcher.adapters.targets.folder import FolderSender
 from hermes_dispatcher.adapters.targets.interface import Permit, Report, Sender, SenderOf
-from hermes_dispatcher.adapters.targets.s3 import S3Sender
-from hermes_dispatcher.adapters.targets.sftp import SftpSender
 from hermes_dispatcher.adapters.targets.steps import Steps, TroubleError
 from hermes_dispatcher.adapters.targets.stow import StowSender
 from hermes_dispatcher.core.outcomes import NotDelivered, Trouble
 
 
 def sender_of(target: AnyTarget, endpoint: str = "") -> Sender:
-    """Return what sends to a target, by its kind, at one of its endpoints. Its secrets have been opened."""
+    """Return what sends to a target, by its kind, at one of its endpoints. Its secrets have been opened.
+
+    Clients that take long to import are imported with the first target that needs them.
+    """
     target = at_endpoint(target, endpoint)
     match target:
         case DicomTarget():
@@ -33,8 +34,12 @@ def sender_of(target: AnyTarget, endpoint: str = "") -> Sender:
         case StowTarget():
             return StowSender(target)
         case S3Target():
+            from hermes_dispatcher.adapters.targets.s3 import S3Sender
+
             return S3Sender(target)
         case SftpTarget():
+            from hermes_dispatcher.adapters.targets.sftp import SftpSender
+
             return SftpSender(target)
         case FolderTarget():
             return FolderSender(target)
