@@ -105,5 +105,5 @@ class Assembler:
         uid, quiet = arrival.series_uid, arrival.quiet
         note = {"quiet_period": format_duration(quiet.period), "quiet_for": quiet.used, **(more or {})}
         due = now() + (wait or quiet).period
-        await self._bus.arm(subjects.series_timer(uid), subjects.series_due(uid), due, note)
+        await self._bus.arm_after(subjects.series_timer(uid), subjects.series_due(uid), due, note)
         crash_point("router.armed")

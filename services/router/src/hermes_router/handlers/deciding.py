@@ -210,7 +210,7 @@ class Decider:
         due = max(max(each.event.received_at for each in receptions) + period, now() + SOONEST)
         note = {"quiet_period": format_duration(period), "quiet_for": whole.quiet_for}
         due = min(due, now() + period)  # a clock may have been set back
-        await self._bus.arm(subjects.series_timer(series_uid), subjects.series_due(series_uid), due, note)
+        await self._bus.arm_after(subjects.series_timer(series_uid), subjects.series_due(series_uid), due, note)
         return True
 
     def _waited(self, manifest: Manifest, waited: Waited) -> Waited:
