@@ -27,6 +27,7 @@ LOOK: Final = timedelta(seconds=15)
 SLACK: Final = timedelta(seconds=2)
 """Clocks that differ by less are the same."""
 
+_SOONEST: Final = timedelta(seconds=1)
 _AT_ONCE: Final = 32
 
 
@@ -34,7 +35,7 @@ def anew(armed_at: datetime, due: datetime, server_now: datetime) -> datetime | 
     """Return when a timer is to fire that was armed by a clock that has been set back since; None if it was not."""
     if armed_at <= server_now + SLACK:
         return None
-    return server_now + max(due - armed_at, timedelta(0))
+    return server_now + max(due - armed_at, _SOONEST)
 
 
 class Rearming:
