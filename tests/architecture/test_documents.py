@@ -31,6 +31,7 @@ def test_every_decision_is_in_the_index_and_has_its_parts(repository: Path) -> N
         "docs/metrics.md",
         "docs/reliability.md",
         "docs/security.md",
+        "docs/traces.md",
     ],
 )
 def test_links_and_paths_in_the_documents_exist(repository: Path, name: str) -> None:

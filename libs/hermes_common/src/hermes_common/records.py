@@ -86,6 +86,8 @@ class DeliveryRecord(_Record):
     """When it was last restarted or released: its age counts from then."""
     commands: tuple[str, ...] = ()
     """Ids of the last commands carried out (bounded), so that none is carried out twice."""
+    trace: str | None = None
+    """W3C trace context of the decision that it follows from, where traces are recorded."""
     created_at: Time
     updated_at: Time
 

@@ -180,7 +180,7 @@ def test_ae_titles_of_any_bytes_are_read_and_repeated():
     assert answer[26:42] == bytes(raw[26:42])
 
 
-@settings(max_examples=200)
+@settings(max_examples=200, deadline=None)
 @given(st.data())
 def test_damaged_requests_are_malformed_or_requests(data):
     raw = bytearray(encode_request("ME", "YOU", [ProposedContext(1, "1.2", ("1.2.840.10008.1.2",))]))

@@ -1,16 +1,19 @@
 """The dispatcher put together: the only place that names concrete adapters."""
 
 import asyncio
+import logging
 
 from hermes_common.runtime.configview import ConfigView
 from hermes_common.runtime.consumer import ConsumerLoop
 from hermes_common.runtime.sealing import Sealer
 from hermes_common.runtime.service import Context
 from hermes_common.runtime.store import store_of
+from hermes_common.runtime.timers import Rearming
 from hermes_dispatcher.adapters.changed import Supplies
 from hermes_dispatcher.adapters.changer import Changer, Limits
 from hermes_dispatcher.adapters.objects import Objects
 from hermes_dispatcher.adapters.targets import opening
+from hermes_dispatcher.adapters.temporary import TemporaryFolder
 from hermes_dispatcher.handlers import commanding, due
 from hermes_dispatcher.handlers.attempting import Pace
 from hermes_dispatcher.handlers.expiring import Expiry
@@ -21,6 +24,8 @@ from hermes_dispatcher.handlers.testing import Answerer, Prober
 from hermes_dispatcher.handlers.watching import Watch
 from hermes_dispatcher.handlers.working import Worker
 from hermes_dispatcher.settings import Settings
+
+log = logging.getLogger(__name__)
 
 
 async def build(context: Context[Settings]) -> None:
@@ -33,7 +38,11 @@ async def build(context: Context[Settings]) -> None:
     context.background("configuration", config.run())
     context.health.require("configuration", config.problem)
     await bus.ready()
-    objects = Objects(store, settings.dispatcher_memory, settings.dispatcher_temporary)
+    temporary = TemporaryFolder(settings.dispatcher_temporary)
+    context.cleanup.push_async_callback(asyncio.to_thread, temporary.close)
+    if swept := await asyncio.to_thread(temporary.sweep):
+        log.info("removed the temporary files of %d dispatchers that were killed", swept)
+    objects = Objects(store, settings.dispatcher_memory, temporary.path)
     pace = Pace(settings.dispatcher_lease, settings.dispatcher_checkpoint, settings.dispatcher_grace)
     sealer = Sealer(settings.secret_key)
     limits = Limits(
@@ -41,7 +50,7 @@ async def build(context: Context[Settings]) -> None:
         settings.dispatcher_change_memory,
         settings.dispatcher_change_limit,
         settings.dispatcher_memory,
-        settings.dispatcher_temporary,
+        temporary.path,
     )
     changer = Changer(limits)
     context.cleanup.push_async_callback(asyncio.to_thread, changer.close)
@@ -56,6 +65,7 @@ async def build(context: Context[Settings]) -> None:
     context.background("tests", Answerer(bus, config, tester).run())
     context.background("previews", Previewer(bus, supplies, context.instance).run())
     context.background("stops", running.run())
+    context.work("timers", Rearming(bus, ("hermes.timer.delivery.*",)).run(context.stopping))
     context.work("watch", watch.run(context.stopping))
     context.work("expiry", Expiry(bus, config, watch).run(context.stopping))
     context.work("queues", Queues(bus, config, watch, worker.handle, context.stopping, pace.lease).run())

@@ -138,14 +138,15 @@ def test_an_option_keeps_what_it_names_and_the_profile_without_it_does_not(
 
 def test_safe_private_attributes_stay_and_those_beside_them_go() -> None:
     dataset = sample()
-    block = dataset.private_block(0x0019, "SIEMENS MR HEADER", create=True)
-    block.add_new(0x0C, "IS", "1000")
-    block.add_new(0x09, "LO", "who knows")
+    block = dataset.private_block(0x0019, "GEMS_ACQU_01", create=True)
+    block.add_new(0x23, "DS", "10.5")
+    block.add_new(0x30, "LO", "who knows")
+    dataset.private_block(0x0021, "GEMS_ACQU_01", create=True).add_new(0x23, "LO", "safe in group 0019 only")
     dataset.private_block(0x0021, "ACME", create=True).add_new(0x01, "LO", "who knows")
     found = read(changed(dataset, Deidentification(retain_safe_private=True)))
     assert [(int(e.tag), str(e.value)) for _, e in everything(found) if e.tag.is_private] == [  # type: ignore[attr-defined]
-        (0x00190010, "SIEMENS MR HEADER"),
-        (0x0019100C, "1000"),
+        (0x00190010, "GEMS_ACQU_01"),
+        (0x00191023, "10.5"),
     ]
     assert not [tag for tag in read(changed(dataset)) if tag.tag.is_private]
 
@@ -212,7 +213,7 @@ def test_bytes_that_were_damaged_are_changed_or_refused_and_never_raise_anything
     changes: list[tuple[int, int]],
 ) -> None:
     dataset = sample()
-    dataset.private_block(0x0019, "SIEMENS MR HEADER", create=True).add_new(0x0C, "IS", "1000")
+    dataset.private_block(0x0019, "GEMS_ACQU_01", create=True).add_new(0x23, "DS", "10.5")
     dataset.ReferencedImageSequence = Sequence([Dataset()])
     data = bytearray(encoded(dataset, EXPLICIT))
     for place, octet in changes:

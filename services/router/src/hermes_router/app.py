@@ -6,6 +6,7 @@ from hermes_common.runtime.configview import ConfigView
 from hermes_common.runtime.consumer import ConsumerLoop
 from hermes_common.runtime.service import Context
 from hermes_common.runtime.store import store_of
+from hermes_common.runtime.timers import Rearming
 from hermes_router.adapters.documents import Documents
 from hermes_router.handlers import assembling, commanding, deciding, studies
 from hermes_router.handlers.associations import Associations
@@ -38,6 +39,7 @@ async def build(context: Context[Settings]) -> None:
     commander = commanding.Commander(bus, config, documents, decider, records)
     context.background("associations", associations.run())
     stopping = context.stopping
+    context.work("timers", Rearming(bus, ("hermes.timer.series.*", "hermes.timer.study.*")).run(stopping))
     context.work("assembler", ConsumerLoop(bus, assembling.CONSUMER, stopping).batches(assembler.handle, 500))
     context.work("decider", ConsumerLoop(bus, deciding.CONSUMER, stopping).each(decider.handle, DECIDERS))
     context.work("studies", ConsumerLoop(bus, studies.CONSUMER, stopping).each(study_decider.handle, STUDIES))

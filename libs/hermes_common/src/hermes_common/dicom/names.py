@@ -10,7 +10,7 @@ import re
 from difflib import get_close_matches
 from typing import Final
 
-from pydicom.datadict import dictionary_VR, get_entry, keyword_dict
+from hermes_common.dicom.standard import entry_of, tags_by_keyword, vr_of
 
 MAX_PATH: Final = 8
 MAX_NAME: Final = 200
@@ -35,17 +35,17 @@ def canonical_name(name: str) -> str:
 def _tag_name(group: str, element: str) -> str:
     number = int(group + element, 16)
     try:
-        keyword = get_entry(number)[4]
+        keyword = entry_of(number)[4]
     except KeyError:
         keyword = ""
-    return keyword if keyword_dict.get(keyword) == number else f"({group.upper()},{element.upper()})"
+    return keyword if tags_by_keyword().get(keyword) == number else f"({group.upper()},{element.upper()})"
 
 
 def number_of(part: str) -> int | None:
     """Return the number of a keyword or of ``(gggg,eeee)``, None if ``part`` is neither."""
     if found := _TAG.fullmatch(part):
         return int(found[1] + found[2], 16)
-    return keyword_dict.get(part) if part else None
+    return tags_by_keyword().get(part) if part else None
 
 
 def is_private(number: int) -> bool:
@@ -80,7 +80,7 @@ def collecting_problem(name: str) -> str | None:
 def _part_problem(part: str) -> str | None:
     number = number_of(part)
     if number is None:
-        near = get_close_matches(part, keyword_dict, 1, 0.8) if 3 < len(part) < 80 else []
+        near = get_close_matches(part, tags_by_keyword(), 1, 0.8) if 3 < len(part) < 80 else []
         hint = f"; did you mean {near[0]}?" if near else "; write a keyword of DICOM, (gggg,eeee), or a path with dots"
         return f"there is no attribute {part or 'without a name'}{hint}"
     if number >= _PIXELS:
@@ -102,6 +102,6 @@ def _private_problem(part: str, number: int) -> str | None:
 def _vr(part: str) -> str | None:
     """Return the VR by dictionary, None for a private tag or one that the dictionary does not have."""
     try:
-        return dictionary_VR(number_of(part) or 0)
+        return vr_of(number_of(part) or 0)
     except KeyError:
         return None

@@ -6,9 +6,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Final
 
-from pydicom.datadict import dictionary_VR
-
 from hermes_common.dicom.names import canonical_name, creator_of, number_of
+from hermes_common.dicom.standard import vr_of
 
 SPECIFIC_CHARACTER_SET: Final = 0x00080005
 SOP_CLASS_UID: Final = 0x00080016
@@ -135,7 +134,7 @@ def _insert(nodes: dict[int, TagNode], path: list[str], prefix: str) -> None:
 
 def _dictionary_vr(tag: int) -> str:
     try:
-        vr = dictionary_VR(tag)
+        vr = vr_of(tag)
     except KeyError:
         return "UL" if tag & 0xFFFF == 0 else "UN"
     return vr.split(" or ")[0]

@@ -7,8 +7,7 @@ from enum import StrEnum
 from functools import lru_cache
 from typing import Final
 
-from pydicom._uid_dict import UID_dictionary
-
+from hermes_common.dicom.standard import UIDS
 from hermes_common.ids import InvalidIdentifierError, check_uid
 
 VERIFICATION: Final = "1.2.840.10008.1.1"
@@ -57,7 +56,7 @@ def is_valid_uid(value: str) -> bool:
 
 def is_standard_transfer_syntax(uid: str) -> bool:
     """Whether PS3.6 A-1 lists ``uid``, retired ones included, as a transfer syntax of a DICOM data set."""
-    entry = UID_dictionary.get(uid)
+    entry = UIDS.get(uid)
     return entry is not None and entry[1] == "Transfer Syntax" and not uid.startswith(_NOT_DATA_SETS)
 
 
@@ -132,7 +131,7 @@ def is_storage_class(uid: str) -> bool:
     """
     if not is_valid_uid(uid):
         return False
-    entry = UID_dictionary.get(uid)
+    entry = UIDS.get(uid)
     if entry is None:
         return True
     name, kind = entry[0], entry[1]

@@ -6,9 +6,8 @@ from enum import StrEnum
 from functools import cache, lru_cache
 from typing import Literal
 
-from pydicom.datadict import get_entry, keyword_dict
-
 from hermes_common.dicom.names import MAX_NAME, MAX_PATH, canonical_name, is_private, number_of
+from hermes_common.dicom.standard import entry_of, tags_by_keyword
 
 __all__ = [
     "FACTS",
@@ -151,7 +150,7 @@ def _single(name: str) -> FieldInfo | NoField:
     if is_private(number):
         return FieldInfo(name, "private tag", Kind.UNTYPED, "UN", "1-n")
     try:
-        vr, vm, label, retired, _ = get_entry(number)
+        vr, vm, label, retired, _ = entry_of(number)
     except KeyError:
         return NoField(f"{name} is not in the DICOM dictionary, and its group is not private", name)
     kind = _KINDS.get(vr, Kind.BINARY)
@@ -182,11 +181,11 @@ def suggest(name: str) -> str | None:
 
 @cache
 def _lower_names() -> dict[str, str]:
-    return {name.lower(): name for name in (*keyword_dict, *FACTS) if name}
+    return {name.lower(): name for name in (*tags_by_keyword(), *FACTS) if name}
 
 
 @cache
 def fields() -> tuple[FieldInfo, ...]:
     """Return every fact and every keyword of the standard, for completion; facts first, then by name."""
-    found = [look_up(name) for name in sorted(keyword_dict) if name]
+    found = [look_up(name) for name in sorted(tags_by_keyword()) if name]
     return (*FACTS.values(), *(info for info in found if isinstance(info, FieldInfo)))

@@ -8,10 +8,10 @@ import asyncio
 import contextlib
 import json
 import logging
+import time
 from collections.abc import AsyncIterator, Awaitable, Mapping, Sequence
-from contextvars import ContextVar
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 from typing import TypeVar
 
 import nats
@@ -27,15 +27,13 @@ from hermes_common.runtime import topology
 from hermes_common.runtime.clock import new_id, now
 from hermes_common.runtime.errors import BusLostError, BusUnavailableError, ConflictError, MessageTooLargeError
 from hermes_common.runtime.settings import RuntimeSettings
+from hermes_common.runtime.tracing import traceparent
 from hermes_common.subjects import TIMERS
 
 log = logging.getLogger(__name__)
 
 Record = TypeVar("Record", bound=BaseModel)
 T = TypeVar("T")
-
-traceparent: ContextVar[str | None] = ContextVar("traceparent", default=None)
-"""W3C trace context of the work at hand; carried from the message that is handled to what is published."""
 
 NEEDED_PAYLOAD = 8 * 1024 * 1024
 """Octets of a message that the bus should take (``max_payload``)."""
@@ -46,6 +44,9 @@ _SCAN_IDLE = 60.0
 """Seconds after which the server forgets a reader of :meth:`Bus.scan` that takes nothing more."""
 _NO_MESSAGE = 10037
 _WRONG_SEQUENCE = (10071, 10164)
+_ASK_TIME = 10.0
+"""Seconds for which the difference of the server's clock is taken to be the same."""
+_SAME_CLOCK = timedelta(seconds=1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +57,8 @@ class StoredMessage:
     sequence: int
     headers: Mapping[str, str]
     data: bytes
+    time: datetime | None = None
+    """When the server took it, by the server's clock; None where it was not asked for."""
 
 
 class Bus:
@@ -73,6 +76,7 @@ class Bus:
         self._lost = asyncio.Event()
         self._mending: set[asyncio.Task[None]] = set()
         self._trouble = ""
+        self._server_ahead: tuple[float, float] | None = None
 
     # -- life cycle
 
@@ -221,8 +225,19 @@ class Bus:
 
         ``note`` becomes part of the JSON that is published then.
         """
+        await self._arm(timer, due, at, at, note)
+
+    async def arm_after(self, timer: str, due: str, at: datetime, note: Mapping[str, str | int] | None = None) -> None:
+        """Do as :meth:`arm` for an instant by our clock, which may be wrong: what counts is how far away it is."""
+        server = time.monotonic() + await self._server_over_monotonic()
+        by_server = datetime.fromtimestamp(server, UTC) + (at - now())
+        await self._arm(timer, due, by_server if abs(by_server - at) > _SAME_CLOCK else at, at, note)
+
+    async def _arm(
+        self, timer: str, due: str, fires: datetime, at: datetime, note: Mapping[str, str | int] | None
+    ) -> None:
         headers = {
-            "Nats-Schedule": f"@at {at.isoformat().replace('+00:00', 'Z')}",
+            "Nats-Schedule": f"@at {fires.isoformat().replace('+00:00', 'Z')}",
             "Nats-Schedule-Target": due,
         }
         if (trace := traceparent.get()) is not None:
@@ -236,6 +251,40 @@ class Bus:
         except nats.js.errors.NotFoundError:
             return None
         return datetime.fromisoformat(json.loads(raw.data or b"{}")["due"])
+
+    async def server_time(self) -> datetime:
+        """Return the present instant by the server's clock."""
+        answer = await _limited(self.nc.request(f"$JS.API.STREAM.INFO.{TIMERS}", b"", timeout=_LIMIT))
+        found = json.loads(answer.data)
+        if "ts" not in found:
+            raise BusUnavailableError(f"the bus does not say its time: {found.get('error', {}).get('description')}")
+        return datetime.fromisoformat(found["ts"])
+
+    async def _server_over_monotonic(self) -> float:
+        """Return the seconds from our monotonic clock, which nobody sets, to the server's; asked for now and then."""
+        asked = time.monotonic()
+        if self._server_ahead is None or asked - self._server_ahead[0] > _ASK_TIME:
+            at = await self.server_time()
+            self._server_ahead = (asked, at.timestamp() - (asked + time.monotonic()) / 2)
+        return self._server_ahead[1]
+
+    async def last(self, stream: str, subject: str) -> StoredMessage | None:
+        """Return the last message of a subject, or None."""
+        try:
+            raw = await _limited(self.js.get_last_msg(stream, subject))
+        except nats.js.errors.NotFoundError:
+            return None
+        return StoredMessage(subject, int(raw.seq or 0), dict(raw.headers or {}), raw.data or b"", raw.time)
+
+    async def try_send(self, subject: str, body: bytes, headers: Mapping[str, str]) -> bool:
+        """Publish a message that expects a last sequence; return whether it was as expected."""
+        try:
+            await self.send(subject, body, headers)
+        except nats.js.errors.APIError as error:
+            if error.err_code in _WRONG_SEQUENCE:
+                return False
+            raise
+        return True
 
     # -- live records
 

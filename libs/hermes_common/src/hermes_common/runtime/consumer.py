@@ -22,8 +22,9 @@ from prometheus_client import Counter
 
 from hermes_common.events import MessageParked
 from hermes_common.ids import derived_id
-from hermes_common.runtime.bus import Bus, traceparent
+from hermes_common.runtime.bus import Bus
 from hermes_common.runtime.errors import BusUnavailableError, ConflictError, MessageTooLargeError, TransientError
+from hermes_common.runtime.tracing import within
 
 log = logging.getLogger(__name__)
 
@@ -144,16 +145,13 @@ class ConsumerLoop:
 
     async def _one(self, handler: Handler, raw: Msg) -> None:
         message = _message(raw)
-        token = traceparent.set(message.headers.get("traceparent"))
-        try:
+        with within(message.headers.get("traceparent")):
             async with self._working([raw]):
                 try:
                     outcome = await handler(message)
                 except Exception as error:  # noqa: BLE001  # whatever it is, the message must not be lost with it
                     outcome = self._judge(message, error)
                 await self._settle(raw, message, outcome)
-        finally:
-            traceparent.reset(token)
 
     async def _batch(self, handler: BatchHandler, raws: list[Msg]) -> None:
         messages = [_message(raw) for raw in raws]

@@ -19,7 +19,7 @@ from prometheus_client import REGISTRY, CollectorRegistry
 from pydantic import ValidationError
 
 from hermes_common.events import ServiceStarted, ServiceStopped
-from hermes_common.runtime import logs
+from hermes_common.runtime import logs, tracing
 from hermes_common.runtime.bus import Bus
 from hermes_common.runtime.clock import now
 from hermes_common.runtime.errors import BusUnavailableError, UnusableSettingsError
@@ -109,9 +109,11 @@ async def _run(name: str, settings: Settings, main: Main[Settings], serve_health
 
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop, number)
+    tracing.start(settings, name, version, instance)
     bus = Bus(settings, instance)
     async with contextlib.AsyncExitStack() as cleanup:
         context = Context(name, instance, version, settings, bus, Health(), stopping, cleanup)
+        cleanup.push_async_callback(tracing.stop)
         bus.start()
         cleanup.push_async_callback(bus.close)
         if serve_health:

@@ -1,9 +1,12 @@
 """Settings from the environment: the only configuration a service has of its own (docs: README of each service)."""
 
+import os
 from typing import Annotated, Literal
 
 from pydantic import Field, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
+
+_COLLECTOR = ("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "OTEL_EXPORTER_OTLP_ENDPOINT")
 
 
 class RuntimeSettings(BaseSettings):
@@ -22,8 +25,17 @@ class RuntimeSettings(BaseSettings):
     health_host: str = "127.0.0.1"
     health_port: Annotated[int, Field(ge=0, le=65535)] = 0
     """Port of /livez, /readyz and /metrics; 0 takes any free one and logs it."""
+    traces_endpoint: str | None = None
+    """Address of a collector that traces are sent to over OTLP/HTTP, such as ``http://127.0.0.1:4318``; without it
+    ``OTEL_EXPORTER_OTLP_ENDPOINT``. Without either there are no traces."""
     log_format: Literal["auto", "console", "json"] = "auto"
     log_level: Literal["debug", "info", "warning", "error"] = "info"
+
+    def collects_traces(self) -> bool:
+        """Whether the environment names a collector, in our words or in those of OpenTelemetry."""
+        if os.environ.get("OTEL_SDK_DISABLED", "").strip().lower() == "true":
+            return False
+        return self.traces_endpoint is not None or any(os.environ.get(name) for name in _COLLECTOR)
 
 
 class ObjectStoreSettings(BaseSettings):

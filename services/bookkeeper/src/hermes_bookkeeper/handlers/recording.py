@@ -14,6 +14,7 @@ from hermes_bookkeeper.errors import DatabaseUnavailableError, RefusedError
 from hermes_common.events import Event, MalformedEventError
 from hermes_common.runtime.consumer import Done, Message, Outcome, Park
 from hermes_common.runtime.crashpoints import crash_point
+from hermes_common.runtime.tracing import span
 
 log = logging.getLogger(__name__)
 
@@ -58,8 +59,10 @@ class Recorder:
                 outcomes.append(Park(str(error)))
         if not facts:
             return outcomes
+        contexts = [message.headers.get("traceparent") for message in messages]
         try:
-            says = await self._record(facts)
+            with span("bookkeeping", {"events": len(facts)}, links=contexts):
+                says = await self._record(facts)
         except RefusedError as error:
             if len(messages) > 1:
                 raise

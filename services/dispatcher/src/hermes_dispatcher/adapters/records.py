@@ -10,6 +10,7 @@ from hermes_common import subjects
 from hermes_common.records import DeliveryRecord, DeliveryState, SeriesRecord
 from hermes_common.runtime.bus import Bus
 from hermes_common.runtime.errors import BusUnavailableError, ConflictError
+from hermes_dispatcher.adapters import traces
 
 T = TypeVar("T")
 
@@ -54,7 +55,11 @@ class Deliveries:
         A write whose answer was lost and that is made again is no conflict: what is there is what was to be written.
         """
         try:
-            return await self._bus.update(subjects.STATE, subjects.delivery_state(record.delivery_id), record, revision)
+            written = await self._bus.update(
+                subjects.STATE, subjects.delivery_state(record.delivery_id), record, revision
+            )
+            traces.ended(record)
+            return written
         except ConflictError:
             found = await self.load(record.delivery_id)
             if found is not None and found[0] == record:

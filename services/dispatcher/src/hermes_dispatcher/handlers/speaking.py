@@ -28,7 +28,7 @@ class Speaker:
         if record.state is DeliveryState.RETRYING and record.next_attempt_at is not None:
             at = max(record.next_attempt_at, now() + _SOONEST)
             timer = subjects.delivery_timer(record.delivery_id)
-            await self._bus.arm(timer, subjects.delivery_due(record.delivery_id), at)
+            await self._bus.arm_after(timer, subjects.delivery_due(record.delivery_id), at)
             crash_point("dispatcher.wait-armed")
         said = saying.standing(record)
         if said is not None:
@@ -37,7 +37,7 @@ class Speaker:
     async def await_expiry(self, record: DeliveryRecord, at: datetime) -> None:
         """Have a delivery that goes back into the queue looked at when it is too old, should it still be there."""
         timer = subjects.delivery_timer(record.delivery_id)
-        await self._bus.arm(timer, subjects.delivery_due(record.delivery_id), max(at, now() + _LATER))
+        await self._bus.arm_after(timer, subjects.delivery_due(record.delivery_id), max(at, now() + _LATER))
 
     async def waiting(self, record: DeliveryRecord) -> None:
         """Say that a delivery waits for its target, which is down."""

@@ -24,7 +24,7 @@ from hermes_common.runtime.configview import ConfigView
 from hermes_common.runtime.consumer import Done, Message, Outcome, Park, RetryAfter
 from hermes_common.runtime.crashpoints import crash_point
 from hermes_common.targets import AnyTarget, strategy_of
-from hermes_dispatcher.adapters import metrics
+from hermes_dispatcher.adapters import metrics, traces
 from hermes_dispatcher.adapters.changed import Supplies
 from hermes_dispatcher.adapters.objects import ManifestUnusableError, Objects, Supply
 from hermes_dispatcher.adapters.places import Choose
@@ -172,6 +172,10 @@ class Worker:
         return Done()
 
     async def _attempt(self, hold: Hold, permit: Permit, manifest: Manifest, way: Way) -> Outcome:
+        with traces.attempt(hold.record, way.endpoint.name):
+            return await self._traced(hold, permit, manifest, way)
+
+    async def _traced(self, hold: Hold, permit: Permit, manifest: Manifest, way: Way) -> Outcome:
         began = time.monotonic()
         await self._bus.publish(*saying.started(hold.record, self._bus.name, way.endpoint.name))
         crash_point("dispatcher.started")

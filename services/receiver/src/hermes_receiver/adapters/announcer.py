@@ -11,7 +11,8 @@ from typing import Final
 
 from hermes_common.events import Event
 from hermes_common.runtime.errors import TransientError
-from hermes_receiver.adapters import metrics
+from hermes_common.runtime.tracing import within
+from hermes_receiver.adapters import metrics, traces
 from hermes_receiver.handlers.ports import Publisher
 
 log = logging.getLogger(__name__)
@@ -53,10 +54,12 @@ class QueuedAnnouncer:
         while self._queue:
             event = self._queue[0]
             try:
-                await self._publisher.publish(event)
+                with within(traces.context_of(event)):
+                    await self._publisher.publish(event)
             except TransientError as exc:
                 log.debug("the bus is away: %s", exc)
                 await asyncio.sleep(1)
                 continue
+            traces.said(event)
             if self._queue and self._queue[0] is event:
                 self._queue.popleft()

@@ -18,15 +18,17 @@ from collections import deque
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Final, TypeVar
 
 from hermes_common.events import InstanceQuarantined, InstanceStored
 from hermes_common.keys import quarantine_key
+from hermes_common.runtime.clock import now
 from hermes_common.runtime.crashpoints import crash_point
 from hermes_common.runtime.errors import TransientError
 from hermes_common.runtime.objectstore import StoreError, StoreUnavailable
-from hermes_receiver.adapters import metrics
+from hermes_common.runtime.tracing import within
+from hermes_receiver.adapters import metrics, traces
 from hermes_receiver.adapters.entry import Entry, read_entry
 from hermes_receiver.adapters.spool import PENDING, Folder, Spool
 from hermes_receiver.core.backoff import delay
@@ -65,6 +67,7 @@ class Batch:
     put: list[tuple[Waiting, Entry, InstanceStored | InstanceQuarantined]] = field(default_factory=list)
     since: float = field(default_factory=time.monotonic)
     """When its objects were last known to be put, on the monotonic clock."""
+    begun: datetime = field(default_factory=now)
 
 
 class Uploader:
@@ -275,6 +278,7 @@ class Uploader:
             item for item, result in zip(batch.put, results, strict=True) if isinstance(result, TransientError)
         ]
         await self._in_thread(lambda: self._finish([waiting for waiting, _, _ in done]))
+        traces.uploaded((event for _, _, event in done), batch.begun)
         for waiting, _, event in done:
             self._taken.discard(waiting.entry)
             self._stuck.pop(waiting.entry, None)
@@ -289,7 +293,8 @@ class Uploader:
                 raise failure
 
     async def _publish(self, waiting: Waiting, entry: Entry, event: InstanceStored | InstanceQuarantined) -> None:
-        await self._publisher.publish(event, event_id=waiting.entry, time=entry.note.received_at)
+        with within(traces.context_of(event)):
+            await self._publisher.publish(event, event_id=waiting.entry, time=entry.note.received_at)
         crash_point("upload.announced")
 
     def _finish(self, done: list[Waiting]) -> None:

@@ -14,6 +14,7 @@ from hermes_common.runtime.configview import ConfigView
 from hermes_common.runtime.consumer import Consumer, Done, Message, Outcome, Park
 from hermes_common.runtime.crashpoints import crash_point
 from hermes_common.runtime.errors import BusUnavailableError
+from hermes_common.runtime.tracing import within
 from hermes_router.core.quiet import Quiet, expected_of_series, quiet_for, shortened
 from hermes_router.handlers.associations import Associations
 from hermes_router.handlers.joining import Studies
@@ -80,6 +81,10 @@ class Assembler:
 
     async def _arrived(self, last: tuple[str, Message]) -> None:
         series_uid, message = last
+        with within(message.headers.get("traceparent")):
+            await self._await_quiet(series_uid, message)
+
+    async def _await_quiet(self, series_uid: str, message: Message) -> None:
         completion = self._config.policies.completion
         try:
             event = decode(message.headers, message.data).event
@@ -100,5 +105,5 @@ class Assembler:
         uid, quiet = arrival.series_uid, arrival.quiet
         note = {"quiet_period": format_duration(quiet.period), "quiet_for": quiet.used, **(more or {})}
         due = now() + (wait or quiet).period
-        await self._bus.arm(subjects.series_timer(uid), subjects.series_due(uid), due, note)
+        await self._bus.arm_after(subjects.series_timer(uid), subjects.series_due(uid), due, note)
         crash_point("router.armed")

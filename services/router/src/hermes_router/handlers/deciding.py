@@ -24,6 +24,7 @@ from hermes_common.runtime.clock import new_id, now
 from hermes_common.runtime.configview import ConfigView
 from hermes_common.runtime.consumer import Consumer, Done, Message, Outcome, RetryAfter
 from hermes_common.runtime.crashpoints import crash_point
+from hermes_common.runtime.tracing import Attributes, digest, span, traceparent
 from hermes_router.adapters.documents import Documents
 from hermes_router.core import lifecycle, planning
 from hermes_router.core.batching import Reception, next_batch, rule_fields
@@ -90,16 +91,21 @@ class Decider:
         if loaded is not None and loaded[0].state is SeriesState.DELETING:
             return RetryAfter(timedelta(seconds=5), "the series is being deleted")
         after = 0 if loaded is None else loaded[0].through_seq
-        receptions = [
-            Reception(stored.sequence, event)
-            async for stored in self._bus.read(subjects.EVENTS, subjects.instances_of(series_uid), after)
-            if isinstance(event := decode(stored.headers, stored.data).event, InstanceStored)
-        ]
+        receptions: list[Reception] = []
+        contexts: dict[str | None, None] = {}
+        async for stored in self._bus.read(subjects.EVENTS, subjects.instances_of(series_uid), after):
+            envelope = decode(stored.headers, stored.data)
+            if isinstance(envelope.event, InstanceStored):
+                receptions.append(Reception(stored.sequence, envelope.event))
+                contexts[envelope.traceparent] = None
         newest = await self._bus.last_sequence(subjects.EVENTS, subjects.instances_of(series_uid))
         if newest > max((each.sequence for each in receptions), default=after):
             return RetryAfter(timedelta(seconds=1), "the stream has more than could be read")
         if receptions:
-            await self._take(series_uid, loaded, receptions, read_note(message.data))
+            first, *others = contexts  # one for each association that the instances came over
+            attributes: Attributes = {"series": digest(series_uid), "instances": len(receptions)}
+            with span("series completed", attributes, first, others):
+                await self._take(series_uid, loaded, receptions, read_note(message.data))
         return Done()
 
     async def load(self, series_uid: str) -> tuple[SeriesRecord, int] | None:
@@ -204,7 +210,7 @@ class Decider:
         due = max(max(each.event.received_at for each in receptions) + period, now() + SOONEST)
         note = {"quiet_period": format_duration(period), "quiet_for": whole.quiet_for}
         due = min(due, now() + period)  # a clock may have been set back
-        await self._bus.arm(subjects.series_timer(series_uid), subjects.series_due(series_uid), due, note)
+        await self._bus.arm_after(subjects.series_timer(series_uid), subjects.series_due(series_uid), due, note)
         return True
 
     def _waited(self, manifest: Manifest, waited: Waited) -> Waited:
@@ -224,7 +230,9 @@ class Decider:
         decisions = [] if previous is None else await self._documents.decisions_on(previous)
         if decisions and self._config.policies.completion.late is Late.AS_BEFORE:
             return planning.like_before(decisions, manifest.batch_id, now(), key)
-        said = self.evaluate(manifest.batch_id, [*earlier, manifest], key, in_study=in_study)
+        attributes: Attributes = {"batch": manifest.batch_id, "revision": self.rules.current()[0]}
+        with span("routing decision", attributes, traceparent.get()):
+            said = self.evaluate(manifest.batch_id, [*earlier, manifest], key, in_study=in_study)
         return planning.with_those_by_hand(said, decisions)
 
     async def _say(self, record: SeriesRecord, revision: int, batch: BatchRef) -> tuple[SeriesRecord, int]:

@@ -63,7 +63,7 @@ class Studies:
 
     async def look_at(self, study_uid: str, at: datetime) -> None:
         """Have a study looked at at an instant, and not at another that was named before."""
-        await self._bus.arm(subjects.study_timer(study_uid), subjects.study_due(study_uid), at)
+        await self._bus.arm_after(subjects.study_timer(study_uid), subjects.study_due(study_uid), at)
 
     async def look_soon(self, study_uid: str, wait: timedelta = SOONEST) -> None:
         """Have a study looked at after a while."""

@@ -29,6 +29,7 @@ from hermes_common.runtime.clock import now
 from hermes_common.runtime.configview import ConfigView
 from hermes_common.runtime.crashpoints import crash_point
 from hermes_common.runtime.errors import ConflictError
+from hermes_common.runtime.tracing import traceparent
 from hermes_router.core.batching import conflicts
 from hermes_router.core.planning import for_event
 
@@ -86,6 +87,7 @@ class Speaker:
             priority=planned.priority,
             rules=tuple(planned.rules),
             actor=decision.actor,
+            trace=traceparent.get(),
             created_at=at,
             updated_at=at,
         )

@@ -3,9 +3,8 @@
 from dataclasses import dataclass
 from functools import lru_cache
 
-from pydicom.datadict import dictionary_VR, tag_for_keyword
-
 from hermes_common.dicom.names import canonical_name, collecting_problem
+from hermes_common.dicom.standard import tags_by_keyword, vr_of
 from hermes_web.core.view import PERSONAL
 from hermes_web.errors import FieldProblem, InvalidError
 
@@ -62,5 +61,5 @@ def is_personal(name: str) -> bool:
     last = name.rpartition(".")[2]
     if name in _PERSONAL or any(word in last for word in PERSONAL):
         return True
-    tag = tag_for_keyword(last)
-    return tag is not None and dictionary_VR(tag) == "PN"
+    tag = tags_by_keyword().get(last)
+    return tag is not None and vr_of(tag) == "PN"

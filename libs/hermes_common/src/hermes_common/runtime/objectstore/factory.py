@@ -7,7 +7,6 @@ from urllib.parse import unquote, urlsplit
 
 from hermes_common.runtime.objectstore.directory import DirectoryStore
 from hermes_common.runtime.objectstore.interface import ObjectStore
-from hermes_common.runtime.objectstore.s3 import S3Store
 
 
 def open_store(
@@ -28,6 +27,8 @@ def open_store(
     cannot be meant; it never repeats a secret.
     """
     if object_store == "s3":
+        from hermes_common.runtime.objectstore.s3 import S3Store  # only where there is S3: its client takes a while
+
         return S3Store(
             endpoint=s3_endpoint,
             access_key=s3_access_key,

@@ -16,25 +16,32 @@ from hermes_common.targets import (
 from hermes_dispatcher.adapters.objects import Item, Supply
 from hermes_dispatcher.adapters.targets.dicom import DicomSender
 from hermes_dispatcher.adapters.targets.folder import FolderSender
+from hermes_dispatcher.adapters.targets.http import slowest_of
 from hermes_dispatcher.adapters.targets.interface import Permit, Report, Sender, SenderOf
-from hermes_dispatcher.adapters.targets.s3 import S3Sender
-from hermes_dispatcher.adapters.targets.sftp import SftpSender
 from hermes_dispatcher.adapters.targets.steps import Steps, TroubleError
 from hermes_dispatcher.adapters.targets.stow import StowSender
 from hermes_dispatcher.core.outcomes import NotDelivered, Trouble
 
 
 def sender_of(target: AnyTarget, endpoint: str = "") -> Sender:
-    """Return what sends to a target, by its kind, at one of its endpoints. Its secrets have been opened."""
+    """Return what sends to a target, by its kind, at one of its endpoints. Its secrets have been opened.
+
+    Clients that take long to import are imported with the first target that needs them.
+    """
+    slowest = slowest_of(target) if isinstance(target, StowTarget | S3Target) else 0  # of all its endpoints together
     target = at_endpoint(target, endpoint)
     match target:
         case DicomTarget():
             return DicomSender(target)
         case StowTarget():
-            return StowSender(target)
+            return StowSender(target, slowest)
         case S3Target():
-            return S3Sender(target)
+            from hermes_dispatcher.adapters.targets.s3 import S3Sender
+
+            return S3Sender(target, slowest)
         case SftpTarget():
+            from hermes_dispatcher.adapters.targets.sftp import SftpSender
+
             return SftpSender(target)
         case FolderTarget():
             return FolderSender(target)

@@ -14,7 +14,7 @@ from minio.error import InvalidResponseError, MinioException, S3Error, ServerErr
 from hermes_common.targets import S3Target
 from hermes_dispatcher.adapters.objects import Item, Prepared, Supply
 from hermes_dispatcher.adapters.targets.feeding import beside, name_of, one_by_one, part10
-from hermes_dispatcher.adapters.targets.http import Http, slowest_of
+from hermes_dispatcher.adapters.targets.http import Http
 from hermes_dispatcher.adapters.targets.interface import Permit, Report
 from hermes_dispatcher.adapters.targets.steps import Steps, TroubleError, reach
 from hermes_dispatcher.core.outcomes import Delivered, NotDelivered, Outcome, Trouble
@@ -39,14 +39,16 @@ _NEVER: Final = frozenset({"EntityTooLarge", "KeyTooLongError", "InvalidObjectNa
 class S3Sender:
     """Puts objects, one at a time."""
 
-    def __init__(self, target: S3Target) -> None:
+    def __init__(self, target: S3Target, slowest: int) -> None:
+        """``slowest``: octets a second that the target has to take at least (:func:`http.slowest_of`)."""
         self._target = target
+        self._slowest = slowest
 
     def send(self, items: Sequence[Item], supply: Supply, report: Report, permit: Permit) -> NotDelivered | None:
         """Send them; see :class:`~hermes_dispatcher.adapters.targets.interface.Sender`."""
         target = self._target
         try:
-            http = Http(target.tls, target.connect_timeout, target.response_timeout, slowest_of(target))
+            http = Http(target.tls, target.connect_timeout, target.response_timeout, self._slowest)
         except TroubleError as error:
             return error.outcome
         permit.killed_by(http.kill)

@@ -16,7 +16,7 @@ from hermes_common.runtime.clock import new_id
 from hermes_common.targets import StowTarget
 from hermes_dispatcher.adapters.objects import Item, Prepared, Supply
 from hermes_dispatcher.adapters.targets.feeding import part10
-from hermes_dispatcher.adapters.targets.http import Answer, Http, slowest_of, trouble_of
+from hermes_dispatcher.adapters.targets.http import Answer, Http, trouble_of
 from hermes_dispatcher.adapters.targets.interface import Permit, Report
 from hermes_dispatcher.adapters.targets.oauth2 import Authorisation
 from hermes_dispatcher.adapters.targets.steps import StepFailedError, Steps, TroubleError, reach
@@ -40,8 +40,10 @@ class _Part:
 class StowSender:
     """Sends over HTTP, one request at a time."""
 
-    def __init__(self, target: StowTarget) -> None:
+    def __init__(self, target: StowTarget, slowest: int) -> None:
+        """``slowest``: octets a second that the target has to take at least (:func:`http.slowest_of`)."""
         self._target = target
+        self._slowest = slowest
         self._url = f"{target.url}/studies"
 
     def send(self, items: Sequence[Item], supply: Supply, report: Report, permit: Permit) -> NotDelivered | None:
@@ -51,7 +53,7 @@ class StowSender:
                 self._target.tls,
                 self._target.connect_timeout,
                 self._target.response_timeout,
-                slowest_of(self._target),
+                self._slowest,
             )
         except TroubleError as error:
             return error.outcome

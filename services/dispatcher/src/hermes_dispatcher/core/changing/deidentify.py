@@ -166,9 +166,9 @@ class _Run:
         if not self._options.retain_safe_private:
             return False
         if 0x10 <= tag & 0xFFFF <= 0xFF:
-            return _creator(dataset, tag) in SAFE_PRIVATE
+            return (tag >> 16, _creator(dataset, tag)) in SAFE_PRIVATE
         creator = creator_of(tag)
-        if creator is None or tag & 0xFF not in SAFE_PRIVATE.get(_creator(dataset, creator), ()):
+        if creator is None or tag & 0xFF not in SAFE_PRIVATE.get((tag >> 16, _creator(dataset, creator)), ()):
             return False
         return _converted(dataset, tag).VR != "SQ"
 

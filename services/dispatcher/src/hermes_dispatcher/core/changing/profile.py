@@ -67,15 +67,18 @@ _DESCRIPTORS: Final = _named(
 )
 """Those of the option that radiology needs most; the others are removed, as without the option."""
 
-SAFE_PRIVATE: Final[Mapping[str, frozenset[int]]] = {
-    "GEMS_ACQU_01": frozenset({0x23, 0x24, 0x27, 0x9E, 0xBB, 0xBC, 0xBD}),
-    "GEMS_HELIOS_01": frozenset({0x01, 0x02}),
-    "GEMS_PARM_01": frozenset({0x27, 0x39, 0x6F}),
-    "Philips Imaging DD 001": frozenset({0x03, 0x04}),
-    "Philips PET Private Group": frozenset({0x00, 0x09}),
-    "SIEMENS MR HEADER": frozenset({0x0A, 0x0B, 0x0C, 0x0D, 0x0E, 0x0F, 0x27, 0x28}),
+SAFE_PRIVATE: Final[Mapping[tuple[int, str], frozenset[int]]] = {
+    (0x0019, "GEMS_ACQU_01"): frozenset({0x23, 0x24, 0x27, 0x9E}),
+    (0x0043, "GEMS_PARM_01"): frozenset({0x27, 0x6F}),
+    (0x0045, "GEMS_HELIOS_01"): frozenset({0x01, 0x02}),
+    (0x7053, "Philips PET Private Group"): frozenset({0x00, 0x09}),
 }
-"""Private attributes known to be safe (a part of table E.3.10-1), by creator: the low octet of the element."""
+"""Private attributes known to be safe (a part of table E.3.10-1), by group and creator: the low octet of the element.
+
+Each is also on the list of the PixelMed toolkit, whose author edits the standard; the table itself was not at hand, so
+no edition can be named. What is not on that list, such as the diffusion values of GE, Philips and Siemens, is removed:
+compare with the table of the present edition before adding to this one.
+"""
 
 _BASIC: Final = (
     (table.D_TAGS, Act.DUMMY),

@@ -10,7 +10,6 @@ from typing import Any
 
 from hermes_common.config import Rule, RuleSet, RuleState, Scope, Targets
 from hermes_common.dicom.errors import DicomError, HeadTooShort
-from hermes_common.dicom.header import extract_header
 from hermes_common.dicom.names import canonical_name
 from hermes_common.dicom.part10 import parse_file_meta
 from hermes_common.dicom.tags import DEFAULT_TAGS, TagSelection
@@ -179,6 +178,8 @@ def file_subject(head: bytes, truncated: bool, at: datetime, collected: Sequence
 
     ``collected`` names the tags that are read.
     """
+    from hermes_common.dicom.header import extract_header  # with all of pydicom, which nothing else here needs
+
     try:
         part10 = parse_file_meta(head)
         selection = TagSelection.of(collected)
