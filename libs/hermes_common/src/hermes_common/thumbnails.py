@@ -12,7 +12,7 @@ ASK: Final = "hermes.ask.thumbnail"
 LONGEST_SIDE: Final = 256
 """Pixels of the longer side; a smaller image keeps its size."""
 MOST_OCTETS: Final = 400_000
-"""Of a picture: an answer has to fit a message of the bus (1 MB). 256 x 256 colours without compression are half of it."""
+"""Of a picture: an answer has to fit a message of the bus (1 MB). 256 x 256 colours are half of it, uncompressed."""
 
 
 class NoPicture(StrEnum):

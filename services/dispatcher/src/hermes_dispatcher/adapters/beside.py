@@ -99,9 +99,7 @@ class Beside:
             self._running = {process, *(one for one in self._running if one.poll() is None)}
         return process
 
-    def _work(
-        self, process: subprocess.Popen[bytes], exchange: Callable[[IO[bytes], IO[bytes]], T]
-    ) -> T | Unfinished:
+    def _work(self, process: subprocess.Popen[bytes], exchange: Callable[[IO[bytes], IO[bytes]], T]) -> T | Unfinished:
         if process.stdin is None or process.stdout is None:
             raise AssertionError("the process was started with pipes")
         began = time.monotonic()

@@ -21,6 +21,7 @@ from hermes_dispatcher.core.changing.change import change
 from hermes_dispatcher.core.changing.errors import UnchangeableError
 from hermes_dispatcher.core.changing.order import Order
 
+
 def _order(given: dict[str, Any]) -> Order:
     changes = None
     if given["changes"] is not None:

@@ -97,9 +97,7 @@ class Changer:
             case _:
                 assert_never(found)
 
-    def _exchange(
-        self, to: IO[bytes], back: IO[bytes], line: bytes, data: Iterable[bytes]
-    ) -> Result | NotDelivered:
+    def _exchange(self, to: IO[bytes], back: IO[bytes], line: bytes, data: Iterable[bytes]) -> Result | NotDelivered:
         to.write(line)
         for block in data:
             to.write(block)
