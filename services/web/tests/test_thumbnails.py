@@ -169,6 +169,7 @@ async def test_who_waits_too_long_for_a_turn_is_told_so(
     found = await asyncio.gather(kept.get(instance(1)), kept.get(instance(2)))
     assert {one.why_not for one in found} == {NoPicture.UNAVAILABLE}
     dispatcher.may_answer.set()
+    monkeypatch.setattr(thumbnails, "WAIT", 30.0)
     assert (await kept.get(instance(1))).png == PNG
 
 
