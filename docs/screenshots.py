@@ -42,7 +42,6 @@ SHOTS: Final = (
     Shot("decision", "/series/{uid}", "CT abdomen", "#decisions"),
     Shot("instances", "/series/{uid}", "CT abdomen", "#instances"),
     Shot("flow", "/flow"),
-    Shot("rule", "/rules/demo-tomography"),
 )
 
 

@@ -30,11 +30,11 @@ def described(document: dict[str, Any]) -> dict[str, Any]:
     """Return the document in which every operation answers errors of any status with a problem document."""
     found = copy.deepcopy(document)
     components = found.setdefault("components", {})
-    components.setdefault("schemas", {})["Problem"] = _PROBLEM
+    components.setdefault("schemas", {})["ProblemDocument"] = _PROBLEM
     components["responses"] = {
         "Problem": {
             "description": "It was not done, and why.",
-            "content": {"application/problem+json": {"schema": {"$ref": "#/components/schemas/Problem"}}},
+            "content": {"application/problem+json": {"schema": {"$ref": "#/components/schemas/ProblemDocument"}}},
         }
     }
     for operations in found["paths"].values():
