@@ -6,7 +6,7 @@ from typing import Any, Final
 
 import numpy as np
 from pydicom.dataset import Dataset
-from pydicom.pixels import apply_modality_lut, apply_voi
+from pydicom.pixels.processing import apply_modality_lut, apply_voi
 
 Array = np.ndarray[Any, Any]
 
@@ -28,9 +28,10 @@ def shown(values: Array, dataset: Dataset, frame: int, padding: Array | None = N
         seen = _stretched(np.asarray(apply_voi(image.astype(values.dtype, copy=False), dataset), np.float64), padding)
     else:
         window = _window(dataset, frame)
-        seen = None if window is None else _windowed(image, *window)
-        if seen is None or _spread(seen, padding) < min(_LEAST_SPREAD, _spread(_stretched(image, padding), padding)):
-            seen = _stretched(image, padding)
+        stretched = _stretched(image, padding)
+        windowed = stretched if window is None else _windowed(image, *window)
+        shows = _spread(windowed, padding) >= min(_LEAST_SPREAD, _spread(stretched, padding))
+        seen = windowed if shows else stretched
     grey: Array = np.clip(np.rint(seen), 0, 255).astype(np.uint8)
     if _is_inverse(dataset):
         grey = 255 - grey
@@ -40,7 +41,7 @@ def shown(values: Array, dataset: Dataset, frame: int, padding: Array | None = N
 
 
 def _is_inverse(dataset: Dataset) -> bool:
-    return dataset.get("PhotometricInterpretation") == "MONOCHROME1"
+    return bool(dataset.get("PhotometricInterpretation") == "MONOCHROME1")
 
 
 def _modality(values: Array, dataset: Dataset, frame: int) -> Array:
