@@ -59,3 +59,12 @@ chaos *args:
 # one report of several runs, from what their --record wrote
 chaos-sum *args:
     PYTHONPATH=tests/chaos .venv/bin/python -m hermes_chaos.sum {{args}}
+
+# the API against its own description, longer than in a run of the tests
+api-properties examples="60":
+    HERMES_API_EXAMPLES={{examples}} ./hermes test services/web/tests/test_api_properties.py -q -p no:rerunfailures
+
+# the pictures of the README: the demo, each page in both themes
+screenshots:
+    ./hermes --help >/dev/null
+    .venv/bin/python docs/screenshots.py

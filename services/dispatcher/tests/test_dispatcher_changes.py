@@ -344,7 +344,7 @@ def test_a_process_that_dies_is_replaced_and_what_ends_it_twice_is_not_sent(chan
             yield data[:100]
             if deaths < times:
                 deaths += 1
-                process = next(one for one in made._running if one.poll() is None)
+                process = next(one for one in made._beside._running if one.poll() is None)
                 os.kill(process.pid, signal.SIGKILL)
                 process.wait(10)
             yield data[100:]
@@ -364,9 +364,10 @@ def test_what_takes_too_long_is_ended(changer) -> None:
     made = changer(held=1 << 20)
     data, order = ct()
     assert isinstance(made.change(order, len(data), lambda: [data]), Result)
-    (process,) = made._running
+    (process,) = made._beside._running
     os.kill(process.pid, signal.SIGSTOP)
     made.limits = replace(made.limits, longest=timedelta(seconds=1))
+    made._beside.longest = 1
     found = made.change(order, len(data), lambda: [data])
     assert isinstance(found, NotDelivered)
     assert "took longer than 1 s" in found.reason

@@ -420,7 +420,7 @@ MAX_EXTRA_TAGS = 64
 
 
 class Policies(Document):
-    """Completion, retention, when deliveries that can wait are made, and what is read beyond the default list."""
+    """Completion, retention, off-peak hours, what is read beyond the default list, and whether pictures are shown."""
 
     completion: Completion = Completion()
     retention: Retention = Retention()
@@ -429,6 +429,8 @@ class Policies(Document):
     off_peak: OffPeak = OffPeak()
     extra_tags: Annotated[tuple[str, ...], Field(max_length=MAX_EXTRA_TAGS)] = ()
     """Keywords, ``(gggg,eeee)`` and ``A.B`` paths, in canonical form, each once."""
+    thumbnails: bool = True
+    """Whether pages and API show small pictures of images; text that is burned into them may say who the patient is."""
 
     @field_validator("extra_tags")
     @classmethod

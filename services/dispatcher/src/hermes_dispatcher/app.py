@@ -11,12 +11,14 @@ from hermes_common.runtime.store import store_of
 from hermes_common.runtime.timers import Rearming
 from hermes_dispatcher.adapters.changed import Supplies
 from hermes_dispatcher.adapters.changer import Changer, Limits
+from hermes_dispatcher.adapters.illustrator import Illustrator, PictureLimits
 from hermes_dispatcher.adapters.objects import Objects
 from hermes_dispatcher.adapters.targets import opening
 from hermes_dispatcher.adapters.temporary import TemporaryFolder
 from hermes_dispatcher.handlers import commanding, due
 from hermes_dispatcher.handlers.attempting import Pace
 from hermes_dispatcher.handlers.expiring import Expiry
+from hermes_dispatcher.handlers.picturing import Picturer
 from hermes_dispatcher.handlers.previewing import Previewer
 from hermes_dispatcher.handlers.queues import Queues
 from hermes_dispatcher.handlers.stopping import Running
@@ -54,6 +56,9 @@ async def build(context: Context[Settings]) -> None:
     )
     changer = Changer(limits)
     context.cleanup.push_async_callback(asyncio.to_thread, changer.close)
+    picture_limits = PictureLimits(settings.dispatcher_picture_memory, settings.dispatcher_picture_limit)
+    illustrator = Illustrator(store, objects, picture_limits)
+    context.cleanup.push_async_callback(asyncio.to_thread, illustrator.close)
     supplies = Supplies(objects, changer, sealer)
     sender_of = opening(sealer)
     tester = Prober(context.instance, sender_of)
@@ -64,6 +69,7 @@ async def build(context: Context[Settings]) -> None:
     timers = due.Due(bus, config)
     context.background("tests", Answerer(bus, config, tester).run())
     context.background("previews", Previewer(bus, supplies, context.instance).run())
+    context.background("pictures", Picturer(bus, illustrator, context.instance).run())
     context.background("stops", running.run())
     context.work("timers", Rearming(bus, ("hermes.timer.delivery.*",)).run(context.stopping))
     context.work("watch", watch.run(context.stopping))

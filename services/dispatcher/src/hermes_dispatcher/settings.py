@@ -28,5 +28,10 @@ class Settings(RuntimeSettings, ObjectStoreSettings, SealingSettings):
     """Processes that change instances, each with that memory at most. They are started when they are needed."""
     dispatcher_change_limit: Duration = timedelta(minutes=5)
     """Longest time that the change of one instance may take."""
+    dispatcher_picture_memory: Annotated[int, Field(ge=16 * 1024 * 1024)] = 512 * 1024 * 1024
+    """Octets of memory that a small picture for the web pages may take; what takes more is shown without one. It is
+    made in one process, which is started when the first is asked for."""
+    dispatcher_picture_limit: Duration = timedelta(seconds=10)
+    """Longest time that one picture may take."""
     dispatcher_temporary: Path | None = None
     """Folder of those files; the system's own for temporary files if not given."""

@@ -35,6 +35,7 @@ from hermes_web.adapters.replays import Replays
 from hermes_web.adapters.rule_hits import RuleHits
 from hermes_web.adapters.server import serve
 from hermes_web.adapters.targets import TargetsOnBus
+from hermes_web.adapters.thumbnails import Thumbnails
 from hermes_web.core.passwords import fold_name, name_problem, password_problem
 from hermes_web.core.roles import PUBLIC
 from hermes_web.core.standing import Standings
@@ -82,6 +83,8 @@ from hermes_web.features.studies.pages import StudyPages
 from hermes_web.features.system.pages import diagnostics, system_api, system_page
 from hermes_web.features.targets.api import TargetsController, target_states
 from hermes_web.features.targets.pages import TargetPages
+from hermes_web.features.thumbnails.api import ThumbnailsController
+from hermes_web.features.thumbnails.pages import ThumbnailPages
 from hermes_web.features.tokens.api import TokensController
 from hermes_web.features.users.api import UsersController
 from hermes_web.features.users.pages import UserPages
@@ -123,6 +126,7 @@ def make_web(settings: Settings, version: str, bus: Bus, health: Health) -> Web:
         cleaner=CleanerOnBus(bus),
         targets_on_bus=TargetsOnBus(bus),
         channels_on_bus=ChannelsOnBus(bus),
+        thumbnails=Thumbnails(bus),
         sealer=Sealer(settings.secret_key),
         fleet=Fleet(bus),
         renderer=Renderer(version, assets),
@@ -166,14 +170,14 @@ def _api() -> Router:
     documents = [document_controller(kind) for kind in Kind]
     areas = [TokensController, UsersController, RuleToolsController, TargetsController, SeriesController]
     lists = [StudiesController, DeliveriesController, AuditController, QuarantineController, AlertsController]
-    senders = [AssociationsController, SeenController, StorageController]
+    senders = [AssociationsController, SeenController, StorageController, ThumbnailsController]
     handlers = [*documents, *areas, *lists, *senders, policies_preview, target_states, status, system_api, openapi]
     return Router("/api/v1", route_handlers=handlers, opt={"api": True})
 
 
 def _pages() -> list[ControllerRouterHandler]:
     lists: list[ControllerRouterHandler] = [overview, audit_page]
-    lists += [associations_page, storage_page, sweep_form]
+    lists += [associations_page, storage_page, sweep_form, ThumbnailPages]
     areas: list[ControllerRouterHandler] = [
         SeriesPages,
         StudyPages,

@@ -24,6 +24,7 @@ from hermes_web.adapters.recentlog import RecentLog
 from hermes_web.adapters.replays import Replays
 from hermes_web.adapters.rule_hits import RuleHits
 from hermes_web.adapters.targets import TargetsOnBus
+from hermes_web.adapters.thumbnails import Thumbnails
 from hermes_web.core.configuration import check_fit, parse_document
 from hermes_web.core.roles import Principal
 from hermes_web.core.standing import Standings
@@ -50,6 +51,7 @@ class Web:
     cleaner: CleanerOnBus
     targets_on_bus: TargetsOnBus
     channels_on_bus: ChannelsOnBus
+    thumbnails: Thumbnails
     sealer: Sealer
     fleet: Fleet
     renderer: Renderer

@@ -6,24 +6,20 @@ nothing else with it. Each message is a line of JSON and as many octets as its `
 
 import json
 import os
-import resource
 import signal
 import sys
 import warnings
 from contextlib import suppress
-from pathlib import Path
-from typing import Any, BinaryIO, Final
+from typing import Any, BinaryIO
 
 from pydantic import SecretStr
 from pydicom import config
 
 from hermes_common.changes import Changes
+from hermes_dispatcher.adapters.memory_limit import limit_memory
 from hermes_dispatcher.core.changing.change import change
 from hermes_dispatcher.core.changing.errors import UnchangeableError
 from hermes_dispatcher.core.changing.order import Order
-
-_SPARE: Final = 128 * 1024 * 1024
-"""What the process may take beside the data set."""
 
 
 def _order(given: dict[str, Any]) -> Order:
@@ -31,14 +27,6 @@ def _order(given: dict[str, Any]) -> Order:
     if given["changes"] is not None:
         changes = Changes.model_validate({**given["changes"], "key": SecretStr(given["key"])})
     return Order(given["syntax"], changes, given["to"], given["ratio"], given["most"])
-
-
-def _limit_memory(most: int) -> None:
-    """Let no order take more than it may; where the system does not say what is taken, the estimates stand alone."""
-    with suppress(OSError, ValueError):
-        taken = int(Path("/proc/self/statm").read_text().split()[5]) * os.sysconf("SC_PAGE_SIZE")
-        hard = resource.getrlimit(resource.RLIMIT_DATA)[1]
-        resource.setrlimit(resource.RLIMIT_DATA, (taken + most + _SPARE, hard))
 
 
 def _serve(source: BinaryIO, sink: BinaryIO) -> None:
@@ -71,7 +59,7 @@ def main() -> None:
     warnings.simplefilter("ignore")
     config.settings.reading_validation_mode = config.IGNORE  # what we write is checked where we write it
     config.settings.writing_validation_mode = config.IGNORE
-    _limit_memory(int(sys.argv[1]))
+    limit_memory(int(sys.argv[1]))
     sink = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)  # what a library prints is no answer
     with suppress(BrokenPipeError):

@@ -7,36 +7,21 @@ long is replaced, and what it worked on is not sent.
 import contextlib
 import hashlib
 import json
-import logging
-import os
-import queue
-import subprocess
-import sys
 import tempfile
-import threading
-import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
-from typing import IO, Any, Final
+from typing import IO, Any, Final, assert_never
 
 from hermes_common.previews import Difference
+from hermes_dispatcher.adapters.beside import Beside, Unfinished, read, read_line
 from hermes_dispatcher.core.changing.order import Order
 from hermes_dispatcher.core.outcomes import NotDelivered, Trouble
 
-log = logging.getLogger(__name__)
-
-TRIES: Final = 2
-"""A process may be ended from outside, too: only what ends a fresh one as well is the instance's own."""
-_NOT_THE_DATA: Final = (-9, 1)
-"""Exit codes that say nothing of the data set: killed for want of memory, and a Python that could not begin."""
+_WORKER: Final = "hermes_dispatcher.adapters.change_worker"
 _BLOCK: Final = 1024 * 1024
 _LONGEST_LINE: Final = 4 * 1024 * 1024
-
-
-class _EndedError(Exception):
-    """The process ended in the middle of its work."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,12 +58,7 @@ class Changer:
 
     def __init__(self, limits: Limits) -> None:
         self.limits = limits
-        self._places: queue.LifoQueue[subprocess.Popen[bytes] | None] = queue.LifoQueue()
-        for _ in range(limits.processes):
-            self._places.put(None)
-        self._running: set[subprocess.Popen[bytes]] = set()
-        self._guard = threading.Lock()
-        self._closed = False
+        self._beside = Beside(_WORKER, str(limits.memory), limits.processes, limits.longest.total_seconds())
 
     def change(
         self, order: Order, octets: int, data: Callable[[], Iterable[bytes]], *, compare: bool = False
@@ -92,93 +72,46 @@ class Changer:
                 f"changing {octets} octets takes about three times as much memory, and {self.limits.memory} are "
                 "allowed (HERMES_DISPATCHER_CHANGE_MEMORY)"
             )
+        line = _order_line(order, octets, compare=compare)
         try:
-            place = self._places.get(timeout=self.limits.longest.total_seconds())
-        except queue.Empty:
-            return NotDelivered(Trouble.INTERNAL, "all processes that change data sets were busy for too long")
-        process = place
-        try:
-            for _ in range(TRIES):
-                if process is None or process.poll() is not None:
-                    process = self._start()
-                result = self._work(process, order, octets, data(), compare=compare)
-                if result is not None:
-                    return result
-            if process is not None and process.returncode in _NOT_THE_DATA:
-                return NotDelivered(Trouble.INTERNAL, "what changes data sets is ended from outside, or cannot start")
-            return _unchanged("what changes it ended in the middle of it, also when it was tried again")
-        finally:
-            self._places.put(process)
+            found = self._beside.run(lambda to, back: self._exchange(to, back, line, data()))
+        except OSError as error:
+            return NotDelivered(Trouble.INTERNAL, f"a changed data set could not be kept: {error}")
+        return self._unfinished(found) if isinstance(found, Unfinished) else found
 
     def close(self) -> None:
         """End every process."""
-        with self._guard:
-            self._closed = True
-            running = [*self._running]
-        for process in running:
-            _end(process)
+        self._beside.close()
 
-    def _start(self) -> subprocess.Popen[bytes]:
-        with self._guard:
-            if self._closed:
-                raise RuntimeError("the service has ended")
-            process = subprocess.Popen(  # noqa: S603  # our own module under our own interpreter
-                [sys.executable, "-m", "hermes_dispatcher.adapters.change_worker", str(self.limits.memory)],
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                env={name: value for name, value in os.environ.items() if not name.startswith("HERMES_")},
-            )
-            self._running = {process, *(one for one in self._running if one.poll() is None)}
-        return process
-
-    def _work(
-        self, process: subprocess.Popen[bytes], order: Order, octets: int, data: Iterable[bytes], *, compare: bool
-    ) -> Result | NotDelivered | None:
-        """Have a process do it; None if it ended in the middle, by whatever cause."""
-        began = time.monotonic()
-        watch = threading.Timer(self.limits.longest.total_seconds(), process.kill)
-        watch.daemon = True
-        watch.start()
-        try:
-            return self._exchange(process, order, octets, data, compare=compare)
-        except (_EndedError, OSError, ValueError) as error:
-            with contextlib.suppress(subprocess.TimeoutExpired):
-                process.wait(1)  # by itself, so that its exit code is not that of our own kill
-            _end(process)
-            if isinstance(error, OSError) and not isinstance(error, BrokenPipeError):
-                return NotDelivered(Trouble.INTERNAL, f"a changed data set could not be kept: {error}")
-            if time.monotonic() - began >= self.limits.longest.total_seconds():
+    def _unfinished(self, found: Unfinished) -> NotDelivered:
+        match found:
+            case Unfinished.BUSY:
+                return NotDelivered(Trouble.INTERNAL, "all processes that change data sets were busy for too long")
+            case Unfinished.TOO_LONG:
                 return _unchanged(f"changing it took longer than {self.limits.longest.total_seconds():g} s")
-            log.warning("a process that changes data sets ended with %s", process.returncode)
-            return None
-        except BaseException:
-            _end(process)
-            raise
-        finally:
-            watch.cancel()
+            case Unfinished.ENDED:
+                return _unchanged("what changes it ended in the middle of it, also when it was tried again")
+            case Unfinished.FROM_OUTSIDE:
+                words = "what changes data sets is ended from outside, or cannot start"
+                return NotDelivered(Trouble.INTERNAL, words)
+            case _:
+                assert_never(found)
 
-    def _exchange(
-        self, process: subprocess.Popen[bytes], order: Order, octets: int, data: Iterable[bytes], *, compare: bool
-    ) -> Result | NotDelivered:
-        if process.stdin is None or process.stdout is None:
-            raise AssertionError("the process was started with pipes")
-        process.stdin.write(_order_line(order, octets, compare=compare))
+    def _exchange(self, to: IO[bytes], back: IO[bytes], line: bytes, data: Iterable[bytes]) -> Result | NotDelivered:
+        to.write(line)
         for block in data:
-            process.stdin.write(block)
-        process.stdin.flush()
-        line = process.stdout.readline(_LONGEST_LINE)
-        if not line.endswith(b"\n"):
-            raise _EndedError
-        answer: dict[str, Any] = json.loads(line)
+            to.write(block)
+        to.flush()
+        answer: dict[str, Any] = json.loads(read_line(back, _LONGEST_LINE))
         if not answer["ok"]:
             return _unchanged(answer["reason"])
-        return self._taken(process.stdout, answer)
+        return self._taken(back, answer)
 
     def _taken(self, stream: IO[bytes], answer: dict[str, Any]) -> Result:
         octets, digest, path, held = answer["octets"], hashlib.sha256(), None, b""
         with contextlib.ExitStack() as undo:
             if octets <= self.limits.held:
-                held = _read(stream, octets)
+                held = read(stream, octets)
                 digest.update(held)
             else:
                 with tempfile.NamedTemporaryFile(
@@ -188,7 +121,7 @@ class Changer:
                     undo.callback(path.unlink, missing_ok=True)
                     left = octets
                     while left:
-                        block = _read(stream, min(left, _BLOCK))
+                        block = read(stream, min(left, _BLOCK))
                         digest.update(block)
                         file.write(block)
                         left -= len(block)
@@ -204,24 +137,8 @@ class Changer:
         )
 
 
-def _read(stream: IO[bytes], octets: int) -> bytes:
-    found = stream.read(octets)
-    if len(found) != octets:
-        raise _EndedError
-    return found
-
-
 def _unchanged(reason: str) -> NotDelivered:
     return NotDelivered(Trouble.UNCHANGEABLE, reason)
-
-
-def _end(process: subprocess.Popen[bytes]) -> None:
-    process.kill()
-    process.wait()
-    for pipe in (process.stdin, process.stdout):
-        if pipe is not None:
-            with contextlib.suppress(OSError):
-                pipe.close()
 
 
 def _order_line(order: Order, octets: int, *, compare: bool) -> bytes:

@@ -1,10 +1,13 @@
 """Around the application: security headers on every answer, and a limit on what a request may hold."""
 
+import json
 import secrets
 from typing import Any
 
 from litestar.enums import ScopeType
 from litestar.types import ASGIApp, Message, Receive, Scope, Send
+
+from hermes_web.errors import MalformedError
 
 MAX_BODY = 4 * 1024 * 1024
 _YEAR = 31536000
@@ -68,6 +71,7 @@ class Shell:
 async def _refuse(send: Send) -> None:
     """Answer 400: no address of ours has a NUL character in it."""
     raw: Any = send
-    head = [(b"content-type", b"text/plain; charset=utf-8"), (b"x-content-type-options", b"nosniff")]
+    document = MalformedError("the address has a character that is not allowed (NUL)").document()
+    head = [(b"content-type", b"application/problem+json"), (b"x-content-type-options", b"nosniff")]
     await raw({"type": "http.response.start", "status": 400, "headers": head})
-    await raw({"type": "http.response.body", "body": b"The address has a character that is not allowed.\n"})
+    await raw({"type": "http.response.body", "body": json.dumps(document).encode()})

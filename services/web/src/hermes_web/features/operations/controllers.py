@@ -6,6 +6,7 @@ from litestar import Response, get
 from prometheus_client import CONTENT_TYPE_LATEST, REGISTRY, generate_latest
 
 from hermes_web.core.roles import PUBLIC, VIEWER
+from hermes_web.http.description import described
 from hermes_web.web import web_of
 from hermes_web.web_types import HttpRequest
 
@@ -34,4 +35,4 @@ async def metrics() -> Response[bytes]:
 @get("/openapi.json", opt=VIEWER, include_in_schema=False)
 async def openapi(request: HttpRequest) -> dict[str, Any]:
     """Return the description of the API."""
-    return request.app.openapi_schema.to_schema()
+    return described(request.app.openapi_schema.to_schema())

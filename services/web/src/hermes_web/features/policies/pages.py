@@ -51,6 +51,12 @@ LIMITS = {
     "orphans.remove": ("Remove orphans", "Objects that nothing names: yes, or no to have them reported only."),
     "orphans.grace": ("Grace of orphans", "Removed only when a look this long ago has seen them already. Such as 7d."),
 }
+PICTURES = {
+    "thumbnails": (
+        "Small pictures",
+        "On the pages of series: yes or no. Text that is burned into an image may say who the patient is.",
+    ),
+}
 OPTIONAL = ("watermark.most", "watermark.least_free")
 YES_OR_NO = {"yes": True, "no": False}
 HOURS = {
@@ -88,7 +94,7 @@ class PolicyPages(Controller):
         """Change the policies."""
         web, form = web_of(request), await read_form(request)
         document = copy.deepcopy((await web.config.current(Kind.POLICIES)).document)
-        for field in filter(form.has, (*FIELDS, *LIMITS)):
+        for field in filter(form.has, (*FIELDS, *LIMITS, *PICTURES)):
             *parts, name = field.split(".")
             place = document
             for part in parts:
@@ -141,10 +147,9 @@ class PolicyPages(Controller):
     ) -> Page:
         revision = await web_of(request).config.current(Kind.POLICIES)
         document = revision.document if typed is None else typed
-        values = {field: _value(document, field) for field in (*FIELDS, *LIMITS, *HOURS)}
+        values = {field: _value(document, field) for field in (*FIELDS, *LIMITS, *PICTURES, *HOURS)}
         values |= {field: "" for field in OPTIONAL if values[field] is None}
-        if isinstance(values["orphans.remove"], bool):
-            values["orphans.remove"] = "yes" if values["orphans.remove"] else "no"
+        values |= {field: "yes" if value else "no" for field, value in values.items() if isinstance(value, bool)}
         values["off_peak.days"] = ",".join(str(day) for day in values["off_peak.days"])
         problems = {item.field.partition("[")[0]: item.message for item in (error.problems if error else ())}
         extra = [item for item in (error.problems if error else ()) if item.field.partition("[")[0] == "extra_tags"]
@@ -155,6 +160,7 @@ class PolicyPages(Controller):
             fields=FIELDS,
             hours=HOURS,
             limits=LIMITS,
+            pictures=PICTURES,
             warning=warning,
             values=values,
             extra_tags="\n".join(document.get("extra_tags", ())),

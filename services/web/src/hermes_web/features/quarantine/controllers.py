@@ -36,7 +36,7 @@ class QuarantineController(Controller):
         """Return the rows, the newest first."""
         return await web_of(request).database.run(list_quarantine, limited(limit), cursor)
 
-    @get("/{reception_id:str}/content", opt=ADMIN)
+    @get("/{reception_id:str}/content", opt=ADMIN, media_type="application/octet-stream")
     async def content(self, request: HttpRequest, reception_id: FromPath[str]) -> Stream:
         """Return the bytes as they lie in quarantine: a DICOM file with Hermes' meta information before them."""
         return await _content(request, reception_id)

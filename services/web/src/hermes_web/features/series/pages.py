@@ -26,6 +26,8 @@ from hermes_web.features.series.service import SeriesAction, act, act_on_many
 from hermes_web.features.series.timeline import timeline
 from hermes_web.features.series.views import SeriesItem
 from hermes_web.features.series.waterfall import draw
+from hermes_web.features.thumbnails.pages import MASKED
+from hermes_web.features.thumbnails.service import OFF, are_on
 from hermes_web.http.answers import Page, go, page
 from hermes_web.http.forms import read_form
 from hermes_web.web import Web, principal_of, web_of
@@ -50,6 +52,16 @@ def _action(text: str) -> SeriesAction:
     if text not in _ACTIONS:
         raise NotFoundError("there is no such action")
     return cast(SeriesAction, text)
+
+
+async def _pictures(request: HttpRequest) -> str:
+    """Return why no small pictures are shown; an empty text where they are."""
+    if parse_view(request.cookies.get(COOKIE)).masks:
+        return f"Pictures are {MASKED}: text that is burned into them may say who the patient is."
+    try:
+        return "" if await are_on(web_of(request)) else f"{OFF} (Policies)."
+    except (TransientError, MalformedError):
+        return "The policies cannot be read just now, so no pictures are shown."
 
 
 async def _targets(web: Web) -> list[str]:
@@ -179,6 +191,7 @@ class SeriesPages(Controller):
             "outcomes": outcomes,
             "events": await web.database.run(queries.list_events, uid, EVENTS),
             "targets": await _targets(web),
+            "no_pictures": await _pictures(request),
             "error": error,
         }
         return page(request, "series/one.html", **values)

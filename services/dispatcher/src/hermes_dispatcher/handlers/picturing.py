@@ -1,0 +1,83 @@
+"""Small pictures, asked for on the bus: a dispatcher answers, as it reads the store and has the decoders anyway."""
+
+import asyncio
+import logging
+from typing import Final
+
+import nats.errors
+from nats.aio.msg import Msg
+from pydantic import ValidationError
+
+from hermes_common.runtime.bus import Bus
+from hermes_common.runtime.errors import BusUnavailableError, TransientError
+from hermes_common.thumbnails import ASK, NoPicture, Thumbnail, ThumbnailAsked
+from hermes_dispatcher.adapters.illustrator import Illustrator
+from hermes_dispatcher.adapters.threads import in_daemon
+
+log = logging.getLogger(__name__)
+
+WAITING: Final = 16
+"""Requests that may wait for the one under way; another one is told that everything is busy."""
+LONGEST: Final = 25.0
+"""Seconds from the request to the answer, whatever the store and the decoder do."""
+
+
+class Picturer:
+    """Answers requests for pictures, one dispatcher each, one at a time."""
+
+    def __init__(self, bus: Bus, illustrator: Illustrator, name: str) -> None:
+        self._bus = bus
+        self._illustrator = illustrator
+        self._name = name
+        self._turn = asyncio.Semaphore(1)
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    async def run(self) -> None:
+        """Answer until cancelled; the subscription outlives reconnections."""
+        subscription = await self._bus.nc.subscribe(ASK, queue="dispatcher", cb=self._asked)
+        try:
+            await asyncio.Event().wait()
+        finally:
+            for task in self._tasks:
+                task.cancel()
+            if self._bus.nc.is_connected:
+                await subscription.unsubscribe()
+
+    async def _asked(self, message: Msg) -> None:
+        task = asyncio.create_task(self._answer(message))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _answer(self, message: Msg) -> None:
+        try:
+            asked = ThumbnailAsked.model_validate_json(message.data)
+        except ValidationError:
+            return
+        try:
+            found = await self._found(asked)
+            answer = found.model_copy(update={"dispatcher": self._name}).model_dump_json()
+            await message.respond(answer.encode())
+        except (nats.errors.Error, BusUnavailableError, OSError) as error:
+            log.warning("a request for a picture could not be answered: %s", error)
+
+    async def _found(self, asked: ThumbnailAsked) -> Thumbnail:
+        if len(self._tasks) > WAITING:
+            return _unavailable("too many pictures are asked for at once")
+        try:
+            return await asyncio.wait_for(self._made(asked), LONGEST)
+        except TimeoutError:
+            return _unavailable(f"it was not ready after {LONGEST:g} s")
+
+    async def _made(self, asked: ThumbnailAsked) -> Thumbnail:
+        async with self._turn:
+            try:
+                return await in_daemon("picture", lambda: self._illustrator.thumbnail(asked.instance))
+            except TransientError:
+                return _unavailable("the object store does not answer")
+            except Exception:
+                log.exception("a picture could not be made")
+                return _unavailable("an error of ours, which is in the log of the dispatcher")
+
+
+def _unavailable(reason: str) -> Thumbnail:
+    return Thumbnail(why_not=NoPicture.UNAVAILABLE, reason=reason)
