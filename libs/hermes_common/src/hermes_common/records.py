@@ -128,6 +128,11 @@ class DeliveryRecord(_Record):
         asked = self.commitment is not None and self.commitment.state is not CommitmentState.COMMITTED
         return asked and self.state is DeliveryState.SUCCEEDED
 
+    @property
+    def is_uncommitted(self) -> bool:
+        """Whether its target, asked for storage commitment, has not given it: a person has to look."""
+        return self.awaits_commitment and self.commitment is not None and self.commitment.ended_at is not None
+
 
 class TransactionRecord(_Record):
     """A storage commitment that was asked of a target, for whoever the result comes to. Written before it is asked."""
