@@ -8,11 +8,13 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
+from pydantic import SecretStr
 from pydicom.dataset import Dataset
 from pynetdicom import AE, evt
 from pynetdicom.sop_class import StorageCommitmentPushModel
 
 from hermes_common import config, subjects
+from hermes_common.changes import Changes
 from hermes_common.commitments import answers
 from hermes_common.dicom.commitment import CommitmentResult, Reference
 from hermes_common.records import CommitmentState, DeliveryRecord, DeliveryState, TransactionRecord
@@ -163,6 +165,18 @@ async def test_what_the_archive_does_not_keep_is_said_by_instance_and_a_restart_
         await settled(place, delivery, CommitmentState.COMMITTED)
     assert archive.stored == [*uids(0, 1, 2), lost]
     assert archive.asked_for(1) == uids(0, 1, 2)
+
+
+async def test_what_was_sent_under_new_uids_is_asked_for_under_these(place, archive) -> None:
+    changes = Changes(new_uids=True, key=SecretStr("a key of 16 characters or more"))
+    await place.targets(archive.target(changes=changes))
+    delivery = await place.delivery("pacs", [place.instance(n) for n in range(2)])
+    async with place.dispatcher():
+        record = await settled(place, delivery, CommitmentState.COMMITTED, CommitmentState.FAILED)
+    assert record.commitment is not None
+    assert record.commitment.state is CommitmentState.COMMITTED
+    assert archive.asked_for(0) == archive.stored
+    assert not set(archive.stored) & set(uids(0, 1))
 
 
 async def test_a_request_that_is_refused_is_made_again_under_another_transaction(place, archive) -> None:

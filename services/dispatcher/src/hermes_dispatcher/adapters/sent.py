@@ -39,7 +39,7 @@ async def _sent(bus: Bus, record: DeliveryRecord) -> dict[int, str]:
     found: dict[int, str] = {}
     config = ConsumerConfig(
         deliver_policy=DeliverPolicy.BY_START_TIME,
-        opt_start_time=record.created_at.isoformat().replace("+00:00", "Z"),  # type: ignore[arg-type]  # as it goes
+        opt_start_time=record.created_at,
         ack_policy=AckPolicy.NONE,
         inactive_threshold=_IDLE,
         mem_storage=True,

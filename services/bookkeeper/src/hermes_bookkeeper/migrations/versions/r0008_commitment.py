@@ -9,7 +9,7 @@ down_revision = "r0007"
 
 
 def upgrade() -> None:
-    """Add columns and a partial index, empty at first; the release before leaves the columns alone."""
+    """Add columns; the release before leaves them empty. Their index is made beside the work."""
     for name in ("commitment", "commitment_uid", "commitment_reason"):
         op.add_column("deliveries", sa.Column(name, sa.Text(), server_default="", nullable=False), schema="ledger")
     for column in (
@@ -18,10 +18,3 @@ def upgrade() -> None:
         sa.Column("commitment_at", sa.DateTime(timezone=True)),
     ):
         op.add_column("deliveries", column, schema="ledger")
-    op.create_index(
-        "ix_deliveries_commitment",
-        "deliveries",
-        ["commitment", "updated_at"],
-        schema="ledger",
-        postgresql_where=sa.text("commitment <> ''"),
-    )
