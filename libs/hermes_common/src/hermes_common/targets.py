@@ -146,12 +146,18 @@ class _Target(Document):
         return (Endpoint("", self.concurrency),)
 
 
+def _is_a_stay(value: timedelta) -> timedelta:
+    if not timedelta(0) <= value <= timedelta(minutes=1):
+        raise ValueError("an association is kept open for a result for 0s to 1m")
+    return value
+
+
 class AskCommitment(Document):
     """The target is asked to take responsibility for what it was sent (Storage Commitment Push Model, PS3.4 J)."""
 
     max_wait: Limit = timedelta(hours=1)
     """How long after a request it may take to say what it keeps. Refused requests follow the retry policy."""
-    stay: Annotated[Duration, Field(ge=timedelta(0), le=timedelta(minutes=1))] = timedelta(seconds=2)
+    stay: Annotated[Duration, AfterValidator(_is_a_stay)] = timedelta(seconds=2)
     """How long the association of the request is kept open for the result, before it may come on a new one."""
 
 
