@@ -230,6 +230,7 @@ def delivery_alerts(said: Sequence[Said], news: Collection[str]) -> list[Say]:
     is over with the first event after it that clears.
     """
     says: list[Say] = []
+    clearing: tuple[type[Event], ...]
     for place, item in enumerate(said):
         failed = item.event
         match failed:
