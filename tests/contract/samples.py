@@ -248,6 +248,28 @@ SAMPLES: list[Event] = [
     events.ServiceStarted(**SERVICE),
     events.ServiceStopped(**SERVICE, reason="SIGTERM"),
     events.ServiceCrashed(**SERVICE, reason="signal SIGKILL", last_lines=["one", "two"]),
+    events.CommitmentAnswered(
+        transaction_uid="2.25.7",
+        delivery_id=DELIVERY["delivery_id"],
+        target="pacs",
+        committed=["1.2.826.0.1.3680043.10.1.1"],
+        failed=[events.NotKept(sop_instance_uid="1.2.826.0.1.3680043.10.1.2", reason=0x0112)],
+        where="same association",
+    ),
+    events.DeliveryCommitmentRequested(**DELIVERY, transaction_uid="2.25.7", instances=2, tries=1),
+    events.DeliveryCommitted(**DELIVERY, transaction_uid="2.25.7", instances=2),
+    events.DeliveryUncommitted(
+        **DELIVERY,
+        transaction_uid="2.25.7",
+        committed=1,
+        refused=1,
+        reason="1 of 2 instances are not kept",
+        failures=[
+            events.Uncommitted(
+                index=1, sop_instance_uid="1.2.826.0.1.3680043.10.1.2", code=0x0112, reason="no such object instance"
+            )
+        ],
+    ),
     events.AlertRaised(
         alert_id="a-1", kind="delivery_failed", about="pacs", severity="critical", message="300 instances are missing"
     ),

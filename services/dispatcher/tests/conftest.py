@@ -37,9 +37,10 @@ from hermes_common.runtime.sealing import Sealer, sealed_targets
 from hermes_common.runtime.settings import RuntimeSettings
 from hermes_dispatcher.adapters.changed import Supplies
 from hermes_dispatcher.adapters.changer import Changer, Limits
+from hermes_dispatcher.adapters.commitment_scu import asking
 from hermes_dispatcher.adapters.objects import Objects
 from hermes_dispatcher.adapters.targets import opening
-from hermes_dispatcher.handlers import commanding, due
+from hermes_dispatcher.handlers import commanding, committing, due
 from hermes_dispatcher.handlers.attempting import Pace
 from hermes_dispatcher.handlers.expiring import Expiry
 from hermes_dispatcher.handlers.previewing import Previewer
@@ -365,6 +366,7 @@ class Place:
         objects = Objects(self.store, 100_000, self.folder)
         supplies = Supplies(objects, self.changer, SEALER)
         worker = Worker(bus, view, objects, supplies, self.sender_of, watch, pace, stop, running)
+        committer = committing.Committer(bus, view, objects, asking(SEALER))
         queues = Queues(bus, view, watch, worker.handle, stop, self.lease, ack_wait=timedelta(seconds=2))
         background = [asyncio.create_task(view.run()), asyncio.create_task(Answerer(bus, view, tester).run())]
         background.append(asyncio.create_task(running.run()))
@@ -374,6 +376,8 @@ class Place:
             asyncio.create_task(watch.run(stop)),
             asyncio.create_task(Expiry(bus, view, watch, timedelta(milliseconds=200)).run(stop)),
             asyncio.create_task(ConsumerLoop(bus, due.CONSUMER, stop).each(due.Due(bus, view).handle, 4)),
+            asyncio.create_task(ConsumerLoop(bus, committing.DUE, stop).each(committer.due, 4)),
+            asyncio.create_task(ConsumerLoop(bus, committing.ANSWERS, stop).each(committer.answered, 4)),
             asyncio.create_task(ConsumerLoop(bus, commanding.CONSUMER, stop).each(commanding.Commander(bus).handle, 8)),
         ]
         try:

@@ -12,9 +12,10 @@ from datetime import timedelta
 import pytest
 from pydicom.dataset import Dataset
 from pydicom.uid import generate_uid
-from pynetdicom import AE, evt
+from pynetdicom import AE, build_role, evt
 from pynetdicom.sop_class import StorageCommitmentPushModel
 
+from hermes_common import subjects
 from hermes_common.config import CommitmentAddress, Source, Sources
 from hermes_common.dicom.commitment import (
     CommitmentResult,
@@ -22,9 +23,18 @@ from hermes_common.dicom.commitment import (
     Reference,
     encode_result,
     parse_request,
+    result_dataset,
 )
 from hermes_common.dicom.uids import COMMITMENT_INSTANCE, EXPLICIT_LITTLE, IMPLICIT_LITTLE
-from hermes_common.events import CommitmentFailed, CommitmentReported, CommitmentRequested, InstanceStored, Sender
+from hermes_common.events import (
+    CommitmentAnswered,
+    CommitmentFailed,
+    CommitmentReported,
+    CommitmentRequested,
+    InstanceStored,
+    Sender,
+)
+from hermes_common.records import TransactionRecord
 from hermes_common.runtime.clock import now
 from hermes_common.runtime.dicom.requestor import StorageAssociation
 from hermes_common.runtime.objectstore import StoreUnavailable
@@ -367,3 +377,51 @@ class NoRecords:
 
     async def load(self, bucket, key, model):
         return None
+
+
+def report(running, transaction: str, committed: list[str], failed: dict[str, int], *, event_type: int = 0) -> int:
+    """Report a result as a target does that we asked: on an association of its own, in the role of the SCP."""
+    entity = AE(ae_title="ARCHIVE")
+    entity.acse_timeout = entity.dimse_timeout = entity.network_timeout = 10
+    entity.add_requested_context(StorageCommitmentPushModel)
+    role = build_role(StorageCommitmentPushModel, scp_role=True)
+    association = entity.associate("127.0.0.1", running.port, ae_title="HERMES", ext_neg=[role])
+    assert association.is_established
+    assert [context.as_scp for context in association.accepted_contexts] == [True]
+    kept = tuple(Reference(CT, uid) for uid in committed)
+    lost = tuple((Reference(CT, uid), reason) for uid, reason in failed.items())
+    data = result_dataset(CommitmentResult(transaction, kept, lost))
+    kind = event_type or (2 if failed else 1)
+    answer, _ = association.send_n_event_report(data, kind, StorageCommitmentPushModel, COMMITMENT_INSTANCE)
+    association.release()
+    return answer.Status
+
+
+def asked(running, transaction: str) -> None:
+    """Note a transaction as the dispatcher does before it asks."""
+    record = TransactionRecord(
+        transaction_uid=transaction, delivery_id="d-1", series_uid="1.2.3", study_uid="1.2", batch_id="b", target="pacs"
+    )
+    key = f"$KV.{subjects.HELD}.{subjects.transaction(transaction)}"
+    running.call(running.bus.send(key, record.model_dump_json().encode()))
+
+
+def test_a_target_that_calls_back_is_answered_with_success_when_its_result_is_durable(receiver):
+    asked(receiver, "2.25.17")
+    uids = [f"1.2.3.{n}" for n in range(700)]
+    assert report(receiver, "2.25.17", uids, {"1.2.4.1": 0x0112}) == 0
+    said = receiver.events(CommitmentAnswered, 2)
+    assert [uid for event in said for uid in event.committed] == uids
+    assert [(each.sop_instance_uid, each.reason) for event in said for each in event.failed] == [("1.2.4.1", 0x0112)]
+    assert {(event.delivery_id, event.target, event.parts) for event in said} == {("d-1", "pacs", 2)}
+
+
+def test_a_result_is_refused_that_nobody_waits_for_or_that_makes_no_sense_or_cannot_be_kept(receiver):
+    asked(receiver, "2.25.17")
+    assert report(receiver, "2.25.18", ["1.2.3.1"], {}) == 0x0115
+    assert report(receiver, "2.25.17", ["1.2.3.1"], {}, event_type=7) == 0x0113
+    receiver.bus.away = True
+    assert report(receiver, "2.25.17", ["1.2.3.1"], {}) == 0x0213
+    receiver.bus.away = False
+    assert receiver.bus.of(CommitmentAnswered) == []
+    assert report(receiver, "2.25.17", ["1.2.3.1"], {}) == 0

@@ -21,6 +21,7 @@ class AlertKind(StrEnum):
     """What an alert is about; the values are published in events."""
 
     DELIVERY_FAILED = "delivery_failed"
+    COMMITMENT_FAILED = "commitment_failed"
     TARGET_DOWN = "target_down"
     ENDPOINT_DOWN = "endpoint_down"
     QUEUE_LATE = "queue_late"

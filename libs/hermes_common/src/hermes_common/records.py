@@ -48,6 +48,37 @@ class Lease(_Record):
     until: Time
 
 
+class CommitmentState(StrEnum):
+    """How far the question is whether a target takes responsibility for what was delivered (PS3.4 J)."""
+
+    DUE = "due"
+    """It is to be asked at ``next_at``."""
+    ASKING = "asking"
+    """A dispatcher asks; if nothing comes of it until ``next_at``, it is asked again."""
+    ASKED = "asked"
+    """The target has taken the request, and has until ``next_at`` to say."""
+    COMMITTED = "committed"
+    FAILED = "failed"
+
+
+class Commitment(_Record):
+    """What a target says about keeping the instances of a delivery that has succeeded."""
+
+    state: CommitmentState = CommitmentState.DUE
+    since: Time
+    next_at: Time | None = None
+    """When somebody has to look again, while it has not ended."""
+    tries: int = 0
+    transactions: tuple[str, ...] = ()
+    """UIDs under which it was asked (bounded), the last one last. A result of any of them counts."""
+    committed: str = ""
+    """Positions in the manifest that the target keeps (ranges)."""
+    failed: dict[str, str] = {}
+    """Positions that it does not keep (ranges), by Failure Reason (four hexadecimal digits)."""
+    reason: str = ""
+    ended_at: Time | None = None
+
+
 class DeliveryRecord(_Record):
     """One batch of a series to one target. Created by the router, changed by the dispatcher."""
 
@@ -88,8 +119,32 @@ class DeliveryRecord(_Record):
     """Ids of the last commands carried out (bounded), so that none is carried out twice."""
     trace: str | None = None
     """W3C trace context of the decision that it follows from, where traces are recorded."""
+    commitment: Commitment | None = None
+    """Since it succeeded, where its target is asked for storage commitment."""
     created_at: Time
     updated_at: Time
+
+    @property
+    def awaits_commitment(self) -> bool:
+        """Whether it has arrived, and its target has not said yet that it keeps all of it, or that it does not."""
+        asked = self.commitment is not None and self.commitment.state is not CommitmentState.COMMITTED
+        return asked and self.state is DeliveryState.SUCCEEDED
+
+    @property
+    def is_uncommitted(self) -> bool:
+        """Whether its target, asked for storage commitment, has not given it: a person has to look."""
+        return self.awaits_commitment and self.commitment is not None and self.commitment.ended_at is not None
+
+
+class TransactionRecord(_Record):
+    """A storage commitment that was asked of a target, for whoever the result comes to. Written before it is asked."""
+
+    transaction_uid: Uid
+    delivery_id: str
+    series_uid: Uid
+    study_uid: Uid
+    batch_id: str
+    target: Slug
 
 
 class TargetRecord(_Record):

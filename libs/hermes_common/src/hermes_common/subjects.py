@@ -91,6 +91,16 @@ def delivery_due(delivery_id: str) -> str:
     return f"hermes.due.delivery.{delivery_id}"
 
 
+def commitment_timer(delivery_id: str) -> str:
+    """Return the subject of the schedule that waits for what a target says about keeping a delivery."""
+    return f"hermes.timer.commitment.{delivery_id}"
+
+
+def commitment_due(delivery_id: str) -> str:
+    """Return the subject on which the server says that the storage commitment of a delivery is to be looked at."""
+    return f"hermes.due.commitment.{delivery_id}"
+
+
 def delivery_work(target: str, priority: str = "normal") -> str:
     """Return the subject of the work queue of one target and priority; that of normal work has no token of its own."""
     queue = f"hermes.work.delivery.{check_slug(target)}"
@@ -120,6 +130,11 @@ def target_places(target: str) -> str:
 def held_instance(sop_instance_uid: str) -> str:
     """Return the key of the record that says where the newest reception of an instance is stored."""
     return uid_token(sop_instance_uid)
+
+
+def transaction(transaction_uid: str) -> str:
+    """Return the key, in the bucket :data:`HELD`, of the record of a storage commitment that was asked of a target."""
+    return f"transaction.{uid_token(transaction_uid)}"
 
 
 def series_state(series_uid: str) -> str:

@@ -146,6 +146,21 @@ class _Target(Document):
         return (Endpoint("", self.concurrency),)
 
 
+def _is_a_stay(value: timedelta) -> timedelta:
+    if not timedelta(0) <= value <= timedelta(minutes=1):
+        raise ValueError("an association is kept open for a result for 0s to 1m")
+    return value
+
+
+class AskCommitment(Document):
+    """The target is asked to take responsibility for what it was sent (Storage Commitment Push Model, PS3.4 J)."""
+
+    max_wait: Limit = timedelta(hours=1)
+    """How long after a request it may take to say what it keeps. Refused requests follow the retry policy."""
+    stay: Annotated[Duration, AfterValidator(_is_a_stay)] = timedelta(seconds=2)
+    """How long the association of the request is kept open for the result, before it may come on a new one."""
+
+
 class DicomTarget(_Target):
     """A Storage SCP: instances go to it over C-STORE (PS3.4 B)."""
 
@@ -161,6 +176,8 @@ class DicomTarget(_Target):
     tls: Tls | None = None
     connect_timeout: Limit = timedelta(seconds=10)
     response_timeout: Limit = timedelta(seconds=60)
+    commitment: AskCommitment | None = None
+    """Storage commitment is asked for each delivery that arrived; not at all if not given."""
     weight: Weight = 1
     endpoints: Annotated[tuple[DicomEndpoint, ...], Field(max_length=MOST - 1)] = ()
     """Further addresses of the same archive, in the order in which they stand in for the first."""

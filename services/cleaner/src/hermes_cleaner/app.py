@@ -43,6 +43,7 @@ async def build(context: Context[Settings]) -> None:
     planner = Planner(bus, config, records, sweeper, context.instance)
     context.work("events", ConsumerLoop(bus, retaining.EVENTS, context.stopping).each(retainer.on_event, 4))
     context.work("studies", ConsumerLoop(bus, retaining.STUDIES, context.stopping).each(retainer.on_event, 2))
+    context.work("commitments", ConsumerLoop(bus, retaining.COMMITMENTS, context.stopping).each(retainer.on_event, 2))
     context.work("due", ConsumerLoop(bus, retaining.DUE, context.stopping).each(retainer.on_due, 4))
     keep = timedelta(days=settings.nats_events_max_days + 1)
     context.background("forget", _every(FORGET_EVERY, "forgetting", lambda: _forget(retainer, keep)))

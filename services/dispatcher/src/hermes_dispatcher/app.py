@@ -11,11 +11,12 @@ from hermes_common.runtime.store import store_of
 from hermes_common.runtime.timers import Rearming
 from hermes_dispatcher.adapters.changed import Supplies
 from hermes_dispatcher.adapters.changer import Changer, Limits
+from hermes_dispatcher.adapters.commitment_scu import asking
 from hermes_dispatcher.adapters.illustrator import Illustrator, PictureLimits
 from hermes_dispatcher.adapters.objects import Objects
 from hermes_dispatcher.adapters.targets import opening
 from hermes_dispatcher.adapters.temporary import TemporaryFolder
-from hermes_dispatcher.handlers import commanding, due
+from hermes_dispatcher.handlers import commanding, committing, due
 from hermes_dispatcher.handlers.attempting import Pace
 from hermes_dispatcher.handlers.expiring import Expiry
 from hermes_dispatcher.handlers.picturing import Picturer
@@ -67,6 +68,7 @@ async def build(context: Context[Settings]) -> None:
     worker = Worker(bus, config, objects, supplies, sender_of, watch, pace, context.stopping, running)
     commander = commanding.Commander(bus)
     timers = due.Due(bus, config)
+    committer = committing.Committer(bus, config, objects, asking(sealer))
     context.background("tests", Answerer(bus, config, tester).run())
     context.background("previews", Previewer(bus, supplies, context.instance).run())
     context.background("pictures", Picturer(bus, illustrator, context.instance).run())
@@ -76,4 +78,6 @@ async def build(context: Context[Settings]) -> None:
     context.work("expiry", Expiry(bus, config, watch).run(context.stopping))
     context.work("queues", Queues(bus, config, watch, worker.handle, context.stopping, pace.lease).run())
     context.work("due", ConsumerLoop(bus, due.CONSUMER, context.stopping).each(timers.handle, 8))
+    context.work("commitments", ConsumerLoop(bus, committing.DUE, context.stopping).each(committer.due, 8))
+    context.work("answers", ConsumerLoop(bus, committing.ANSWERS, context.stopping).each(committer.answered, 4))
     context.work("commands", ConsumerLoop(bus, commanding.CONSUMER, context.stopping).each(commander.handle, 8))

@@ -36,6 +36,7 @@ from hermes_receiver.core.limits import Ack, Limits
 from hermes_receiver.core.negotiation import Judge, Rejection
 from hermes_receiver.core.reception import Origin
 from hermes_receiver.handlers.association import AssociationHandler
+from hermes_receiver.handlers.commitment_results import ResultTaker, TakeResult
 from hermes_receiver.handlers.committing import Commitments, Find
 from hermes_receiver.handlers.grace import Grace
 from hermes_receiver.handlers.line import Line
@@ -138,7 +139,7 @@ def build(
     ready = ready_folders(settings.spool, number, workers)
     commitments = Commitments(folder, Holdings(bus, objects, ready), Reporter(settings.client_tls), find, announcer)
     sockets = listening(settings)
-    listeners = _listeners(sockets, limits, _serving(store, announcer, guarded, commitments), tls)
+    listeners = _listeners(sockets, limits, _serving(store, announcer, guarded, commitments, ResultTaker(bus)), tls)
     waiting = uploading.uploader.replay() if uploading is not None else 0
     if waiting:
         log.info("%d entries of the spool wait to be uploaded", waiting)
@@ -248,10 +249,10 @@ def _tell_policy(sources: Sources) -> None:
 
 
 def _serving(
-    store: Store, announcer: Announcer, judge: Judge, commitments: Commitments
+    store: Store, announcer: Announcer, judge: Judge, commitments: Commitments, take_result: TakeResult
 ) -> Callable[[Wire, Origin, Callable[[], Rejection | None]], None]:
     def serve(wire: Wire, origin: Origin, admit: Callable[[], Rejection | None]) -> None:
-        AssociationHandler(wire, origin, store, announcer, judge, admit, commitments).run()
+        AssociationHandler(wire, origin, store, announcer, judge, admit, commitments, take_result).run()
 
     return serve
 

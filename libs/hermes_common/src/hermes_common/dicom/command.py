@@ -178,6 +178,20 @@ def event_report_request(message_id: int, sop_class: str, sop_instance: str, eve
     )
 
 
+def action_request(message_id: int, sop_class: str, sop_instance: str, action_type: int) -> bytes:
+    """Encode an N-ACTION-RQ with a data set (PS3.7 10.3.4.1)."""
+    return encode_command(
+        {
+            REQUESTED_SOP_CLASS: sop_class,
+            COMMAND_FIELD: CommandField.N_ACTION_RQ,
+            MESSAGE_ID: message_id,
+            DATA_SET_TYPE: HAS_DATA_SET,
+            REQUESTED_SOP_INSTANCE: sop_instance,
+            ACTION_TYPE: action_type,
+        }
+    )
+
+
 def response_to(request: CommandSet, status: int, *, comment: str = "", offending: tuple[int, ...] = ()) -> bytes:
     """Encode the response to any request, with the affected SOP class and instance taken from it (PS3.7 9.3, C).
 
@@ -195,8 +209,9 @@ def response_to(request: CommandSet, status: int, *, comment: str = "", offendin
     ):
         if text := request.text(affected) or request.text(requested):
             elements[affected] = text[:64]
-    if (action := request.number(ACTION_TYPE)) is not None:
-        elements[ACTION_TYPE] = action
+    for kind in (ACTION_TYPE, EVENT_TYPE):
+        if (number := request.number(kind)) is not None:
+            elements[kind] = number
     if comment:
         elements[ERROR_COMMENT] = comment[:MAX_COMMENT]
     if offending:

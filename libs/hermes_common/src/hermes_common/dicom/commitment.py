@@ -1,4 +1,4 @@
-"""The data sets of storage commitment: request and result (PS3.4 J.3.2.1.1, J.3.3.1.1)."""
+"""The data sets of storage commitment: request and result, read and written (PS3.4 J.3.2.1.1, J.3.3.1.1)."""
 
 from __future__ import annotations
 
@@ -26,9 +26,30 @@ ALL_COMMITTED: Final = 1
 FAILURES_EXIST: Final = 2
 """Event Type ID: some are not."""
 
+PASSING: Final = frozenset({0x0110, 0x0131, 0x0213})
+"""Failure reasons that another request may cure."""
+
+_REASONS: Final = {
+    0x0110: "processing failure",
+    0x0112: "no such object instance",
+    0x0119: "class and instance do not belong together",
+    0x0122: "referenced SOP class not supported",
+    0x0131: "duplicate transaction UID",
+    0x0213: "resource limitation",
+}
+
+
+def failure_words(reason: int) -> str:
+    """Return a Failure Reason (0008,1197) in words, with its code (PS3.3 C.14.1.1)."""
+    return f"{_REASONS.get(reason, 'a reason that the standard does not name')} ({reason:04X}H)"
+
 
 class InvalidCommitmentRequest(Exception):  # noqa: N818 - named after the situation
     """A request that cannot be understood; the message says why, in at most 64 characters."""
+
+
+class InvalidCommitmentResult(Exception):  # noqa: N818 - named after the situation
+    """A result that cannot be understood; the message says why, in at most 64 characters."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,6 +108,46 @@ def parse_request(data: bytes, transfer_syntax: str) -> CommitmentRequest:
     return CommitmentRequest(transaction, references)
 
 
+def parse_result(data: bytes, transfer_syntax: str) -> CommitmentResult:
+    """Read the data set of an N-EVENT-REPORT; raises :class:`InvalidCommitmentResult`.
+
+    A failed instance without a reason counts as a processing failure.
+    """
+    encoding = encoding_of(transfer_syntax)
+    try:
+        dataset = read_dataset(BytesIO(data), not encoding.explicit, encoding.little)
+        transaction = str(dataset.get("TransactionUID", "") or "")
+        committed = tuple(dict.fromkeys(map(_reference, dataset.get("ReferencedSOPSequence") or ())))
+        failures = {_reference(item): _reason(item) for item in dataset.get("FailedSOPSequence") or ()}
+    except Exception as exc:  # pydicom raises whatever bytes of a stranger provoke; each such case is one outcome
+        raise InvalidCommitmentResult(f"unreadable result ({type(exc).__name__})"[:64]) from exc
+    if len(committed) + len(failures) > MAX_REFERENCES:
+        raise InvalidCommitmentResult(f"more than {MAX_REFERENCES} instances in one result")
+    try:
+        for uid in (transaction, *(each.sop_instance for each in (*committed, *failures))):
+            check_uid(uid)
+    except InvalidIdentifierError as exc:
+        raise InvalidCommitmentResult("a UID is missing or invalid") from exc
+    return CommitmentResult(transaction, committed, tuple(failures.items()))
+
+
+def _reference(item: Dataset) -> Reference:
+    return Reference(str(item.get("ReferencedSOPClassUID", "") or ""), str(item.ReferencedSOPInstanceUID))
+
+
+def _reason(item: Dataset) -> int:
+    reason = item.get("FailureReason")
+    return 0x0110 if reason is None else int(reason)
+
+
+def encode_request(request: CommitmentRequest, transfer_syntax: str) -> bytes:
+    """Return the data set of an N-ACTION request; explicit or implicit little endian."""
+    dataset = Dataset()
+    dataset.TransactionUID = request.transaction_uid
+    dataset.ReferencedSOPSequence = list(map(_item, request.references))
+    return _encoded(dataset, transfer_syntax)
+
+
 def result_dataset(result: CommitmentResult) -> Dataset:
     """Return the data set of an N-EVENT-REPORT."""
     dataset = Dataset()
@@ -100,10 +161,14 @@ def result_dataset(result: CommitmentResult) -> Dataset:
 
 def encode_result(result: CommitmentResult, transfer_syntax: str) -> bytes:
     """Return the bytes of :func:`result_dataset`; explicit or implicit little endian."""
+    return _encoded(result_dataset(result), transfer_syntax)
+
+
+def _encoded(dataset: Dataset, transfer_syntax: str) -> bytes:
     encoding = encoding_of(transfer_syntax)
     buffer = DicomBytesIO()
     buffer.is_implicit_VR, buffer.is_little_endian = not encoding.explicit, encoding.little
-    write_dataset(buffer, result_dataset(result))
+    write_dataset(buffer, dataset)
     return bytes(buffer.getvalue())
 
 

@@ -6,9 +6,17 @@ to and from the wire (CloudEvents 1.0, NATS binary mode: attributes in headers, 
 
 from hermes_common.events import commitment, delivery, operations, reception, series, store, study, target
 from hermes_common.events.base import Envelope, Event, Sender, SeriesRef, Tags, Time, Value
-from hermes_common.events.commitment import CommitmentFailed, CommitmentReported, CommitmentRequested
+from hermes_common.events.commitment import (
+    CommitmentAnswered,
+    CommitmentFailed,
+    CommitmentReported,
+    CommitmentRequested,
+    NotKept,
+)
 from hermes_common.events.delivery import (
     DeliveryCancelled,
+    DeliveryCommitmentRequested,
+    DeliveryCommitted,
     DeliveryDismissed,
     DeliveryFailed,
     DeliveryHeld,
@@ -19,9 +27,11 @@ from hermes_common.events.delivery import (
     DeliveryRetrying,
     DeliveryStarted,
     DeliverySucceeded,
+    DeliveryUncommitted,
     DeliveryWaiting,
     InstanceOutcome,
     SentAs,
+    Uncommitted,
 )
 from hermes_common.events.operations import (
     AlertCleared,
@@ -90,12 +100,15 @@ __all__ = [
     "AssociationOpened",
     "AssociationRejected",
     "Clause",
+    "CommitmentAnswered",
     "CommitmentFailed",
     "CommitmentReported",
     "CommitmentRequested",
     "ConfigChanged",
     "Decision",
     "DeliveryCancelled",
+    "DeliveryCommitmentRequested",
+    "DeliveryCommitted",
     "DeliveryDismissed",
     "DeliveryFailed",
     "DeliveryHeld",
@@ -106,6 +119,7 @@ __all__ = [
     "DeliveryRetrying",
     "DeliveryStarted",
     "DeliverySucceeded",
+    "DeliveryUncommitted",
     "DeliveryWaiting",
     "Envelope",
     "Event",
@@ -117,6 +131,7 @@ __all__ = [
     "InstanceStored",
     "MalformedEventError",
     "MessageParked",
+    "NotKept",
     "PlannedDelivery",
     "RuleOutcome",
     "Sender",
@@ -146,6 +161,7 @@ __all__ = [
     "TargetResumed",
     "TargetUp",
     "Time",
+    "Uncommitted",
     "UnknownEventError",
     "UserChanged",
     "UserCreated",

@@ -1,8 +1,11 @@
 """Events of storage commitment (PS3.4 J)."""
 
-from typing import ClassVar
+from typing import Annotated, ClassVar
 
-from hermes_common.events.base import Event, Sender
+from pydantic import Field
+
+from hermes_common.events.base import Event, Sender, Value
+from hermes_common.ids import Slug, Uid
 
 
 class _Commitment(Event):
@@ -41,3 +44,32 @@ class CommitmentFailed(_Commitment):
 
     reason: str
     attempts: int = 0
+
+
+class NotKept(Value):
+    """An instance that a target does not take responsibility for."""
+
+    sop_instance_uid: Uid
+    reason: int
+    """Failure Reason (0008,1197)."""
+
+
+class CommitmentAnswered(Event):
+    """A target has said which instances of a delivery it takes responsibility for. A large result is said in parts."""
+
+    entity: ClassVar[str] = "commitment"
+    verb: ClassVar[str] = "answered"
+
+    transaction_uid: Uid
+    delivery_id: str
+    target: Slug
+    part: Annotated[int, Field(ge=1)] = 1
+    parts: Annotated[int, Field(ge=1)] = 1
+    committed: Annotated[list[Uid], Field(max_length=500)] = []
+    """SOP instance UIDs as they were sent."""
+    failed: Annotated[list[NotKept], Field(max_length=500)] = []
+    where: str = ""
+    """``same association``, or the id of the association that the target opened."""
+
+    def token(self) -> str:
+        return self.target

@@ -115,6 +115,52 @@ class DeliveryFailed(_Unfinished):
     verb: ClassVar[str] = "failed"
 
 
+class DeliveryCommitmentRequested(_DeliveryEvent):
+    """The target has taken a request for storage commitment of all instances that it has not committed to yet."""
+
+    verb: ClassVar[str] = "commitment_requested"
+
+    transaction_uid: Uid
+    instances: int
+    tries: Annotated[int, Field(ge=1)]
+
+
+class DeliveryCommitted(_DeliveryEvent):
+    """The target has taken responsibility for every instance."""
+
+    verb: ClassVar[str] = "committed"
+
+    transaction_uid: Uid
+    instances: int
+
+
+class Uncommitted(Value):
+    """An instance that was delivered, and that the target does not take responsibility for."""
+
+    index: Annotated[int, Field(ge=0)]
+    """Position in the manifest, from 0."""
+    sop_instance_uid: Uid
+    code: int
+    """Failure Reason (0008,1197)."""
+    reason: str
+
+
+class DeliveryUncommitted(_DeliveryEvent):
+    """The target has not taken responsibility for every instance, and is not asked again by itself."""
+
+    verb: ClassVar[str] = "uncommitted"
+
+    transaction_uid: str
+    """Of the last request; empty if none was made."""
+    committed: int
+    """Instances that it does take responsibility for."""
+    refused: int
+    """Instances of which it said that it does not; of the others it said nothing."""
+    reason: str
+    failures: Annotated[list[Uncommitted], Field(max_length=500)] = []
+    """The first of those that were refused."""
+
+
 class _ByAPerson(_DeliveryEvent):
     actor: str
     reason: str = ""

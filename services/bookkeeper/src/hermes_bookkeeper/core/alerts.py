@@ -1,6 +1,8 @@
 """Which alerts events raise and clear. An alert's id derives from the event that raises it: said again, it is the same.
 
 delivery_failed   raised by delivery.failed; cleared by the delivery being restarted, made, cancelled or dismissed
+commitment_failed raised by delivery.uncommitted; cleared by the target committing, or the delivery being restarted or
+                  dismissed
 message_parked    raised by message.parked; cleared by a person
 service_crashed   raised by service.crashed; cleared by a person
 rule_failed       raised by a decision for which an active rule could not be evaluated, once for each rule and revision;
@@ -28,10 +30,12 @@ from hermes_common.events import (
     AlertRaised,
     ConfigChanged,
     DeliveryCancelled,
+    DeliveryCommitted,
     DeliveryDismissed,
     DeliveryFailed,
     DeliveryRestarted,
     DeliverySucceeded,
+    DeliveryUncommitted,
     Event,
     MessageParked,
     RuleOutcome,
@@ -53,6 +57,7 @@ from hermes_common.events import (
 from hermes_common.ids import derived_id
 
 DELIVERY_FAILED = "delivery_failed"
+COMMITMENT_FAILED = "commitment_failed"
 MESSAGE_PARKED = "message_parked"
 SERVICE_CRASHED = "service_crashed"
 RULE_FAILED = "rule_failed"
@@ -65,6 +70,8 @@ STORE_CLEANED = "store_cleaned"
 OBJECTS_MISSING = "objects_missing"
 
 CLEARING = (DeliveryRestarted, DeliverySucceeded, DeliveryCancelled, DeliveryDismissed)
+COMMITTING = (DeliveryCommitted, DeliveryRestarted, DeliveryDismissed, DeliveryUncommitted)
+"""What ends the alert about storage commitment; one that fails again has an alert of its own."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +85,14 @@ class Say:
 def concerns_deliveries(event: Event | None) -> bool:
     """Whether an event may raise or clear the alert of a delivery."""
     return isinstance(
-        event, DeliveryFailed | DeliveryRestarted | DeliverySucceeded | DeliveryCancelled | DeliveryDismissed
+        event,
+        DeliveryFailed
+        | DeliveryRestarted
+        | DeliverySucceeded
+        | DeliveryCancelled
+        | DeliveryDismissed
+        | DeliveryUncommitted
+        | DeliveryCommitted,
     )
 
 
@@ -216,17 +230,24 @@ def delivery_alerts(said: Sequence[Said], news: Collection[str]) -> list[Say]:
     is over with the first event after it that clears.
     """
     says: list[Say] = []
+    clearing: tuple[type[Event], ...]
     for place, item in enumerate(said):
         failed = item.event
-        if not isinstance(failed, DeliveryFailed):
-            continue
+        match failed:
+            case DeliveryFailed():
+                kind, clearing = DELIVERY_FAILED, CLEARING
+                message = f"Delivery to {failed.target} failed: {failed.reason}"
+            case DeliveryUncommitted():
+                kind, clearing = COMMITMENT_FAILED, COMMITTING
+                message = f"{failed.target} has not committed to keeping a delivery: {failed.reason}"
+            case _:
+                continue
         about = f"{failed.target}/{failed.delivery_id}"
         if item.id in news:
-            message = f"Delivery to {failed.target} failed: {failed.reason}"
-            says.append(raised(item.id, DELIVERY_FAILED, about, "critical", message))
-        over = next((later for later in said[place + 1 :] if isinstance(later.event, CLEARING)), None)
+            says.append(raised(item.id, kind, about, "critical", message))
+        over = next((later for later in said[place + 1 :] if isinstance(later.event, clearing)), None)
         if over is not None and (over.id in news or item.id in news):
-            says.append(cleared(alert_id_of(DELIVERY_FAILED, item.id), DELIVERY_FAILED, about, over.event.verb))
+            says.append(cleared(alert_id_of(kind, item.id), kind, about, over.event.verb))
     return says
 
 

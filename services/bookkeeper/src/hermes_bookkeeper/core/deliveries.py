@@ -7,6 +7,8 @@ from datetime import datetime
 from hermes_bookkeeper.core.said import Row, Said
 from hermes_common.events import (
     DeliveryCancelled,
+    DeliveryCommitmentRequested,
+    DeliveryCommitted,
     DeliveryDismissed,
     DeliveryFailed,
     DeliveryHeld,
@@ -16,6 +18,7 @@ from hermes_common.events import (
     DeliveryRetrying,
     DeliveryStarted,
     DeliverySucceeded,
+    DeliveryUncommitted,
     DeliveryWaiting,
 )
 from hermes_common.records import DeliveryState
@@ -32,6 +35,9 @@ AnyDelivery = (
     | DeliveryHeld
     | DeliveryReleased
     | DeliveryWaiting
+    | DeliveryCommitmentRequested
+    | DeliveryCommitted
+    | DeliveryUncommitted
 )
 
 
@@ -42,6 +48,16 @@ class Progress:
     delivered: int = 0
     last_seq: int = 0
     last_time: datetime | None = None
+
+
+_NOT_ASKED: Row = {
+    "commitment": "",
+    "commitment_uid": "",
+    "commitment_reason": "",
+    "committed": 0,
+    "uncommitted": [],
+    "commitment_at": None,
+}
 
 
 def delivery_row(said: Sequence[Said], progress: Progress) -> Row:
@@ -66,6 +82,7 @@ def delivery_row(said: Sequence[Said], progress: Progress) -> Row:
         "attempt": 0,
         "reason": "",
         "actor": "",
+        **_NOT_ASKED,
         "next_attempt_at": None,
         "queued_at": min(item.time for item in said),
         "started_at": None,
@@ -134,10 +151,30 @@ def _change(row: Row, item: Said) -> Row:  # noqa: PLR0911  # a table: one line 
             reason, still = event.reason or row["reason"], {"next_attempt_at": None, "ended_at": None}
             return {"state": DeliveryState.HELD.value, "actor": event.actor, "reason": reason, **still}
         case DeliveryRestarted() | DeliveryReleased():
-            begun = {"next_attempt_at": None, "ended_at": None}
+            begun = {"next_attempt_at": None, "ended_at": None, **_NOT_ASKED}
             return {"state": DeliveryState.QUEUED.value, "actor": event.actor, "reason": "", **begun}
+        case DeliveryCommitmentRequested() | DeliveryCommitted() | DeliveryUncommitted():
+            return _commitment(row, event, item.time)
         case _:
             return {}
+
+
+def _commitment(
+    row: Row, event: DeliveryCommitmentRequested | DeliveryCommitted | DeliveryUncommitted, time: datetime
+) -> Row:
+    """Return the columns of storage commitment; a result may have been said before its request."""
+    same = {"commitment_uid": event.transaction_uid, "commitment_at": time}
+    match event:
+        case DeliveryCommitmentRequested():
+            if row["commitment_uid"] == event.transaction_uid:
+                return {}
+            return {**same, "commitment": "requested", "commitment_reason": ""}
+        case DeliveryCommitted():
+            kept = {"committed": event.instances, "uncommitted": []}
+            return {**same, "commitment": "committed", "commitment_reason": "", **kept}
+        case DeliveryUncommitted():
+            lost = {"committed": event.committed, "uncommitted": [each.model_dump() for each in event.failures]}
+            return {**same, "commitment": "failed", "commitment_reason": event.reason, **lost}
 
 
 def _cancelled(event: DeliveryCancelled) -> str:

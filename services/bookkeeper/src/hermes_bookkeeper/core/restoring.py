@@ -12,12 +12,14 @@ from hermes_bookkeeper.core.facts import Fact, read
 from hermes_common.events import (
     Decision,
     DeliveryCancelled,
+    DeliveryCommitted,
     DeliveryDismissed,
     DeliveryFailed,
     DeliveryHeld,
     DeliveryQueued,
     DeliveryRetrying,
     DeliverySucceeded,
+    DeliveryUncommitted,
     Envelope,
     Event,
     PlannedDelivery,
@@ -30,7 +32,7 @@ from hermes_common.events import (
 )
 from hermes_common.ids import derived_id
 from hermes_common.ranges import parse_ranges
-from hermes_common.records import BatchRef, DeliveryRecord, DeliveryState, SeriesRecord
+from hermes_common.records import BatchRef, Commitment, CommitmentState, DeliveryRecord, DeliveryState, SeriesRecord
 
 UNKNOWN_REVISION = 0
 _DECIDED = {
@@ -62,7 +64,26 @@ def delivery_facts(record: DeliveryRecord, seq: int) -> list[Fact]:
             "delivery", record.delivery_id, str(record.generation), record.state.value, str(record.attempt)
         )
         facts.append(_fact(event, event_id, record.updated_at, seq + 1))
+    asked = record.commitment
+    if asked is not None and asked.ended_at is not None and record.state is DeliveryState.SUCCEEDED:
+        transaction = asked.transactions[-1] if asked.transactions else ""
+        parts = (str(record.generation), asked.state.value, str(record.attempt), transaction)
+        event_id = derived_id("delivery", record.delivery_id, *parts, asked.ended_at.isoformat())
+        facts.append(_fact(_commitment(record, asked, transaction, about), event_id, asked.ended_at, seq + 2))
     return facts
+
+
+def _commitment(record: DeliveryRecord, asked: Commitment, transaction: str, about: dict[str, Any]) -> Event:
+    """Return how the question of storage commitment ended; which instances are not kept the manifest would name."""
+    if asked.state is CommitmentState.COMMITTED:
+        return DeliveryCommitted(**about, transaction_uid=transaction, instances=record.instances)
+    return DeliveryUncommitted(
+        **about,
+        transaction_uid=transaction,
+        committed=len(parse_ranges(asked.committed)),
+        refused=sum(len(parse_ranges(ranges)) for ranges in asked.failed.values()),
+        reason=asked.reason,
+    )
 
 
 def _completed(record: SeriesRecord, batch: BatchRef) -> Fact:

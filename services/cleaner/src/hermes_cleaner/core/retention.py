@@ -29,6 +29,10 @@ class Delivery(Protocol):
         """How far it is."""
 
     @property
+    def awaits_commitment(self) -> bool:
+        """Whether it arrived, and the target has yet to say that it keeps all of it (or has said that it does not)."""
+
+    @property
     def rules(self) -> Sequence[str]:
         """Who asked for it."""
 
@@ -71,7 +75,8 @@ Judgement = Keep | Wait | Delete | Nothing
 def unfinished(record: SeriesRecord, deliveries: Iterable[Delivery | None]) -> str | None:
     """Return what about a series is not done, or None. A delivery whose record is missing is not done.
 
-    A failed delivery is not done: its images stay until a person restarts or dismisses it.
+    A failed delivery is not done: its images stay until a person restarts or dismisses it. One that arrived at a target
+    that is asked for storage commitment is done when the target has given it.
     """
     if record.pending is not None or not all(batch.said for batch in record.batches):
         return AT_WORK
@@ -82,6 +87,8 @@ def unfinished(record: SeriesRecord, deliveries: Iterable[Delivery | None]) -> s
             return "the record of a delivery is missing"
         if delivery.state not in DONE:
             return f"its delivery to {delivery.target} is {delivery.state.value}"
+        if delivery.awaits_commitment:
+            return f"{delivery.target} has not committed to keeping what was delivered"
     return None
 
 

@@ -47,6 +47,7 @@ class Fate:
 
     target: str
     state: DeliveryState
+    awaits_commitment: bool
     rules: tuple[str, ...]
 
 
@@ -152,7 +153,7 @@ class Planner:
             except ValidationError as error:
                 log.warning("%s cannot be read: %s", key, error)
                 continue
-            found[record.delivery_id] = Fate(record.target, record.state, record.rules)
+            found[record.delivery_id] = Fate(record.target, record.state, record.awaits_commitment, record.rules)
         return found
 
 

@@ -13,6 +13,7 @@ from hermes_common import subjects
 from hermes_common.events import (
     ConfigChanged,
     DeliveryCancelled,
+    DeliveryCommitted,
     DeliveryDismissed,
     DeliverySucceeded,
     SeriesCompleted,
@@ -57,6 +58,13 @@ STUDIES = Consumer(
 )
 """One of its own, so that a cleaner of an earlier release beside this one does not change what it consumes."""
 
+COMMITMENTS = Consumer(
+    stream=subjects.EVENTS,
+    durable="cleaner-commitments",
+    subjects=("hermes.v1.delivery.committed.*",),
+    ack_wait=timedelta(seconds=60),
+)
+
 LOOK_AGAIN = timedelta(seconds=5)
 
 DUE = Consumer(
@@ -73,6 +81,7 @@ _ABOUT_A_SERIES = (
     SeriesDiscarded,
     DeliverySucceeded,
     DeliveryCancelled,
+    DeliveryCommitted,
     DeliveryDismissed,
 )
 

@@ -22,9 +22,10 @@ from typing import assert_never
 
 from hermes_common.commands import DeliveryCommand
 from hermes_common.durations import format_duration
-from hermes_common.ranges import parse_ranges
+from hermes_common.ranges import format_ranges, parse_ranges
 from hermes_common.records import ENDED, DeliveryRecord, DeliveryState, Lease
 from hermes_common.targets import Retry
+from hermes_dispatcher.core import committing
 
 INTERRUPTIONS = 5
 """Dispatchers that may die in a row over the same try before the delivery fails."""
@@ -194,7 +195,11 @@ def on_command(record: DeliveryRecord, command: DeliveryCommand, now: datetime) 
     state = record.state
     match command.action:
         case "restart":
-            if state in _RESTARTABLE or (state is DeliveryState.SUCCEEDED and command.scope == "all"):
+            if (
+                state in _RESTARTABLE
+                or record.is_uncommitted
+                or (state is DeliveryState.SUCCEEDED and command.scope == "all")
+            ):
                 return Change(_restarted(record, command, now))
         case "hold":
             if state not in ENDED and state is not DeliveryState.HELD and not _is_sent(record):
@@ -211,7 +216,7 @@ def on_command(record: DeliveryRecord, command: DeliveryCommand, now: datetime) 
             if state not in ENDED and not _is_sent(record):
                 return Change(_stopped(record, command, now, DeliveryState.CANCELLED))
         case "dismiss":
-            if state is DeliveryState.FAILED:
+            if state is DeliveryState.FAILED or record.is_uncommitted:
                 return Change(_commanded(record, command, now, state=DeliveryState.DISMISSED))
         case _:
             assert_never(command.action)
@@ -237,12 +242,20 @@ def _restarted(record: DeliveryRecord, command: DeliveryCommand, now: datetime) 
         generation=record.generation + 1,
         tries=0,
         interruptions=0,
-        delivered="" if command.scope == "all" else record.delivered,
+        delivered="" if command.scope == "all" else _still_delivered(record),
+        commitment=None,
         refused="",
         refusal="",
         reason="",
         restarted_at=now,
     )
+
+
+def _still_delivered(record: DeliveryRecord) -> str:
+    """Return what the target has, without what it says it does not keep."""
+    if record.commitment is None:
+        return record.delivered
+    return format_ranges(parse_ranges(record.delivered) - committing.not_kept(record.commitment).keys())
 
 
 def _released(record: DeliveryRecord, command: DeliveryCommand, now: datetime) -> DeliveryRecord:

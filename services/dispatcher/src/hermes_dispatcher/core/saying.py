@@ -6,6 +6,8 @@ from typing import assert_never
 from hermes_common.commands import DeliveryCommand
 from hermes_common.events import (
     DeliveryCancelled,
+    DeliveryCommitmentRequested,
+    DeliveryCommitted,
     DeliveryDismissed,
     DeliveryFailed,
     DeliveryHeld,
@@ -15,13 +17,15 @@ from hermes_common.events import (
     DeliveryRetrying,
     DeliveryStarted,
     DeliverySucceeded,
+    DeliveryUncommitted,
     DeliveryWaiting,
     Event,
     InstanceOutcome,
 )
 from hermes_common.ids import derived_id
 from hermes_common.ranges import parse_ranges
-from hermes_common.records import DeliveryRecord, DeliveryState
+from hermes_common.records import CommitmentState, DeliveryRecord, DeliveryState
+from hermes_dispatcher.core import committing
 
 Saying = tuple[Event, str]
 """An event and its id."""
@@ -99,6 +103,46 @@ def standing(record: DeliveryRecord) -> Saying | None:
         case _:
             return None
     return event, _id(record, record.state.value)
+
+
+def commitment_requested(record: DeliveryRecord, transaction: str, instances: int) -> Saying:
+    """Return that a target has taken a request for storage commitment."""
+    tries = 1 if record.commitment is None else max(1, record.commitment.tries)
+    event = DeliveryCommitmentRequested.model_validate(
+        {**_about(record), "transaction_uid": transaction, "instances": instances, "tries": tries}
+    )
+    return event, derived_id("delivery", record.delivery_id, "commitment requested", transaction)
+
+
+def commitment(record: DeliveryRecord, instances: Sequence[str]) -> Saying | None:
+    """Return how the question of storage commitment ended; None while it has not.
+
+    ``instances``: SOP instance UIDs as they were received, in the order of the manifest.
+    """
+    asked = record.commitment
+    if asked is None or asked.ended_at is None or record.state is not DeliveryState.SUCCEEDED:
+        return None
+    transaction = asked.transactions[-1] if asked.transactions else ""
+    when = asked.ended_at.isoformat()
+    match asked.state:
+        case CommitmentState.COMMITTED:
+            event: Event = DeliveryCommitted.model_validate(
+                {**_about(record), "transaction_uid": transaction, "instances": record.instances}
+            )
+        case CommitmentState.FAILED:
+            event = DeliveryUncommitted.model_validate(
+                {
+                    **_about(record),
+                    "transaction_uid": transaction,
+                    "committed": len(parse_ranges(asked.committed)),
+                    "refused": len(committing.not_kept(asked)),
+                    "reason": asked.reason,
+                    "failures": committing.uncommitted(asked, instances),
+                }
+            )
+        case _:
+            return None
+    return event, _id(record, asked.state.value, transaction, when)
 
 
 def commanded(record: DeliveryRecord, command: DeliveryCommand) -> Saying:

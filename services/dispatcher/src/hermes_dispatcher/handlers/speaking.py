@@ -1,5 +1,6 @@
 """What follows from the state of a record: timers, work, events. Doing it again has the effect of doing it once."""
 
+from collections.abc import Sequence
 from datetime import datetime, timedelta
 
 from hermes_common import subjects
@@ -30,7 +31,27 @@ class Speaker:
             timer = subjects.delivery_timer(record.delivery_id)
             await self._bus.arm_after(timer, subjects.delivery_due(record.delivery_id), at)
             crash_point("dispatcher.wait-armed")
+        await self.await_commitment(record)
         said = saying.standing(record)
+        if said is not None:
+            await self._bus.publish(*said)
+
+    async def await_commitment(self, record: DeliveryRecord) -> None:
+        """Have the storage commitment of a delivery that has arrived looked at in time, if it is asked for."""
+        commitment = record.commitment
+        if record.state is DeliveryState.SUCCEEDED and commitment is not None and commitment.next_at is not None:
+            at = max(commitment.next_at, now() + _SOONEST)
+            timer = subjects.commitment_timer(record.delivery_id)
+            await self._bus.arm(timer, subjects.commitment_due(record.delivery_id), at)
+
+    async def commitment_requested(self, record: DeliveryRecord, transaction: str, instances: int) -> None:
+        """Say that a target has taken a request for storage commitment."""
+        await self._bus.publish(*saying.commitment_requested(record, transaction, instances))
+
+    async def commitment(self, record: DeliveryRecord, instances: Sequence[str]) -> None:
+        """Say how the question of storage commitment ended, or have it looked at again."""
+        await self.await_commitment(record)
+        said = saying.commitment(record, instances)
         if said is not None:
             await self._bus.publish(*said)
 

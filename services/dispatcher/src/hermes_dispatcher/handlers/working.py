@@ -30,7 +30,7 @@ from hermes_dispatcher.adapters.objects import ManifestUnusableError, Objects, S
 from hermes_dispatcher.adapters.places import Choose
 from hermes_dispatcher.adapters.records import Deliveries, FencedError, Hold
 from hermes_dispatcher.adapters.targets.interface import Permit, SenderOf
-from hermes_dispatcher.core import breaking, lifecycle, retrying, saying
+from hermes_dispatcher.core import breaking, committing, lifecycle, retrying, saying
 from hermes_dispatcher.core.choosing import Choice, choose
 from hermes_dispatcher.handlers.attempting import Attempt, Interrupted, Over, Pace
 from hermes_dispatcher.handlers.gate import Turn
@@ -215,7 +215,7 @@ class Worker:
                 decision = retrying.decide(target.retry, record.tries, left, total, now(), jitter, expiry)
         match decision:
             case retrying.Succeed():
-                await hold.write(lifecycle.succeeded(record, now()))
+                await hold.write(committing.owed(lifecycle.succeeded(record, now()), target, now()))
                 crash_point("dispatcher.succeeded")
             case retrying.TryAgain(at=at, reason=reason):
                 await hold.write(lifecycle.retrying(record, at, reason, now()))

@@ -112,8 +112,10 @@ def _contexts(request: AssociateRequest) -> tuple[NegotiatedContext, ...]:
         number, abstract = context.id, context.abstract_syntax
         if not _is_served(abstract, elsewhere):
             result = ContextResult.ABSTRACT_SYNTAX_NOT_SUPPORTED
-        elif abstract in backwards:
-            result = ContextResult.USER_REJECTION  # it would have us be the SCU, which we never are on its association
+        elif abstract in backwards and abstract != COMMITMENT:
+            result = (
+                ContextResult.USER_REJECTION
+            )  # it would have us be the SCU, which we are of storage commitment alone
         elif number not in syntaxes:
             result = ContextResult.TRANSFER_SYNTAXES_NOT_SUPPORTED
         else:
@@ -142,7 +144,9 @@ def _reply(request: AssociateRequest, contexts: tuple[NegotiatedContext, ...], a
     return Reply(
         window=ONE_AT_A_TIME if proposal.window is not None else None,
         roles=tuple(
-            Roles(role.sop_class, scu=role.scu, scp=False) for role in proposal.roles if role.sop_class in accepted
+            Roles(role.sop_class, scu=role.scu, scp=role.scp and role.sop_class == COMMITMENT)
+            for role in proposal.roles
+            if role.sop_class in accepted
         ),
         information=tuple(
             ServiceInformation(entry.sop_class, STORAGE_INFORMATION)

@@ -19,14 +19,16 @@ from hermes_common.dicom.errors import DicomError, MalformedPdu
 from hermes_common.dicom.pdu import AbortReason, AbortSource, PduType, Pdv, RejectResult
 from hermes_common.dicom.uids import COMMITMENT, VERIFICATION
 from hermes_common.events import AssociationAborted, AssociationClosed, AssociationOpened, AssociationRejected
+from hermes_common.runtime.dicom.commitment import report_refusal
 from hermes_common.runtime.dicom.wire import Wire, WireClosed, WireError, WireStopping, WireTimeout
 from hermes_receiver.adapters import metrics
 from hermes_receiver.core.limits import Limits
 from hermes_receiver.core.negotiation import Acceptance, Judge, Rejection, answer
 from hermes_receiver.core.reception import Origin
 from hermes_receiver.handlers.commitment_messages import CommitmentInbox, ResultSender, refusal_of
+from hermes_receiver.handlers.commitment_results import ResultInbox, TakeResult
 from hermes_receiver.handlers.committing import Commitments
-from hermes_receiver.handlers.messages import Current, Drain, PeerAbortedError, ViolationError
+from hermes_receiver.handlers.messages import Current, Drain, PeerAbortedError, Sink, ViolationError
 from hermes_receiver.handlers.ports import Announcer
 from hermes_receiver.handlers.storing import Answer, EndlessDataSetError, Reception, Store
 
@@ -53,6 +55,7 @@ class AssociationHandler:
         judge: Judge,
         admit: Admit,
         commitments: Commitments | None = None,
+        take_result: TakeResult | None = None,
     ) -> None:
         self._wire = wire
         self._origin = origin
@@ -62,6 +65,7 @@ class AssociationHandler:
         self._admit = admit
         self._limits: Limits = store.limits
         self._commitments = commitments
+        self._take_result = take_result
         self._results = ResultSender(wire, store.limits)
         self._contexts: dict[int, NegotiatedContext] = {}
         self._peer_max = 0
@@ -250,6 +254,8 @@ class AssociationHandler:
                 return
             case CommandField.N_ACTION_RQ if context.abstract_syntax == COMMITMENT:
                 self._begin(context_id, command, self._commitment_sink(context, command))
+            case CommandField.N_EVENT_REPORT_RQ if context.abstract_syntax == COMMITMENT:
+                self._begin(context_id, command, self._result_sink(context, command))
             case CommandField.N_EVENT_REPORT_RSP if self._results.answered(command):
                 if command.has_data_set:
                     drain = Drain(Answer(dimse_status.SUCCESS), self._limits.pdu_length)
@@ -262,7 +268,7 @@ class AssociationHandler:
                 )
                 self._begin(context_id, command, Drain(refusal, self._limits.pdu_length))
 
-    def _begin(self, context_id: int, command: CommandSet, sink: Reception | Drain | CommitmentInbox) -> None:
+    def _begin(self, context_id: int, command: CommandSet, sink: Sink) -> None:
         if command.has_data_set:
             self._current = Current(context_id, command, sink)
         else:
@@ -283,6 +289,13 @@ class AssociationHandler:
         if refusal is not None or self._commitments is None:
             return Drain(refusal or Answer(dimse_status.PROCESSING_FAILURE), self._limits.instance_bytes)
         return CommitmentInbox(self._commitments, self._origin, self._results.mailbox, context.transfer_syntax)
+
+    def _result_sink(self, context: NegotiatedContext, command: CommandSet) -> ResultInbox | Drain:
+        code = report_refusal(command)
+        if code is not None or self._take_result is None:
+            answer = Answer(dimse_status.SOP_CLASS_NOT_SUPPORTED if code is None else code, "no result is expected")
+            return Drain(answer, self._limits.instance_bytes)
+        return ResultInbox(self._take_result, self._origin, context.transfer_syntax)
 
     def _commitment_context(self) -> NegotiatedContext | None:
         return next((c for c in self._contexts.values() if c.abstract_syntax == COMMITMENT), None)

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TypeAlias
 
 from hermes_common.dicom.command import CommandSet
 from hermes_common.dicom.pdu import AbortReason
 from hermes_receiver.handlers.commitment_messages import CommitmentInbox
+from hermes_receiver.handlers.commitment_results import ResultInbox
 from hermes_receiver.handlers.storing import Answer, EndlessDataSetError, Reception
 
 
@@ -41,10 +43,13 @@ class Drain:
         """Nothing is held."""
 
 
+Sink: TypeAlias = Reception | Drain | CommitmentInbox | ResultInbox
+
+
 @dataclass(slots=True)
 class Current:
     """The message whose data set is being received."""
 
     context_id: int
     command: CommandSet
-    sink: Reception | Drain | CommitmentInbox
+    sink: Sink

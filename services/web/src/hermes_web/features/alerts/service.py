@@ -15,6 +15,7 @@ from hermes_web.features.alerts.queries import ChannelState, channel_states, get
 from hermes_web.web import Web
 
 BY_ITSELF = {
+    "commitment_failed": "restart the delivery (what the target does not keep is sent again) or dismiss it",
     "delivery_failed": "restart, cancel or dismiss the delivery",
     "endpoint_down": "it clears when the endpoint answers again",
     "store_full": "it clears when the object store is below its limit again",

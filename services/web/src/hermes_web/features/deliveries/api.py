@@ -1,6 +1,6 @@
 """``/api/v1/deliveries``."""
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 from litestar import Controller, get, post
 from litestar.params import FromPath, JSONBody, QueryParameter
@@ -21,6 +21,10 @@ from hermes_web.web_types import HttpRequest
 
 States = Annotated[list[DeliveryState] | None, QueryParameter(name="state", description="May be given several times.")]
 Target = Annotated[str | None, QueryParameter(name="target", description="Slug of a target.")]
+Committed = Annotated[
+    Literal["requested", "committed", "failed"] | None,
+    QueryParameter(name="commitment", description="What came of asking the target for storage commitment."),
+]
 After = Annotated[int, QueryParameter(name="after", description="'outcomes_next' of the answer before.")]
 
 
@@ -61,12 +65,14 @@ class DeliveriesController(Controller):
         request: HttpRequest,
         states: States = None,
         target: Target = None,
+        commitment: Committed = None,
         cursor: Cursor = None,
         limit: Limit = None,
     ) -> Listing[DeliveryItem]:
         """Return deliveries, the one changed last first."""
         wanted = [item.value for item in states or ()]
-        return await web_of(request).database.run(queries.list_deliveries, wanted, target, limited(limit), cursor)
+        run = web_of(request).database.run
+        return await run(queries.list_deliveries, wanted, target, limited(limit), cursor, None, commitment)
 
     @post("/bulk", opt=ADMIN, status_code=202)
     async def bulk(self, request: HttpRequest, data: JSONBody[AskBulk]) -> service.BulkResult:

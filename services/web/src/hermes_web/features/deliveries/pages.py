@@ -39,6 +39,10 @@ def _filter(state: str, target: str) -> dict[str, str]:
     return {"state": state if state in service.STATES else "", "target": target}
 
 
+COMMITMENTS = ("requested", "committed", "failed")
+"""What may have come of asking a target for storage commitment."""
+
+
 class DeliveryPages(Controller):
     """Deliveries."""
 
@@ -52,11 +56,16 @@ class DeliveryPages(Controller):
         state, target, after = params.get("state", ""), params.get("target", ""), params.get("cursor")
         if state and state not in service.STATES:
             raise MalformedError(f"{state[:40]!r} is not a state of a delivery")
+        commitment = params.get("commitment", "")
+        if commitment and commitment not in COMMITMENTS:
+            raise MalformedError(f"{commitment[:40]!r} is not what may come of storage commitment")
         web = web_of(request)
         back = params.get("within", "")
         states = [state] if state else []
-        found = await web.database.run(queries.list_deliveries, states, target or None, 50, after, within(back))
-        query = {"state": state, "target": target, "within": back, "cursor": found.next or ""}
+        found = await web.database.run(
+            queries.list_deliveries, states, target or None, 50, after, within(back), commitment
+        )
+        query = {"state": state, "target": target, "within": back, "commitment": commitment, "cursor": found.next or ""}
         return page(
             request,
             "deliveries/list.html",
@@ -64,6 +73,8 @@ class DeliveryPages(Controller):
             state=state,
             target=target,
             back=back,
+            commitment=commitment,
+            commitments=COMMITMENTS,
             first=after is None,
             states=service.STATES,
             more=None if found.next is None else f"/deliveries?{urlencode(query)}",
@@ -93,7 +104,13 @@ class DeliveryPages(Controller):
         after = int(text) if text.isdigit() and len(text) < 10 else -1
         detail = await web_of(request).database.run(queries.get_delivery, delivery_id, after)
         others = [item for item in await known_targets(web_of(request)) if item.slug != detail.target]
-        return page(request, "deliveries/one.html", delivery=detail, actions=possible(detail.state), others=others)
+        return page(
+            request,
+            "deliveries/one.html",
+            delivery=detail,
+            actions=possible(detail.state, uncommitted=detail.commitment == "failed"),
+            others=others,
+        )
 
     @post("/{delivery_id:str}/{action:str}", opt=ADMIN)
     async def ask(self, request: HttpRequest, delivery_id: FromPath[str], action: FromPath[str]) -> Redirect:

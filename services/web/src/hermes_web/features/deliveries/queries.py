@@ -21,6 +21,7 @@ def list_deliveries(
     limit: int,
     after: str | None,
     within: timedelta | None = None,
+    commitment: str | None = None,
 ) -> Listing[DeliveryItem]:
     """Return deliveries, the one changed last first; with ``within`` only those that changed in that span."""
     query = select(deliveries)
@@ -30,6 +31,8 @@ def list_deliveries(
         query = query.where(deliveries.c.state.in_(states))
     if target:
         query = query.where(deliveries.c.target == target)
+    if commitment:
+        query = query.where(deliveries.c.commitment == commitment, deliveries.c.commitment != "")
     if after is not None:
         query = query.where(tuple_(deliveries.c.updated_at, deliveries.c.delivery_id) < tuple_(*cursor.decode(after)))
     ordered = query.order_by(deliveries.c.updated_at.desc(), deliveries.c.delivery_id.desc())
@@ -77,17 +80,20 @@ def outcomes_of_series(connection: Connection, series_uid: str) -> dict[str, dic
     return found
 
 
-def ids_of(connection: Connection, states: list[str], target: str | None, limit: int) -> list[tuple[str, str]]:
-    """Return id and state of the deliveries that a filter finds, the one changed last first."""
-    query = select(deliveries.c.delivery_id, deliveries.c.state).where(deliveries.c.state.in_(states))
+def ids_of(connection: Connection, states: list[str], target: str | None, limit: int) -> list[tuple[str, str, bool]]:
+    """Return id, state and whether the target has not committed, of the deliveries that a filter finds."""
+    query = select(deliveries.c.delivery_id, deliveries.c.state, deliveries.c.commitment).where(
+        deliveries.c.state.in_(states)
+    )
     if target:
         query = query.where(deliveries.c.target == target)
     rows = connection.execute(query.order_by(deliveries.c.updated_at.desc()).limit(limit))
-    return [(row.delivery_id, row.state) for row in rows]
+    return [(row.delivery_id, row.state, row.commitment == "failed") for row in rows]
 
 
-def state_of(connection: Connection, delivery_id: str) -> str | None:
-    """Return the state of a delivery as the history has it, or None."""
-    return connection.execute(
-        select(deliveries.c.state).where(deliveries.c.delivery_id == delivery_id)
-    ).scalar_one_or_none()
+def state_of(connection: Connection, delivery_id: str) -> tuple[str, bool] | None:
+    """Return the state of a delivery as the history has it, and whether its target has not committed to it; or None."""
+    row = connection.execute(
+        select(deliveries.c.state, deliveries.c.commitment).where(deliveries.c.delivery_id == delivery_id)
+    ).one_or_none()
+    return None if row is None else (row.state, row.commitment == "failed")

@@ -57,12 +57,12 @@ async def act_on_many(
     if not ids and not states:
         raise InvalidError(problems=[FieldProblem("state", "name deliveries by ids, or a state to filter by")])
     await _check(web, wish)
-    found = [(item, None) for item in ids] if ids else await web.database.run(ids_of, list(states), target, BULK)
-    wanted = [item for item, state in found if state is None or wish.action in possible(state)]
+    found = [] if ids else await web.database.run(ids_of, list(states), target, BULK)
+    named = list(ids) or [item for item, state, open_ in found if wish.action in possible(state, uncommitted=open_)]
     asked: list[str] = []
-    skipped = len(found) - len(wanted)
-    for start in range(0, len(wanted), 50):
-        calls = [_ask(web, item, wish) for item in wanted[start : start + 50]]
+    skipped = max(len(found) - len(named), 0)
+    for start in range(0, len(named), 50):
+        calls = [_ask(web, item, wish) for item in named[start : start + 50]]
         for result in await asyncio.gather(*calls, return_exceptions=True):
             match result:
                 case str():
@@ -91,17 +91,17 @@ async def _ask(web: Web, delivery_id: str, wish: Wish) -> str:
     if not _ID.fullmatch(delivery_id):
         raise NotFoundError(f"{delivery_id[:64]!r} is not the id of a delivery")
     record = await web.commands.live_delivery(delivery_id)
-    state = record.state.value if record is not None else await _recorded_state(web, delivery_id)
-    if state is None:
+    known = (record.state.value, record.is_uncommitted) if record else await _recorded_state(web, delivery_id)
+    if known is None:
         raise NotFoundError(f"no delivery {delivery_id} is known")
-    if (why := refusal(wish.action, state)) is not None:
+    if (why := refusal(wish.action, known[0], uncommitted=known[1])) is not None:
         raise StateConflictError(why)
     if wish.action == "reroute" and record is not None and record.target == wish.to:
         raise StateConflictError(f"it goes to {wish.to} already")
     return await web.commands.delivery(delivery_id, wish.action, wish.actor, wish.reason.strip(), wish.scope, wish.to)
 
 
-async def _recorded_state(web: Web, delivery_id: str) -> str | None:
+async def _recorded_state(web: Web, delivery_id: str) -> tuple[str, bool] | None:
     try:
         return await web.database.run(state_of, delivery_id)
     except UnavailableError:

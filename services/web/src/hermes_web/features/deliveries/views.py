@@ -22,6 +22,13 @@ class DeliveryItem(View):
     attempt: int
     reason: str
     actor: str
+    commitment: str = ""
+    """What came of asking the target to keep it: empty, ``requested``, ``committed`` or ``failed``."""
+    commitment_uid: str = ""
+    """Transaction UID of the last request."""
+    commitment_at: datetime | None = None
+    commitment_reason: str = ""
+    committed: int = 0
     next_attempt_at: datetime | None = None
     queued_at: datetime
     started_at: datetime | None = None
@@ -62,11 +69,22 @@ class OutcomeView(View):
     sent_digest: str = ""
 
 
+class UncommittedView(View):
+    """An instance that the target does not keep, with the Failure Reason (0008,1197)."""
+
+    index: int
+    sop_instance_uid: str
+    code: int
+    reason: str
+
+
 class DeliveryDetail(DeliveryItem):
     """A delivery with its attempts and the outcome of its instances; those without one have not been sent yet."""
 
     attempts: list[AttemptView]
     outcomes: list[OutcomeView]
+    uncommitted: list[UncommittedView] = []
+    """The first 500 instances that the target, asked for storage commitment, does not keep."""
     outcomes_next: int | None = None
     """``after`` of the next outcomes, or null."""
     unsent: int

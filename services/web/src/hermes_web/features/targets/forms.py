@@ -121,6 +121,15 @@ GROUPS: dict[str, tuple[Group, ...]] = {
                 *_LIMITS,
             ),
         ),
+        Group(
+            "Storage commitment",
+            "The target is asked to say that it keeps what arrived. It has to know our AE title and the receiver.",
+            (
+                Field("commitment", "Ask for storage commitment", type="check"),
+                Field("commitment.max_wait", "Longest wait for the result", "Such as 1h; then an alert is raised."),
+                Field("commitment.stay", "Wait on the association of the request", "0s to 1m, such as 2s."),
+            ),
+        ),
         _endpoints("PACS2@pacs2.example.org:104"),
         _tls("Speak TLS", "Without it images travel in the clear."),
     ),
@@ -337,7 +346,7 @@ def made_of(form: Form, values: dict[str, Any], known: AnyTarget | None) -> AnyT
     for name in ("max_pdu", "bandwidth"):
         if flat.get(name) == "":
             flat[name] = None
-    for name in ("retry.max_age", "weight", "strategy"):
+    for name in ("retry.max_age", "weight", "strategy", "commitment.max_wait", "commitment.stay"):
         if flat.get(name) == "":
             del flat[name]  # as it is by default
     if "endpoints" in flat:
@@ -362,10 +371,14 @@ def _nested(flat: dict[str, Any], values: dict[str, Any]) -> dict[str, Any]:
         head, _, rest = path.partition(".")
         if rest:
             document.setdefault(head, {})[rest] = value
-        elif path != "tls":
+        elif path not in ("tls", "commitment"):
             document[path] = value
+    if "commitment" in flat:
+        document.setdefault("commitment", {})
     if "tls" in document and not values["tls"]:
         document["tls"] = None
+    if "commitment" in document and not values["commitment"]:
+        document["commitment"] = None
     document["changes"] = changes_form.made_document(document["changes"])
     if "auth" in document:
         mode = document["auth"]["mode"]

@@ -1,0 +1,269 @@
+"""Storage commitment asked of targets (PS3.4 J): an archive that keeps what it was sent, and others that do not."""
+
+import asyncio
+import threading
+import time
+from collections.abc import Callable, Iterator
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from pydantic import SecretStr
+from pydicom.dataset import Dataset
+from pynetdicom import AE, evt
+from pynetdicom.sop_class import StorageCommitmentPushModel
+
+from hermes_common import config, subjects
+from hermes_common.changes import Changes
+from hermes_common.commitments import answers
+from hermes_common.dicom.commitment import CommitmentResult, Reference
+from hermes_common.records import CommitmentState, DeliveryRecord, DeliveryState, TransactionRecord
+from hermes_common.targets import AskCommitment
+
+from .conftest import CT, EXPLICIT, QUICK, SERIES, free_port
+
+pytestmark = pytest.mark.servers
+
+Failed = dict[str, int]
+
+
+class Archive:
+    """Stores, and is asked for commitment. ``answer`` gets the request and returns the status of the N-ACTION."""
+
+    def __init__(self) -> None:
+        self.stored: list[str] = []
+        self.requests: list[Dataset] = []
+        self.answers: list[int] = []
+        self.answer: Callable[[Dataset], int] = lambda _: 0
+        self.failing: Callable[[int], Failed | None] = lambda _: {}
+        """Failure reasons by UID for the result of the n-th request (from 1); None says no result at all."""
+        entity = AE(ae_title="ARCHIVE")
+        entity.network_timeout = 20
+        entity.add_supported_context(CT, EXPLICIT)
+        entity.add_supported_context("1.2.840.10008.1.1")
+        entity.add_supported_context(StorageCommitmentPushModel)
+        self.port = free_port()
+        handlers = [(evt.EVT_C_STORE, self._store), (evt.EVT_N_ACTION, self._asked), (evt.EVT_C_ECHO, lambda _: 0)]
+        self._server = entity.start_server(("127.0.0.1", self.port), block=False, evt_handlers=handlers)
+        self._threads: list[threading.Thread] = []
+
+    def _store(self, event: evt.Event) -> int:
+        self.stored.append(str(event.request.AffectedSOPInstanceUID))
+        return 0
+
+    def _asked(self, event: evt.Event) -> tuple[int, None]:
+        request = event.action_information
+        self.requests.append(request)
+        status = self.answer(request)
+        failing = self.failing(len(self.requests)) if status == 0 else None
+        if failing is not None:
+            thread = threading.Thread(target=self._report, args=(event.assoc, request, failing))
+            self._threads.append(thread)
+            thread.start()
+        return status, None
+
+    def _report(self, association: Any, request: Dataset, failing: Failed) -> None:
+        time.sleep(0.1)  # the response goes first: pynetdicom sends one thing at a time
+        result = Dataset()
+        result.TransactionUID = request.TransactionUID
+        good, bad = [], []
+        for item in request.ReferencedSOPSequence:
+            if item.ReferencedSOPInstanceUID in failing:
+                item.FailureReason = failing[item.ReferencedSOPInstanceUID]
+                bad.append(item)
+            else:
+                good.append(item)
+        if good:
+            result.ReferencedSOPSequence = good
+        if bad:
+            result.FailedSOPSequence = bad
+        answer, _ = association.send_n_event_report(
+            result, 2 if bad else 1, StorageCommitmentPushModel, "1.2.840.10008.1.20.1.1"
+        )
+        self.answers.append(answer.Status)
+
+    def asked_for(self, n: int) -> list[str]:
+        return [item.ReferencedSOPInstanceUID for item in self.requests[n].ReferencedSOPSequence]
+
+    def target(self, **more: Any) -> config.DicomTarget:
+        fields: dict[str, Any] = {"retry": QUICK, "commitment": AskCommitment(stay=timedelta(seconds=5))} | more
+        return config.DicomTarget(
+            slug="pacs", name="pacs", host="127.0.0.1", port=self.port, called_aet="ARCHIVE", **fields
+        )
+
+    def close(self) -> None:
+        for thread in self._threads:
+            thread.join(10)
+        self._server.shutdown()
+
+
+@pytest.fixture
+def archive() -> Iterator[Archive]:
+    made = Archive()
+    yield made
+    made.close()
+
+
+async def settled(place: Any, delivery: str, *states: CommitmentState, seconds: float = 20) -> DeliveryRecord:
+    deadline = time.monotonic() + seconds
+    while (record := await place.record(delivery)).commitment is None or record.commitment.state not in states:
+        assert time.monotonic() < deadline, f"{record.state}, {record.commitment}"
+        await asyncio.sleep(0.05)
+    return record
+
+
+async def heard(place: Any, delivery: str, verb: str, count: int = 1) -> list[Any]:
+    deadline = time.monotonic() + 10
+    while len(found := await place.said(delivery, verb)) < count:
+        assert time.monotonic() < deadline, f"{verb} was said {len(found)} times"
+        await asyncio.sleep(0.05)
+    return found
+
+
+def uids(*numbers: int) -> list[str]:
+    return [f"{SERIES}.{number}" for number in numbers]
+
+
+async def test_what_arrived_is_committed_when_the_archive_says_so_of_exactly_these_instances(place, archive) -> None:
+    await place.targets(archive.target())
+    delivery = await place.delivery("pacs", [place.instance(n) for n in range(3)])
+    async with place.dispatcher():
+        record = await settled(place, delivery, CommitmentState.COMMITTED)
+        [said] = await heard(place, delivery, "committed")
+    assert archive.asked_for(0) == uids(0, 1, 2)
+    assert archive.answers == [0]
+    assert record.state is DeliveryState.SUCCEEDED
+    assert (said.instances, said.transaction_uid) == (3, archive.requests[0].TransactionUID)
+    assert not record.awaits_commitment
+    [asked] = await place.said(delivery, "commitment_requested")
+    assert (asked.instances, asked.tries) == (3, 1)
+
+
+async def test_a_target_that_is_not_to_be_asked_is_not_asked(place, archive) -> None:
+    await place.targets(archive.target(commitment=None))
+    delivery = await place.delivery("pacs", [place.instance(0)])
+    async with place.dispatcher():
+        record = await place.until(delivery, DeliveryState.SUCCEEDED)
+    assert record.commitment is None
+    assert archive.requests == []
+
+
+async def test_what_the_archive_does_not_keep_is_said_by_instance_and_a_restart_sends_only_that(place, archive) -> None:
+    [_, lost, _] = uids(0, 1, 2)
+    archive.failing = lambda n: {lost: 0x0112} if n == 1 else {}
+    await place.targets(archive.target())
+    delivery = await place.delivery("pacs", [place.instance(n) for n in range(3)])
+    async with place.dispatcher():
+        record = await settled(place, delivery, CommitmentState.FAILED)
+        [said] = await heard(place, delivery, "uncommitted")
+        assert record.is_uncommitted
+        assert (said.committed, said.refused) == (2, 1)
+        [failure] = said.failures
+        assert (failure.index, failure.sop_instance_uid, failure.code) == (1, lost, 0x0112)
+        assert "no such object instance (0112H)" in failure.reason
+        await place.command(delivery, "restart")
+        await settled(place, delivery, CommitmentState.COMMITTED)
+    assert archive.stored == [*uids(0, 1, 2), lost]
+    assert archive.asked_for(1) == uids(0, 1, 2)
+
+
+async def test_what_was_sent_under_new_uids_is_asked_for_under_these(place, archive) -> None:
+    changes = Changes(new_uids=True, key=SecretStr("a key of 16 characters or more"))
+    await place.targets(archive.target(changes=changes))
+    delivery = await place.delivery("pacs", [place.instance(n) for n in range(2)])
+    async with place.dispatcher():
+        record = await settled(place, delivery, CommitmentState.COMMITTED, CommitmentState.FAILED)
+    assert record.commitment is not None
+    assert record.commitment.state is CommitmentState.COMMITTED
+    assert archive.asked_for(0) == archive.stored
+    assert not set(archive.stored) & set(uids(0, 1))
+
+
+async def test_a_request_that_is_refused_is_made_again_under_another_transaction(place, archive) -> None:
+    archive.answer = lambda _: 0x0213 if len(archive.requests) == 1 else 0
+    await place.targets(archive.target())
+    delivery = await place.delivery("pacs", [place.instance(0)])
+    async with place.dispatcher():
+        record = await settled(place, delivery, CommitmentState.COMMITTED)
+    assert record.commitment is not None
+    assert record.commitment.tries == 2
+    assert len({request.TransactionUID for request in archive.requests}) == 2
+
+
+async def test_an_archive_that_knows_no_commitment_is_given_up_after_the_attempts_of_its_policy(place, scp) -> None:
+    peer = scp()
+    target = peer.target(commitment=AskCommitment(), retry=QUICK.model_copy(update={"max_attempts": 2}))
+    await place.targets(target)
+    delivery = await place.delivery("pacs", [place.instance(0)])
+    async with place.dispatcher():
+        record = await settled(place, delivery, CommitmentState.FAILED)
+        [said] = await heard(place, delivery, "uncommitted")
+        await place.command(delivery, "dismiss")
+        await place.until(delivery, DeliveryState.DISMISSED)
+    assert record.state is DeliveryState.SUCCEEDED
+    assert "given up after 2 requests" in said.reason
+    assert (said.committed, said.refused, said.failures) == (0, 0, [])
+
+
+async def test_an_archive_that_never_says_is_waited_for_so_long_and_a_late_result_still_counts(place, archive) -> None:
+    archive.failing = lambda _: None
+    ask = AskCommitment(max_wait=timedelta(seconds=2), stay=timedelta(0))
+    await place.targets(archive.target(commitment=ask))
+    delivery = await place.delivery("pacs", [place.instance(0)])
+    async with place.dispatcher():
+        record = await settled(place, delivery, CommitmentState.FAILED)
+        assert record.commitment is not None
+        assert "said nothing within 2s" in record.commitment.reason
+        await heard(place, delivery, "uncommitted")
+        await as_receiver(place, record.commitment.transactions[-1], uids(0))
+        await settled(place, delivery, CommitmentState.COMMITTED)
+        await heard(place, delivery, "committed")
+
+
+async def as_receiver(place: Any, transaction: str, committed: list[str]) -> None:
+    """Publish a result as a receiver does that it came to."""
+    found = await place.bus.load(subjects.HELD, subjects.transaction(transaction), TransactionRecord)
+    assert found is not None
+    result = CommitmentResult(transaction, tuple(Reference(CT, uid) for uid in committed))
+    for event, event_id in answers(found[0], result, "an association"):
+        await place.bus.publish(event, event_id)
+
+
+async def test_a_result_before_the_request_is_answered_counts_once_with_two_dispatchers(place, archive) -> None:
+    loop = asyncio.get_running_loop()
+
+    def first_the_result(request: Dataset) -> int:
+        for _ in range(2):
+            said = as_receiver(place, request.TransactionUID, uids(0, 1))
+            asyncio.run_coroutine_threadsafe(said, loop).result(10)
+        [delivery] = deliveries
+        asked = settled(place, delivery, CommitmentState.COMMITTED)
+        asyncio.run_coroutine_threadsafe(asked, loop).result(20)
+        return 0
+
+    archive.answer, archive.failing = first_the_result, lambda _: None
+    await place.targets(
+        archive.target(commitment=AskCommitment(stay=timedelta(0)), response_timeout=timedelta(seconds=20))
+    )
+    deliveries: list[str] = []
+    async with place.dispatcher("dispatcher@a"), place.dispatcher("dispatcher@b"):
+        deliveries.append(await place.delivery("pacs", [place.instance(n) for n in range(2)]))
+        await heard(place, deliveries[0], "commitment_requested")
+    record = await place.record(deliveries[0])
+    assert record.commitment is not None
+    assert record.commitment.state is CommitmentState.COMMITTED
+    assert len(await place.said(deliveries[0], "committed")) == 1
+    assert len(archive.requests) == 1
+
+
+async def test_a_dispatcher_that_comes_after_one_that_died_waiting_hears_the_result(place, archive) -> None:
+    archive.failing = lambda _: None
+    await place.targets(archive.target(commitment=AskCommitment(stay=timedelta(0))))
+    delivery = await place.delivery("pacs", [place.instance(0)])
+    async with place.dispatcher("dispatcher@a"):
+        record = await settled(place, delivery, CommitmentState.ASKED)
+    assert record.commitment is not None
+    await as_receiver(place, record.commitment.transactions[-1], uids(0))
+    assert (await place.record(delivery)).awaits_commitment
+    async with place.dispatcher("dispatcher@b"):
+        await settled(place, delivery, CommitmentState.COMMITTED)
