@@ -19,6 +19,18 @@ const marks = StateField.define({
   provide: (field) => EditorView.decorations.from(field),
 });
 
+// Whether the browser can edit text alone. Where everything is editable, Chromium keeps the look of what was replaced by
+// an inline style on what takes its place, which the content policy blocks and the console tells of.
+function plain() {
+  const probe = document.createElement("div");
+  try {
+    probe.contentEditable = "plaintext-only";
+  } catch {
+    return false;
+  }
+  return probe.contentEditable === "plaintext-only";
+}
+
 // Code points, as the server counts, to the units in which a browser counts.
 export function unit(text, at) {
   return [...text].slice(0, at).join("").length;
@@ -44,6 +56,7 @@ export function makeEditor({ area, parent, words, nonce, place, changed, label, 
         EditorView.lineWrapping,
         EditorState.readOnly.of(readOnly),
         placeholder('Modality == "MR" and StudyDescription contains "brain"'),
+        EditorView.contentAttributes.of(plain() ? { contenteditable: "plaintext-only" } : {}),
         EditorView.contentAttributes.of({ "aria-labelledby": label, "aria-multiline": "true", spellcheck: "false" }),
         EditorView.updateListener.of((update) => {
           if (!update.docChanged) return;

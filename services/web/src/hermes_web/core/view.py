@@ -1,7 +1,7 @@
 """How a person wants pages to look: theme, times, whether names of patients are shown. Kept in a cookie."""
 
-from dataclasses import dataclass
-from typing import Final
+from dataclasses import dataclass, replace
+from typing import Any, Final
 
 THEMES: Final = ("system", "light", "dark")
 TIMES: Final = ("utc", "local", "relative")
@@ -34,9 +34,46 @@ class View:
 
     def values(self, name: str, values: list[str]) -> list[str]:
         """Return the values of a tag, or of a clause of a rule about it, as they may be shown."""
-        if self.masks and any(word in name for word in PERSONAL):
-            return [_HIDDEN for _ in values]
-        return values
+        return [_HIDDEN for _ in values] if self.hides(name) else values
+
+    def hides(self, name: str) -> bool:
+        """Return whether a tag, or a clause of a rule about it, is not shown."""
+        return self.masks and any(word in name for word in PERSONAL)
+
+
+def without_names(view: View, value: Any) -> Any:
+    """Return a document as it may be shown: what says who a patient is, by the names that our answers give it.
+
+    These are ``patient_name`` and ``patient_id``, what is below ``tags``, and what a clause of a rule saw, and why.
+    """
+    match value:
+        case dict():
+            return {key: _named(view, key, item, value) for key, item in value.items()}
+        case list() | tuple():
+            return [without_names(view, item) for item in value]
+        case _:
+            return value
+
+
+def _named(view: View, key: str, item: Any, whole: dict[str, Any]) -> Any:
+    match key, item:
+        case "patient_name" | "patient_id", str():
+            return view.person(item)
+        case "tags", dict():
+            return {
+                name: view.values(name, item[name]) if isinstance(item[name], list) else item[name] for name in item
+            }
+        case "seen", list() if isinstance(whole.get("text"), str):
+            return view.values(whole["text"], item)
+        case "reason", str() if "seen" in whole and view.hides(str(whole.get("text", ""))):
+            return ""
+        case _:
+            return without_names(view, item)
+
+
+def masked(view: View) -> View:
+    """Return the view of somebody who may not see names, whatever their cookie says."""
+    return replace(view, names="masked")
 
 
 def parse_view(text: str | None) -> View:
