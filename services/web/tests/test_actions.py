@@ -182,7 +182,7 @@ async def test_what_is_left_of_a_retry_is_held_by_its_undo(admin, viewer, web: W
     since = "2020-01-01T00:00:00+00:00"
     mine = text("UPDATE ledger.deliveries SET actor = 'admin', target = 'pacs' WHERE delivery_id = :id")
     await web.database.run(lambda connection: connection.execute(mine, {"id": QUEUED_DELIVERY}))
-    retry = {"target": "pacs", "actor": "admin", "since": since, "asked": "2"}
+    retry = {"target": "pacs", "since": since, "asked": "2", "actor": "admin"}
     address = f"/errors/progress?{urlencode(retry)}"
     assert "Undo: hold the 1 under way" in (await admin.get(address)).text
     assert (await viewer.post("/errors/undo", retry)).status_code == 403

@@ -39,7 +39,7 @@ PAGES = (
     *("/rules/brain", "/rules/new?series=1.2.826.0.1.3680043.2.1125.1", "/rules/_backtest", "/rules/_mercure"),
     *("/rules/_compare?from=0&to=1", "/targets/pacs", "/history/rules/1", "/history/targets/1", "/history/alerting"),
     *("/alerts/conditions", "/alerts/channels", "/alerts/channels/board", "/alerts/channels/_new/webhook"),
-    *("/sign-in", "/rules/_test?series=1.2.826.0.1.3680043.2.1125.1"),
+    "/rules/_test?series=1.2.826.0.1.3680043.2.1125.1",
     *("/deliveries/0e7a7c5e-5f1b-5d0e-9a65-000000000001", "/deliveries/0e7a7c5e-5f1b-5d0e-9a65-000000000002"),
 )
 NO_PAGES = {
@@ -48,8 +48,9 @@ NO_PAGES = {
     **dict.fromkeys(("/palette", "/rules/_counts"), "JSON"),
     **dict.fromkeys(("/series/_export", "/quarantine/{reception_id:str}", "/system/diagnostics"), "files"),
     **dict.fromkeys(("/sign-in/sso", "/sign-in/sso/back", "/sign-in/sso/out"), "need a provider: test_single_sign_on"),
+    "/sign-in": "leads on who is signed in: test_signin",
     "/sign-in/code": "needs half a session: test_second_factor",
-    **dict.fromkeys(("/static/{file_path:path}", "/static/built/{file_path:path}"), "files that anybody may have"),
+    **dict.fromkeys(("/static/{file_path:path}", "/assets/{file_path:path}"), "files that anybody may have"),
 }
 """Routes that answer GET and are no page of PAGES, and why."""
 HOSTILE = "<script>alert(1)</script>'\"><img src=x onerror=alert(2)>{{7*7}}${7*7}"

@@ -3,6 +3,8 @@
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
+from pydantic import BaseModel
+
 THEMES: Final = ("system", "light", "dark")
 TIMES: Final = ("utc", "local", "relative")
 NAMES: Final = ("shown", "masked")
@@ -42,15 +44,21 @@ class View:
 
 
 def without_names(view: View, value: Any) -> Any:
-    """Return a document as it may be shown: what says who a patient is, by the names that our answers give it.
+    """Return a document, plain or of models, as it may be shown: without what says who a patient is.
 
-    These are ``patient_name`` and ``patient_id``, what is below ``tags``, and what a clause of a rule saw, and why.
+    That is found by the names that our answers give it: ``patient_name`` and ``patient_id``, what is below ``tags``,
+    and what a clause of a rule saw, and why.
     """
     match value:
+        case BaseModel():
+            fields = {name: getattr(value, name) for name in type(value).model_fields}
+            return value.model_copy(update={name: _named(view, name, item, fields) for name, item in fields.items()})
         case dict():
             return {key: _named(view, key, item, value) for key, item in value.items()}
-        case list() | tuple():
+        case list():
             return [without_names(view, item) for item in value]
+        case tuple():
+            return tuple(without_names(view, item) for item in value)
         case _:
             return value
 
@@ -60,15 +68,17 @@ def _named(view: View, key: str, item: Any, whole: dict[str, Any]) -> Any:
         case "patient_name" | "patient_id", str():
             return view.person(item)
         case "tags", dict():
-            return {
-                name: view.values(name, item[name]) if isinstance(item[name], list) else item[name] for name in item
-            }
-        case "seen", list() if isinstance(whole.get("text"), str):
-            return view.values(whole["text"], item)
+            return {name: view.values(name, list(each)) if _is_several(each) else each for name, each in item.items()}
+        case "seen", list() | tuple() if isinstance(whole.get("text"), str):
+            return type(item)(view.values(whole["text"], list(item)))
         case "reason", str() if "seen" in whole and view.hides(str(whole.get("text", ""))):
             return ""
         case _:
             return without_names(view, item)
+
+
+def _is_several(value: Any) -> bool:
+    return isinstance(value, (list, tuple))
 
 
 def masked(view: View) -> View:
