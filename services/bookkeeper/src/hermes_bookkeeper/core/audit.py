@@ -57,8 +57,7 @@ def audit_row(fact: Fact) -> Row | None:
             detail = {"alert_id": event.alert_id, "kind": event.kind, "reason": event.reason}
         case InstanceDownloaded() | InstanceResubmitted():
             actor, about, address = event.actor, event.reception_id, event.address
-            resubmitted = isinstance(event, InstanceResubmitted)
-            detail = {"stored": event.stored, "reason": event.reason} if resubmitted else {}
+            detail = {"stored": event.stored, "reason": event.reason} if isinstance(event, InstanceResubmitted) else {}
         case SeriesRecovered():
             actor, about, detail = event.actor, event.series_uid, {"targets": list(event.targets)}
         case SeriesRouted() | SeriesUnmatched() | SeriesDiscarded() if event.decision.actor:

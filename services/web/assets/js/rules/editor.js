@@ -19,16 +19,19 @@ const marks = StateField.define({
   provide: (field) => EditorView.decorations.from(field),
 });
 
-// Whether the browser can edit text alone. Where everything is editable, Chromium keeps the look of what was replaced by
-// an inline style on what takes its place, which the content policy blocks and the console tells of.
-function plain() {
-  const probe = document.createElement("div");
-  try {
-    probe.contentEditable = "plaintext-only";
-  } catch {
-    return false;
-  }
-  return probe.contentEditable === "plaintext-only";
+// Text that takes the place of other text is put in here, not by the browser: Chromium keeps the look of what was there
+// in an inline style on what it puts in its place, which the content policy blocks and the console tells of.
+function replaced(event, view) {
+  if (event.inputType !== "insertText" || event.data === null || !event.cancelable || view.composing || view.state.readOnly) return false;
+  const selected = view.root.getSelection();
+  const range = event.getTargetRanges()[0] ?? (selected?.rangeCount ? selected.getRangeAt(0) : null);
+  if (!range || range.collapsed || !view.contentDOM.contains(range.startContainer) || !view.contentDOM.contains(range.endContainer)) return false;
+  const ends = [view.posAtDOM(range.startContainer, range.startOffset), view.posAtDOM(range.endContainer, range.endOffset)];
+  const [from, to] = [Math.min(...ends), Math.max(...ends)];
+  if (from === to) return false;
+  event.preventDefault();
+  view.dispatch({ changes: { from, to, insert: event.data }, selection: { anchor: from + event.data.length }, userEvent: "input.type", scrollIntoView: true });
+  return true;
 }
 
 // Code points, as the server counts, to the units in which a browser counts.
@@ -56,7 +59,7 @@ export function makeEditor({ area, parent, words, nonce, place, changed, label, 
         EditorView.lineWrapping,
         EditorState.readOnly.of(readOnly),
         placeholder('Modality == "MR" and StudyDescription contains "brain"'),
-        EditorView.contentAttributes.of(plain() ? { contenteditable: "plaintext-only" } : {}),
+        EditorView.domEventHandlers({ beforeinput: replaced }),
         EditorView.contentAttributes.of({ "aria-labelledby": label, "aria-multiline": "true", spellcheck: "false" }),
         EditorView.updateListener.of((update) => {
           if (!update.docChanged) return;
