@@ -89,6 +89,12 @@ def test_what_is_in_quarantine_is_downloaded_and_submitted_again_by_a_person(
     with admin.expect_download() as loading:
         admin.locator(f'a[href="/quarantine/{kept}"]').click()
     assert b"DICM" in Path(loading.value.path()).read_bytes()[:140]
+    with hermes.api() as api:
+        taken = until(
+            "the download in the audit",
+            lambda: [r for r in api.get("/audit")["items"] if r["action"] == "instance.downloaded"],
+        )
+    assert (taken[0]["actor"], taken[0]["about"]) == ("admin", kept)
     admin.locator(f'input[value="{kept}"]').check()
     admin.get_by_role("button", name="Submit", exact=False).click()
     admin.get_by_role("dialog").get_by_role("button", name=re.compile("Submit")).click()

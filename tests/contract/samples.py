@@ -75,6 +75,7 @@ SAMPLES: list[Event] = [
         tags={"Modality": ["CT"], "PatientName": ["Müller^Jürgen"], "ContrastBolusAgent": []},
         warnings=["SpecificCharacterSet is unknown"],
     ),
+    events.InstanceDownloaded(reception_id=RECEPTION, actor="admin", address="192.0.2.7"),
     events.InstanceResubmitted(
         reception_id=RECEPTION, actor="admin", address="192.0.2.7", stored=False, reason="the UIDs are missing"
     ),

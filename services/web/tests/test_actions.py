@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+from urllib.parse import urlencode
 
 import httpx
 import pyarrow.parquet
@@ -10,6 +11,7 @@ from sqlalchemy import create_engine, text
 
 from hermes_common import subjects
 from hermes_common.runtime.bus import Bus
+from hermes_web.web import Web
 
 SERIES = "1.2.826.0.1.3680043.2.1125.1"
 FAILED_DELIVERY = "0e7a7c5e-5f1b-5d0e-9a65-000000000002"
@@ -173,6 +175,27 @@ async def test_the_failures_of_one_cause_are_retried_and_no_others(admin, bus: B
     assert (found["delivery_id"], found["action"], found["scope"]) == (FAILED_DELIVERY, "restart", "missing")
     progress = await admin.get(answer.headers["location"])
     assert "1 not taken up yet" in progress.text
+
+
+async def test_what_is_left_of_a_retry_is_held_by_its_undo(admin, viewer, web: Web, bus: Bus, make_ledger) -> None:
+    make_ledger()
+    since = "2020-01-01T00:00:00+00:00"
+    mine = text("UPDATE ledger.deliveries SET actor = 'admin', target = 'pacs' WHERE delivery_id = :id")
+    await web.database.run(lambda connection: connection.execute(mine, {"id": QUEUED_DELIVERY}))
+    retry = {"target": "pacs", "since": since, "asked": "2", "actor": "admin"}
+    address = f"/errors/progress?{urlencode(retry)}"
+    assert "Undo: hold the 1 under way" in (await admin.get(address)).text
+    assert (await viewer.post("/errors/undo", retry)).status_code == 403
+    answer = await admin.post("/errors/undo", {**retry, "reason": "the wrong target"})
+    assert answer.headers["location"] == f"{address}&done=undone"
+    (found,) = await commands(bus, subjects.DELIVERY_COMMANDS)
+    assert (found["delivery_id"], found["action"]) == (QUEUED_DELIVERY, "hold")
+    assert "the wrong target" in str(found["reason"])
+    held = text("UPDATE ledger.deliveries SET state = 'held' WHERE delivery_id = :id")
+    await web.database.run(lambda connection: connection.execute(held, {"id": QUEUED_DELIVERY}))
+    assert "release, cancel or reroute the 1 held" in (await admin.get(address)).text
+    assert (await admin.post("/errors/undo", retry)).headers["location"].endswith("done=unchanged")
+    assert (await admin.post("/errors/undo", {**retry, "since": "yesterday"})).status_code == 400
 
 
 async def test_the_list_can_be_had_as_csv(viewer, make_ledger) -> None:

@@ -184,6 +184,8 @@ def test_the_menu_marks_the_page_that_is_open_and_only_that() -> None:
     assert here("/series", "q=brain") == ["Series"]
     assert here("/history/rules") == here("/history/rules/3") == ["Rules"]
     assert here("/studies/1.2.3") == ["Series"]
+    assert here("/history/alerting") == here("/history/alerting/2") == here("/alerts/channels") == ["Alerts"]
+    assert here("/password") == ["Users and tokens"]
     assert here("/sign-in") == []
     assert {entry.link for group in menu(NAVIGATION, "/") for entry in group.entries} == {
         link for link, _ in NAVIGATION

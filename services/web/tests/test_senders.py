@@ -2,6 +2,8 @@
 
 import asyncio
 import hashlib
+import io
+import zipfile
 from typing import Any
 
 import pytest
@@ -71,6 +73,33 @@ async def test_called_ae_titles_users_and_commitment_addresses_are_kept(web: Web
     sources = await change(web, admin, action="drop_user", slug="ct", user="anna")
     assert not sources.sources[0].users
     assert not (await change(web, admin, action="drop_called", aet="TRIAL")).called
+
+
+async def test_what_is_kept_of_a_passcode_is_shown_nowhere_and_its_mark_keeps_it(web: Web, admin, viewer, api) -> None:
+    await change(web, admin, action="add", slug="ct", name="CT", calling_aet="CT01")
+    sources = await change(web, admin, action="user", slug="ct", user="anna", passcode="open sesame 1")
+    kept = sources.sources[0].users[0].passcode or ""
+    answer = await api.get("/api/v1/sources")
+    revision = answer.headers["etag"].strip('"')
+    looked = ["/sources", "/history/sources", f"/history/sources/{revision}", "/audit", "/system"]
+    pages = [(await client.get(path)).text for client in (viewer, admin) for path in looked]
+    lists = ["/api/v1/sources", "/api/v1/sources/revisions", f"/api/v1/sources/revisions/{revision}"]
+    pages += [(await api.get(path)).text for path in lists]
+    pages += [message.data.decode() async for message in web.bus.read("HERMES", "hermes.v1.config.>", 0)]
+    bundle = zipfile.ZipFile(io.BytesIO((await admin.get("/system/diagnostics")).content))
+    pages += [bundle.read(name).decode() for name in bundle.namelist()]
+    assert kept.startswith("scrypt$")
+    assert not [page for page in pages if "scrypt" in page]
+    document = answer.json()
+    document["sources"][0]["comment"] = "changed by a program"
+    headers = {"if-match": answer.headers["etag"]}
+    assert (await api.put("/api/v1/sources", json=document, headers=headers)).status_code == 200
+    stored = (await web.config.current(Kind.SOURCES)).document["sources"][0]
+    assert (stored["comment"], stored["users"][0]["passcode"]) == ("changed by a program", kept)
+    document["sources"][0]["users"][0]["passcode"] = "sealed:0123456789ab"
+    etag = (await api.get("/api/v1/sources")).headers["etag"]
+    refused = await api.put("/api/v1/sources", json=document, headers={"if-match": etag})
+    assert (refused.status_code, refused.json()["errors"][0]["field"]) == (422, "sources[0].users[0].passcode")
 
 
 async def test_a_short_passcode_and_an_unknown_action_are_refused(web: Web, admin) -> None:

@@ -192,6 +192,23 @@ async def test_a_code_of_another_try_is_refused_by_its_verifier_and_nonce(people
     assert not await signed_in(two)
 
 
+async def test_answers_that_are_refused_before_the_provider_is_asked_are_in_the_audit_and_throttled(
+    people, web: Web
+) -> None:
+    client = people()
+    state = parse_qs(urlsplit((await client.get("/sign-in/sso")).headers["location"]).query)["state"][0]
+    assert (await client.get(f"/sign-in/sso/back?error=access_denied&state={state}")).status_code == 403
+    answers = [(await people().get("/sign-in/sso/back?code=x&state=of-nobody")).status_code for _ in range(12)]
+    assert (answers[0], answers[-1]) == (403, 429)
+    rows = text(
+        "SELECT body->>'detail' FROM accounts.outbox WHERE type = 'hermes.v1.user.login_failed' ORDER BY number"
+    )
+    said = await web.database.run(lambda connection: list(connection.execute(rows).scalars()))
+    assert "access_denied" in said[0]
+    assert "did not begin this try" in said[1]
+    assert len(said) == 10, "what is throttled fills no table"
+
+
 async def test_who_refuses_at_the_provider_is_told_so(people, provider) -> None:
     client = people()
     there = (await client.get("/sign-in/sso")).headers["location"]

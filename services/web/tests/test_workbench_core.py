@@ -12,6 +12,7 @@ from hermes_common.rules import Context, Verdict, compile_rule
 from hermes_web.core.configuration import placed_rule
 from hermes_web.core.merging import Both, merge
 from hermes_web.core.suggesting import case_tags, suggestions
+from hermes_web.core.view import View
 from hermes_web.features.rules import forms
 from hermes_web.features.rules.review import shadows
 from hermes_web.features.rules.stored import StoredSeries
@@ -82,13 +83,22 @@ def test_a_draft_says_for_how_many_each_clause_is_true_and_shows_those_first_tha
         stored("2", Modality=["MR"]),
         stored("3", Modality=["MR"], KVP=["2"]),
     ]
-    found = try_draft('Modality == "MR" and KVP == 2', "series", recent, None, lambda _, seen: ["x" for _ in seen])
+    found = try_draft('Modality == "MR" and KVP == 2', "series", recent, None, View())
     assert (found["looked_at"], found["match"], found["no_match"], found["unknown"]) == (3, 1, 1, 1)
     assert [(clause["true"], clause["unknown"]) for clause in found["clauses"]] == [(2, 0), (1, 1)]
     assert [item["series_uid"] for item in found["others"]] == ["2", "1"]
-    assert found["matching"][0]["clauses"][0]["seen"] == ["x"]
-    assert try_draft("Modality =", "series", recent, None, lambda _, seen: seen) == {}
-    assert try_draft("", "series", recent, recent[0], lambda _, seen: seen)["chosen"]["verdict"] == "match"
+    assert found["matching"][0]["clauses"][0]["seen"] == ["MR"]
+    assert try_draft("Modality =", "series", recent, None, View()) == {}
+    assert try_draft("", "series", recent, recent[0], View())["chosen"]["verdict"] == "match"
+
+
+def test_what_a_clause_about_a_patient_saw_is_masked_and_nothing_else() -> None:
+    recent = [stored("1", Modality=["MR"], PatientName=["DOE^JANE"])]
+    rule = 'PatientName contains "DOE" and Modality == "MR"'
+    clauses = try_draft(rule, "series", recent, None, View(names="masked"))["matching"][0]["clauses"]
+    assert [clause["outcome"] for clause in clauses] == ["true", "true"]
+    assert "DOE^JANE" not in str(clauses)
+    assert clauses[1]["seen"] == ["MR"]
 
 
 @pytest.mark.parametrize(

@@ -17,6 +17,7 @@ from hermes_common.durations import Duration
 from hermes_common.ids import AeTitle, Slug
 from hermes_common.passcodes import is_passcode_hash
 from hermes_common.retention import Orphans, Retention, Watermark
+from hermes_common.secrets import is_mark
 from hermes_common.targets import (
     AnyTarget,
     DicomTarget,
@@ -243,12 +244,14 @@ class SourceUser(Document):
 
     name: Annotated[str, Field(min_length=1, max_length=120)]
     passcode: Annotated[str, Field(max_length=200)] | None = None
-    """What is kept of the passcode (``hermes_common.passcodes``); None where the name suffices."""
+    """What is kept of the passcode (``hermes_common.passcodes``); None where the name suffices. It is shown only as a
+    mark (``sealed:...``), which means "keep it" when it is sent back, and fits nothing where it is stored.
+    """
 
     @field_validator("passcode")
     @classmethod
     def _is_a_hash(cls, value: str | None) -> str | None:
-        if value is not None and not is_passcode_hash(value):
+        if value is not None and not is_passcode_hash(value) and not is_mark(value):
             raise ValueError("passcode must be the hash that the page of sources makes, never the passcode itself")
         return value
 

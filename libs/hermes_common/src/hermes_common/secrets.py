@@ -7,12 +7,16 @@ there is a secret, and whether it is the same one as before. Sent back, the mark
 """
 
 import hashlib
+import re
 from typing import Annotated, Any
 
 from pydantic import AfterValidator, PlainSerializer, SecretStr, StringConstraints, WithJsonSchema
 
+from hermes_common.passcodes import is_passcode_hash
+
 PREFIX = "sealed:"
 SEALED = "sealed:v1:"
+_MARK = re.compile(r"sealed:[0-9a-f]{12}")
 LONGEST = 16 * 1024
 """Characters of a plain secret: a private key fits."""
 
@@ -53,19 +57,29 @@ def is_sealed(value: SecretStr) -> bool:
     return value.get_secret_value().startswith(SEALED)
 
 
+def is_mark(text: str) -> bool:
+    """Return whether a text is what :func:`mark_of` makes."""
+    return _MARK.fullmatch(text) is not None
+
+
 def mark_of(sealed: str) -> str:
-    """Return the mark of a sealed secret. The box differs at every sealing, so it says nothing about the secret."""
+    """Return the mark of a sealed secret, or of a kept passcode.
+
+    The box differs at every sealing, and the salt at every keeping, so it says nothing about the secret.
+    """
     return f"{PREFIX}{hashlib.sha256(sealed.encode()).hexdigest()[:12]}"
 
 
 def shown(value: Any) -> Any:
-    """Return a document, or a part of one, with every sealed secret replaced by its mark."""
+    """Return a document, or a part of one, with every sealed secret and kept passcode replaced by its mark."""
     match value:
         case dict():
             return {key: shown(item) for key, item in value.items()}
         case list() | tuple():
             return [shown(item) for item in value]
         case str() if value.startswith(SEALED):
+            return mark_of(value)
+        case str() if value.startswith("scrypt$") and is_passcode_hash(value):
             return mark_of(value)
         case _:
             return value

@@ -5,7 +5,7 @@ const NAMES = ["theme", "times", "names"];
 const root = document.documentElement;
 
 function chosen() {
-  return Object.fromEntries(NAMES.map((name) => [name, document.querySelector(`#view input[name=${name}]:checked`)?.value]));
+  return Object.fromEntries(NAMES.map((name) => [name, document.querySelector(`#view input[name=${name}]:checked`)?.value ?? { theme: "system", times: "utc", names: "shown" }[name]]));
 }
 
 function keep(view) {

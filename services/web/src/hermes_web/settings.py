@@ -33,6 +33,10 @@ class Settings(RuntimeSettings, DatabaseSettings, SealingSettings):
     """Whether people may sign in with a name and a password that are kept here; false needs an identity provider."""
     second_factor: Literal["optional", "administrators", "everybody"] = "optional"
     """Of whom a second factor is asked who sign in with a password; an identity provider has its own."""
+    patient_names: Literal["everybody", "administrators"] = "everybody"
+    """Who may see names and ids of patients. With ``administrators`` they are masked for everybody, on pages and in the
+    API, until an administrator has them shown in a session, with a reason, which is in the audit (ADR-0030).
+    """
     oidc_issuer: str | None = None
     """Address of an OpenID Connect provider, exactly as it says it itself; nothing is asked of one without it."""
     oidc_label: str = "single sign-on"

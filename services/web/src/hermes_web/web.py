@@ -4,7 +4,7 @@ import asyncio
 from dataclasses import dataclass
 from typing import Any, cast
 
-from hermes_common.config import Alerting, Kind, Policies, Revision, RuleSet, Targets
+from hermes_common.config import Alerting, Kind, Policies, Revision, RuleSet, Sources, Targets
 from hermes_common.dicom.tags import DEFAULT_TAGS
 from hermes_common.runtime.bus import Bus
 from hermes_common.runtime.health import Health
@@ -25,7 +25,7 @@ from hermes_web.adapters.replays import Replays
 from hermes_web.adapters.rule_hits import RuleHits
 from hermes_web.adapters.targets import TargetsOnBus
 from hermes_web.adapters.thumbnails import Thumbnails
-from hermes_web.core.configuration import check_fit, parse_document
+from hermes_web.core.configuration import check_fit, kept_passcodes, parse_document
 from hermes_web.core.roles import Principal
 from hermes_web.core.standing import Standings
 from hermes_web.errors import FieldProblem, InvalidError, SignInNeededError
@@ -67,22 +67,22 @@ class Web:
 
     async def rules(self) -> tuple[Revision, RuleSet]:
         """Return the present rules, from the bucket itself."""
-        revision = await self.config.current(Kind.RULES)
-        return revision, cast(RuleSet, revision.parsed())
+        revision, document = await self.config.parsed(Kind.RULES)
+        return revision, cast(RuleSet, document)
 
     async def targets(self) -> tuple[Revision, Targets]:
         """Return the present targets, from the bucket itself."""
-        revision = await self.config.current(Kind.TARGETS)
-        return revision, cast(Targets, revision.parsed())
+        revision, document = await self.config.parsed(Kind.TARGETS)
+        return revision, cast(Targets, document)
 
     async def alerting(self) -> tuple[Revision, Alerting]:
         """Return the present conditions, channels and silences of alerts, from the bucket itself."""
-        revision = await self.config.current(Kind.ALERTING)
-        return revision, cast(Alerting, revision.parsed())
+        revision, document = await self.config.parsed(Kind.ALERTING)
+        return revision, cast(Alerting, document)
 
     async def collected(self) -> tuple[str, ...]:
         """Return the tags that are read from the images: the default list, and what the present policies add."""
-        policies = cast(Policies, (await self.config.current(Kind.POLICIES)).parsed())
+        policies = cast(Policies, (await self.config.parsed(Kind.POLICIES))[1])
         return (*DEFAULT_TAGS, *policies.extra_tags)
 
     async def save(self, kind: Kind, document: Any, expected: int, author: str, comment: str) -> Revision:
@@ -97,6 +97,8 @@ class Web:
             parsed = self.sealed(parsed, targets)
         elif isinstance(parsed, Alerting):
             parsed = self._sealed_channels(parsed, (await self.alerting())[1])
+        elif isinstance(parsed, Sources):
+            parsed = kept_passcodes(parsed, cast(Sources, (await self.config.parsed(Kind.SOURCES))[1]))
         return await self.config.save(kind, parsed, expected, author, comment)
 
     def sealed(self, given: Targets, present: Targets) -> Targets:

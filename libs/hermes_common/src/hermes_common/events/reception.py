@@ -118,6 +118,17 @@ class InstanceQuarantined(Event):
     """As the command named it: text of the sender, not to be trusted as a UID."""
 
 
+class InstanceDownloaded(Event):
+    """A person took the bytes that lie in quarantine under ``reception_id`` as a file."""
+
+    entity: ClassVar[str] = "instance"
+    verb: ClassVar[str] = "downloaded"
+
+    reception_id: str
+    actor: str
+    address: str = ""
+
+
 class InstanceResubmitted(Event):
     """A person had bytes that lie in quarantine received again; what lies there stays."""
 

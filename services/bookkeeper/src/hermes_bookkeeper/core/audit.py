@@ -13,6 +13,7 @@ from hermes_common.events import (
     DeliveryReleased,
     DeliveryRestarted,
     ExportMade,
+    InstanceDownloaded,
     InstanceResubmitted,
     SeriesDiscarded,
     SeriesRecovered,
@@ -54,9 +55,9 @@ def audit_row(fact: Fact) -> Row | None:
         case AlertCleared() if event.actor:
             actor, about = event.actor, event.about
             detail = {"alert_id": event.alert_id, "kind": event.kind, "reason": event.reason}
-        case InstanceResubmitted():
+        case InstanceDownloaded() | InstanceResubmitted():
             actor, about, address = event.actor, event.reception_id, event.address
-            detail = {"stored": event.stored, "reason": event.reason}
+            detail = {"stored": event.stored, "reason": event.reason} if isinstance(event, InstanceResubmitted) else {}
         case SeriesRecovered():
             actor, about, detail = event.actor, event.series_uid, {"targets": list(event.targets)}
         case SeriesRouted() | SeriesUnmatched() | SeriesDiscarded() if event.decision.actor:

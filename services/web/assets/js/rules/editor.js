@@ -19,6 +19,21 @@ const marks = StateField.define({
   provide: (field) => EditorView.decorations.from(field),
 });
 
+// Text that takes the place of other text is put in here, not by the browser: Chromium keeps the look of what was there
+// in an inline style on what it puts in its place, which the content policy blocks and the console tells of.
+function replaced(event, view) {
+  if (event.inputType !== "insertText" || event.data === null || !event.cancelable || view.composing || view.state.readOnly) return false;
+  const selected = view.root.getSelection();
+  const range = event.getTargetRanges()[0] ?? (selected?.rangeCount ? selected.getRangeAt(0) : null);
+  if (!range || range.collapsed || !view.contentDOM.contains(range.startContainer) || !view.contentDOM.contains(range.endContainer)) return false;
+  const ends = [view.posAtDOM(range.startContainer, range.startOffset), view.posAtDOM(range.endContainer, range.endOffset)];
+  const [from, to] = [Math.min(...ends), Math.max(...ends)];
+  if (from === to) return false;
+  event.preventDefault();
+  view.dispatch({ changes: { from, to, insert: event.data }, selection: { anchor: from + event.data.length }, userEvent: "input.type", scrollIntoView: true });
+  return true;
+}
+
 // Code points, as the server counts, to the units in which a browser counts.
 export function unit(text, at) {
   return [...text].slice(0, at).join("").length;
@@ -44,6 +59,7 @@ export function makeEditor({ area, parent, words, nonce, place, changed, label, 
         EditorView.lineWrapping,
         EditorState.readOnly.of(readOnly),
         placeholder('Modality == "MR" and StudyDescription contains "brain"'),
+        EditorView.domEventHandlers({ beforeinput: replaced }),
         EditorView.contentAttributes.of({ "aria-labelledby": label, "aria-multiline": "true", spellcheck: "false" }),
         EditorView.updateListener.of((update) => {
           if (!update.docChanged) return;

@@ -31,11 +31,21 @@ class ConfigStore:
     def __init__(self, bus: Bus) -> None:
         self._bus = bus
         self._unsaid: list[tuple[Revision, dict[str, Any]]] = []
+        self._parsed: dict[Kind, tuple[Revision, AnyDocument]] = {}
 
     async def current(self, kind: Kind) -> Revision:
         """Return the last revision of a document, from the bucket itself; revision 0 if nobody saved one."""
         found = await self._bus.load(subjects.CONFIG, kind.value, Revision)
         return default(kind) if found is None else found[0]
+
+    async def parsed(self, kind: Kind) -> tuple[Revision, AnyDocument]:
+        """Return the last revision and its document as a model, which is made once a revision: it takes long."""
+        present = await self.current(kind)
+        known = self._parsed.get(kind)
+        if known is None or known[0] != present:
+            known = (present, present.parsed())
+            self._parsed[kind] = known
+        return known
 
     async def save(self, kind: Kind, document: AnyDocument, expected: int, author: str, comment: str) -> Revision:
         """Save a document on top of revision ``expected``; :class:`PreconditionFailedError` if it is not the last."""

@@ -53,6 +53,7 @@ sessions = Table(
     _instant("created_at"),
     _instant("last_seen_at"),
     _instant("expires_at"),
+    _instant("unmasked_at", nullable=True),
 )
 """Sessions by the SHA-256 of their ids: who reads the table cannot use them."""
 

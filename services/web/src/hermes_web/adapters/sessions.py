@@ -135,7 +135,7 @@ def by_session(connection: Connection, secret: str) -> Principal | None:
     hashed, at = digest(secret), now()
     found = connection.execute(
         select(
-            *(users.c.name, users.c.role, users.c.issuer, sessions.c.last_seen_at),
+            *(users.c.name, users.c.role, users.c.issuer, sessions.c.last_seen_at, sessions.c.unmasked_at),
             second_factors.c.confirmed_at.isnot(None).label("has_factor"),
         )
         .select_from(sessions.join(users, users.c.id == sessions.c.user_id).outerjoin(second_factors))
@@ -155,6 +155,7 @@ def by_session(connection: Connection, secret: str) -> Principal | None:
         found.name,
         is_external=found.issuer is not None,
         has_factor=bool(found.has_factor),
+        unmasked=found.unmasked_at is not None,
     )
 
 
@@ -190,6 +191,14 @@ def list_sessions(connection: Connection, name: str) -> list[Session]:
         .order_by(sessions.c.last_seen_at.desc())
     )
     return [Session.model_validate({**row._mapping, "id": row.id_hash[:12]}) for row in rows]
+
+
+def unmask(connection: Connection, id_hash: str, shown: bool) -> bool:
+    """Have names of patients shown in one session, or masked again; return whether that changed anything."""
+    other = sessions.c.unmasked_at.is_(None) if shown else sessions.c.unmasked_at.isnot(None)
+    mine = (sessions.c.id_hash == id_hash) & other
+    changed = connection.execute(update(sessions).where(mine).values(unmasked_at=now() if shown else None))
+    return bool(changed.rowcount)
 
 
 def end(connection: Connection, id_hash: str) -> bool:

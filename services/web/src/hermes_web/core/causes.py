@@ -6,6 +6,7 @@ line of the table knows is a cause of its own kind, with the reason itself: noth
 
 import re
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Final
 
 from hermes_common.dicom.status import StatusCategory, meaning_of
@@ -171,6 +172,7 @@ _TABLE: Final = (
 _STATUS: Final = re.compile(r"\b0x([0-9A-Fa-f]{4})\b")
 
 
+@lru_cache(maxsize=8192)
 def cause_of(reason: str) -> Cause:
     """Return the cause that a failed delivery's reason names."""
     for pattern, cause in _TABLE:

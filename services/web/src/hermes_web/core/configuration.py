@@ -7,10 +7,22 @@ from typing import Any, cast
 from pydantic import BaseModel, ValidationError
 
 from hermes_common.alerting import CHANNEL_KINDS
-from hermes_common.config import MODELS, AnyDocument, AnyTarget, Kind, Policies, Retention, Rule, RuleSet, Targets
+from hermes_common.config import (
+    MODELS,
+    AnyDocument,
+    AnyTarget,
+    Kind,
+    Policies,
+    Retention,
+    Rule,
+    RuleSet,
+    Sources,
+    Targets,
+)
 from hermes_common.retention import too_short
 from hermes_common.rules import Problem, RuleError, check
 from hermes_common.rules.cases import run_cases
+from hermes_common.secrets import is_mark, mark_of
 from hermes_common.targets import KINDS
 from hermes_common.validation_words import plain_words
 from hermes_web.errors import FieldProblem, InvalidError
@@ -29,6 +41,31 @@ def parse_document(kind: Kind, document: Any) -> AnyDocument:
         return MODELS[kind].model_validate(plain)
     except ValidationError as error:
         raise InvalidError(problems=problems_of(error)) from error
+
+
+def kept_passcodes(given: Sources, present: Sources) -> Sources:
+    """Return senders with what is kept of a passcode in the place of each mark of it.
+
+    Raises :class:`InvalidError` that names a mark of which nothing is kept any longer.
+    """
+    users = [user for source in present.sources for user in source.users]
+    kept = {mark_of(user.passcode): user.passcode for user in users if user.passcode is not None}
+    problems = []
+    sources = []
+    for place, source in enumerate(given.sources):
+        known = []
+        for number, user in enumerate(source.users):
+            passcode = user.passcode
+            if passcode is not None and is_mark(passcode):
+                if passcode not in kept:
+                    field = f"sources[{place}].users[{number}].passcode"
+                    problems.append(FieldProblem(field, "no passcode is kept under this mark; set it again"))
+                passcode = kept.get(passcode)
+            known.append(user.model_copy(update={"passcode": passcode}))
+        sources.append(source.model_copy(update={"users": tuple(known)}))
+    if problems:
+        raise InvalidError(problems=problems)
+    return given.model_copy(update={"sources": tuple(sources)})
 
 
 def problems_of(error: ValidationError, prefix: str = "") -> list[FieldProblem]:

@@ -41,6 +41,9 @@ _ICONS: Final = {
     "/start": "start",
 }
 
+_BELOW: Final = {"studies": "/series", "alerting": "/alerts", "password": "/users", "tokens": "/users"}
+"""Pages that have no entry of their own: the first part of their address, and the entry below which they stand."""
+
 
 @dataclass(frozen=True, slots=True)
 class Entry:
@@ -78,7 +81,7 @@ def _here(links: Sequence[str], path: str, query: str) -> str | None:
     if whole in links:
         return whole
     path = path.removeprefix("/history")  # of rules stands below Rules, and so on
-    if path.startswith("/studies/"):
-        path = "/series"
+    beginning = path.split("/", 2)[1] if path != "/" else ""
+    path = _BELOW.get(beginning, path)
     fitting = [link for link in links if link == path or (link != "/" and path.startswith(f"{link}/"))]
     return max(fitting, key=len, default=None)

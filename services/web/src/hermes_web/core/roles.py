@@ -40,6 +40,8 @@ class Principal:
     """Whether an identity provider answers for the account."""
     has_factor: bool = False
     """Whether the account has a second factor here."""
+    unmasked: bool = False
+    """Whether the session was told to show names of patients."""
     must_enrol: bool = False
     """Whether nothing may be done before a second factor is there."""
 
@@ -54,6 +56,13 @@ def needs_factor(policy: Literal["optional", "administrators", "everybody"], pri
     if principal.via == "token" or principal.is_external or principal.has_factor:
         return False
     return policy == "everybody" or (policy == "administrators" and principal.is_admin)
+
+
+def sees_names(policy: Literal["everybody", "administrators"], principal: Principal | None) -> bool:
+    """Return whether names of patients may be shown: to whom the policy says, in a session once it was asked for."""
+    if policy == "everybody":
+        return True
+    return principal is not None and principal.is_admin and (principal.via == "token" or principal.unmasked)
 
 
 def allows(required: Role, principal: Principal | None) -> bool:

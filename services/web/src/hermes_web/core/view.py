@@ -1,7 +1,9 @@
 """How a person wants pages to look: theme, times, whether names of patients are shown. Kept in a cookie."""
 
-from dataclasses import dataclass
-from typing import Final
+from dataclasses import dataclass, replace
+from typing import Any, Final
+
+from pydantic import BaseModel
 
 THEMES: Final = ("system", "light", "dark")
 TIMES: Final = ("utc", "local", "relative")
@@ -34,9 +36,54 @@ class View:
 
     def values(self, name: str, values: list[str]) -> list[str]:
         """Return the values of a tag, or of a clause of a rule about it, as they may be shown."""
-        if self.masks and any(word in name for word in PERSONAL):
-            return [_HIDDEN for _ in values]
-        return values
+        return [_HIDDEN for _ in values] if self.hides(name) else values
+
+    def hides(self, name: str) -> bool:
+        """Return whether a tag, or a clause of a rule about it, is not shown."""
+        return self.masks and any(word in name for word in PERSONAL)
+
+
+def without_names(view: View, value: Any) -> Any:
+    """Return a document, plain or of models, as it may be shown: without what says who a patient is.
+
+    That is found by the names that our answers give it: ``patient_name`` and ``patient_id``, what is below ``tags``,
+    and what a clause of a rule saw, and why.
+    """
+    match value:
+        case BaseModel():
+            fields = {name: getattr(value, name) for name in type(value).model_fields}
+            return value.model_copy(update={name: _named(view, name, item, fields) for name, item in fields.items()})
+        case dict():
+            return {key: _named(view, key, item, value) for key, item in value.items()}
+        case list():
+            return [without_names(view, item) for item in value]
+        case tuple():
+            return tuple(without_names(view, item) for item in value)
+        case _:
+            return value
+
+
+def _named(view: View, key: str, item: Any, whole: dict[str, Any]) -> Any:
+    match key, item:
+        case "patient_name" | "patient_id", str():
+            return view.person(item)
+        case "tags", dict():
+            return {name: view.values(name, list(each)) if _is_several(each) else each for name, each in item.items()}
+        case "seen", list() | tuple() if isinstance(whole.get("text"), str):
+            return type(item)(view.values(whole["text"], list(item)))
+        case "reason", str() if "seen" in whole and view.hides(str(whole.get("text", ""))):
+            return ""
+        case _:
+            return without_names(view, item)
+
+
+def _is_several(value: Any) -> bool:
+    return isinstance(value, (list, tuple))
+
+
+def masked(view: View) -> View:
+    """Return the view of somebody who may not see names, whatever their cookie says."""
+    return replace(view, names="masked")
 
 
 def parse_view(text: str | None) -> View:

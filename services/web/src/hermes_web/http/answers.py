@@ -16,7 +16,6 @@ from hermes_common.ids import InvalidIdentifierError
 from hermes_common.runtime.errors import TransientError
 from hermes_common.validation_words import plain_words
 from hermes_web.core.configuration import path_of
-from hermes_web.core.view import COOKIE, parse_view
 from hermes_web.errors import (
     FieldProblem,
     InvalidError,
@@ -28,6 +27,7 @@ from hermes_web.errors import (
     UnavailableError,
     WebError,
 )
+from hermes_web.http.viewing import view_of
 from hermes_web.web import web_of
 from hermes_web.web_types import HttpRequest
 
@@ -42,12 +42,12 @@ def page(request: HttpRequest, template: str, code: int = 200, **values: Any) ->
     """Return a page. A form that is shown again with what is wrong in it is a page like any other: 200."""
     content = web_of(request).renderer.page(
         template,
-        values,
+        {"names_for": web_of(request).settings.patient_names, **values},
         principal=request.scope["state"].get("principal"),
         nonce=str(request.scope["state"].get("nonce", "")),
         path=request.scope["path"],
         query=request.scope["query_string"].decode("latin-1"),
-        view=parse_view(request.cookies.get(COOKIE)),
+        view=view_of(request),
         done=request.query_params.get("done"),
     )
     return Response(content, status_code=code, media_type=MediaType.HTML)

@@ -62,6 +62,8 @@ DONE = {
     "sessions": "All sessions of the account ended.",
     "revoked": "Revoked.",
     "saved-view": "Your views are changed.",
+    "names": "Taken over. It is in the audit.",
+    "undone": "The rest of the retry is being held. Nothing more of it is sent until somebody releases it.",
     "skipped": "The first steps are no longer shown; the menu leads to them.",
     "out": "You are signed out.",
 }

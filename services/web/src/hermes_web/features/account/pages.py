@@ -4,7 +4,7 @@ from litestar import Controller, get, post
 from litestar.response import Redirect
 
 from hermes_web.adapters.sessions import list_sessions
-from hermes_web.core.roles import VIEWER
+from hermes_web.core.roles import ADMIN, VIEWER
 from hermes_web.errors import (
     InvalidError,
     NotFoundError,
@@ -43,6 +43,18 @@ class AccountPages(Controller):
         web, form, name = web_of(request), await read_form(request), _account(request)
         await end_session(web, name, form.text("session"), name)
         return go("/account", "session")
+
+    @post("/names", opt=ADMIN)
+    async def names(self, request: HttpRequest) -> Page | Redirect:
+        """Have names of patients shown in this session, with a reason, or masked again; both are in the audit."""
+        web, form, principal = web_of(request), await read_form(request), principal_of(request)
+        try:
+            await service.show_names(
+                web, principal, form.text("show") == "yes", form.text("reason"), address_of(request)
+            )
+        except InvalidError as error:
+            return await self._page(request, error)
+        return go("/account", "names")
 
     @get("/second-factor", opt=_ENROLS)
     async def factor(self, request: HttpRequest) -> Page:

@@ -16,6 +16,7 @@ from hermes_web.errors import FieldProblem, InvalidError, StateConflictError, To
 from hermes_web.features.users.service import check_own_password
 from hermes_web.web import Web
 
+_LONGEST_REASON = 500
 _WRONG = FieldProblem("code", "the code is not right, or was used already; wait for the next one")
 
 
@@ -34,6 +35,21 @@ async def propose(web: Web, principal: Principal, password: str, address: str) -
         await web.database.run(factors.propose, web.sealer, principal.name, pyotp.random_base32())
     except SealingError as error:
         raise UnavailableError("HERMES_SECRET_KEY is not set: no second factor can be kept", str(error)) from error
+
+
+async def show_names(web: Web, principal: Principal, shown: bool, reason: str, address: str) -> None:
+    """Have names of patients shown in the session of who asks, which needs a reason, or masked again; audited."""
+    reason = reason.strip()
+    if len(reason) > _LONGEST_REASON or (shown and not reason):
+        raise InvalidError(problems=[FieldProblem("reason", "say why, in at most 500 characters; it is in the audit")])
+    await web.database.run(_show_names, principal, shown, reason, address)
+    web.outbox.nudge()
+
+
+def _show_names(connection: Connection, principal: Principal, shown: bool, reason: str, address: str) -> None:
+    if sessions.unmask(connection, principal.session, shown):
+        what = f"names of patients shown in this session: {reason}" if shown else "names of patients masked again"
+        put(connection, UserChanged(user=principal.name, actor=principal.name, address=address, detail=what))
 
 
 async def proposed(web: Web, principal: Principal) -> str | None:

@@ -1,5 +1,7 @@
 """The page of errors: failed deliveries by cause, and retrying all of one with its progress."""
 
+from collections.abc import Callable
+from dataclasses import dataclass
 from datetime import datetime
 from urllib.parse import urlencode
 
@@ -12,8 +14,8 @@ from hermes_web.core.causes import CODE
 from hermes_web.core.roles import ADMIN, VIEWER
 from hermes_web.errors import MalformedError
 from hermes_web.features.deliveries.service import BULK, Wish, act_on_many
-from hermes_web.features.errors.queries import MOST, failures, progress
-from hermes_web.http.answers import Page, page
+from hermes_web.features.errors.queries import MOST, UNDER_WAY, failures, progress, under_way
+from hermes_web.http.answers import Page, go, page
 from hermes_web.http.forms import read_form
 from hermes_web.web import principal_of, web_of
 from hermes_web.web_types import HttpRequest
@@ -43,21 +45,53 @@ class ErrorPages(Controller):
         if not CODE.fullmatch(code) or not ids:
             return Redirect("/errors?done=unchanged", status_code=303)
         result = await act_on_many(web, Wish("restart", actor, form.text("reason")), [], target, ids)
-        query = {"target": target, "since": since.isoformat(), "asked": result.asked, "actor": actor, "done": "asked"}
-        return Redirect(f"/errors/progress?{urlencode(query)}", status_code=303)
+        return go(f"/errors/progress?{Retry(target, actor, since, result.asked).query}", "asked")
+
+    @post("/undo", opt=ADMIN)
+    async def undo(self, request: HttpRequest) -> Redirect:
+        """Hold every delivery of a retry that has not ended: nothing more is sent, and nothing is given up."""
+        form = await read_form(request)
+        retry = _retry(form.text)
+        ids = await web_of(request).database.run(under_way, retry.target, retry.actor, retry.since, BULK)
+        asked = 0
+        if ids:
+            reason = f"a retry was undone: {form.text('reason')}" if form.text("reason") else "a retry was undone"
+            wish = Wish("hold", principal_of(request).name, reason)
+            asked = (await act_on_many(web_of(request), wish, [], retry.target, ids)).asked
+        return go(f"/errors/progress?{retry.query}", "undone" if asked else "unchanged")
 
     @get("/progress", opt=VIEWER)
     async def progress(self, request: HttpRequest) -> Page:
         """Show what became of the deliveries that somebody retried."""
         params = request.query_params
-        target, actor, asked = check_slug(params.get("target", "")), params.get("actor", ""), params.get("asked", "0")
-        try:
-            since = datetime.fromisoformat(params.get("since", ""))
-        except ValueError as error:
-            raise MalformedError("since is no instant") from error
-        if since.tzinfo is None or not asked.isdigit() or len(asked) > 5:
-            raise MalformedError("this address is not one that a retry leads to")
-        states = await web_of(request).database.run(progress, target, actor, since)
-        return page(
-            request, "errors/progress.html", target=target, actor=actor, asked=int(asked), since=since, states=states
-        )
+        retry = _retry(lambda name: str(params.get(name, "")))
+        states = await web_of(request).database.run(progress, retry.target, retry.actor, retry.since)
+        return page(request, "errors/progress.html", retry=retry, states=states, under_way=UNDER_WAY)
+
+
+@dataclass(frozen=True, slots=True)
+class Retry:
+    """A retry of one group: what the address of its progress says."""
+
+    target: str
+    actor: str
+    since: datetime
+    asked: int
+
+    @property
+    def query(self) -> str:
+        """The address' query."""
+        said = {"target": self.target, "since": self.since.isoformat(), "asked": self.asked, "actor": self.actor}
+        return urlencode(said)
+
+
+def _retry(text: Callable[[str], str]) -> Retry:
+    """Return the retry that parameters name; raise what says which of them is none."""
+    target, actor, asked = check_slug(text("target")), text("actor"), text("asked") or "0"
+    try:
+        since = datetime.fromisoformat(text("since"))
+    except ValueError as error:
+        raise MalformedError("since is no instant") from error
+    if since.tzinfo is None or not (asked.isascii() and asked.isdigit()) or len(asked) > 5:
+        raise MalformedError("this address is not one that a retry leads to")
+    return Retry(target, actor, since, int(asked))

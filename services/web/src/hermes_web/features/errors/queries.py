@@ -13,6 +13,8 @@ from hermes_web.core.causes import Cause, cause_of
 MOST = 5000
 """Failed deliveries that are looked at; more are said to be more."""
 _SHOWN = 5
+UNDER_WAY = ("queued", "sending", "retrying")
+"""States of a delivery that was restarted and can still be held back."""
 
 
 class Group(BaseModel):
@@ -69,6 +71,23 @@ def failures(connection: Connection, target: str | None = None) -> tuple[list[Gr
         group.instances += row.missing
         group.first = row.updated_at
     return sorted(groups.values(), key=lambda group: -len(group.ids)), len(rows) > MOST
+
+
+def under_way(connection: Connection, target: str, actor: str, since: datetime, most: int) -> list[str]:
+    """Return the deliveries of :func:`progress` that have not ended, at most ``most``, the one asked for last first."""
+    table = deliveries
+    rows = connection.execute(
+        select(table.c.delivery_id)
+        .where(
+            table.c.target == target,
+            table.c.actor == actor,
+            table.c.updated_at >= since,
+            table.c.state.in_(UNDER_WAY),
+        )
+        .order_by(table.c.queued_at.desc(), table.c.delivery_id)
+        .limit(most)
+    )
+    return list(rows.scalars())
 
 
 def progress(connection: Connection, target: str, actor: str, since: datetime) -> Mapping[str, int]:

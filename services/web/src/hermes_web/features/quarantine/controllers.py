@@ -53,7 +53,9 @@ class QuarantineController(Controller):
 
 async def _content(request: HttpRequest, reception_id: str) -> Stream:
     path = f"/quarantine/{known_id(reception_id)}"
-    answer = await ask_receiver(web_of(request), await authorization_of(request), "GET", path)
+    web = web_of(request)
+    answer = await ask_receiver(web, await authorization_of(request), "GET", path)
+    await service.say_downloaded(web, reception_id, principal_of(request).name, address_of(request))
     name = {"content-disposition": f'attachment; filename="{reception_id}.bin"'}
     return Stream(answer.aiter_bytes(), media_type="application/octet-stream", headers=name)
 

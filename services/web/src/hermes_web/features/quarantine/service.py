@@ -5,7 +5,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from hermes_common.events import InstanceResubmitted
+from hermes_common.events import InstanceDownloaded, InstanceResubmitted
 from hermes_web.adapters.outbox import put
 from hermes_web.errors import FieldProblem, InvalidError, NotFoundError, UnavailableError
 from hermes_web.features.quarantine.asking import ask_receiver, known_id
@@ -39,6 +39,12 @@ async def resubmit(web: Web, authorization: str, reception_id: str, actor: str, 
     await web.database.run(put, event)
     web.outbox.nudge()
     return Outcome(reception_id, answer.status_code, body, stored, reason)
+
+
+async def say_downloaded(web: Web, reception_id: str, actor: str, address: str) -> None:
+    """Put into the audit who takes the bytes; raises, before one of them is given, what says why it cannot be."""
+    await web.database.run(put, InstanceDownloaded(reception_id=reception_id, actor=actor, address=address))
+    web.outbox.nudge()
 
 
 async def resubmit_many(web: Web, authorization: str, ids: Sequence[str], actor: str, address: str) -> list[Outcome]:

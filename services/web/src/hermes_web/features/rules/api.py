@@ -25,13 +25,13 @@ from hermes_common.rules.differences import differences
 from hermes_common.runtime.clock import now
 from hermes_web.core.configuration import case_problems, parse_document, rule_problems
 from hermes_web.core.roles import VIEWER
-from hermes_web.core.view import COOKIE, parse_view
 from hermes_web.errors import InvalidError, NotFoundError, UnavailableError
 from hermes_web.features.configuration.history import find_revision
 from hermes_web.features.rules import testing
 from hermes_web.features.rules.backtesting import Backtest, prepare
 from hermes_web.features.rules.forms import MOST_DAYS
 from hermes_web.features.rules.stored import stored_series, values_seen
+from hermes_web.http.viewing import told, view_of
 from hermes_web.web import Web, web_of
 from hermes_web.web_types import HttpRequest
 
@@ -123,7 +123,7 @@ class RuleToolsController(Controller):
         known = canonical_name(name)
         if isinstance(look_up(known), NoField):
             raise NotFoundError(f"there is no field {name[:64]!r}")
-        if parse_view(request.cookies.get(COOKIE)).values(known, [""]) != [""]:
+        if view_of(request).hides(known):
             return {"name": known, "values": []}
         found = await web_of(request).database.run(values_seen, known, part)
         return {"name": known, "values": [{"value": value, "series": count} for value, count in found]}
@@ -152,7 +152,8 @@ class RuleToolsController(Controller):
             revision = present.revision
         rules = testing.activated(rules, data.activate)
         decision = await asyncio.to_thread(testing.try_rules, rules, subject)
-        return testing.answer(decision, subject, targets, revision)
+        found: dict[str, Any] = told(request, testing.answer(decision, subject, targets, revision))
+        return found
 
     @post("/backtest", status_code=200, media_type=NDJSON)
     async def backtest(self, request: HttpRequest, data: JSONBody[AskBacktest]) -> Stream:
@@ -160,7 +161,7 @@ class RuleToolsController(Controller):
 
         ``problem`` instead of ``result`` if it broke off. Closing the connection ends it.
         """
-        return Stream(_lines(await _prepared(web_of(request), data)), media_type=NDJSON)
+        return Stream(_lines(request, await _prepared(web_of(request), data)), media_type=NDJSON)
 
     @post("/overlaps", status_code=200)
     async def overlaps(self, request: HttpRequest, data: JSONBody[AskBacktest]) -> dict[str, Any]:
@@ -253,10 +254,10 @@ async def _prepared(web: Web, data: AskBacktest) -> Backtest:
     return await prepare(web, draft, data.days)
 
 
-async def _lines(backtest: Backtest) -> AsyncGenerator[bytes, None]:
+async def _lines(request: HttpRequest, backtest: Backtest) -> AsyncGenerator[bytes, None]:
     async with aclosing(backtest.messages()) as messages:
         async for message in messages:
-            yield json.dumps(message, ensure_ascii=False).encode() + b"\n"
+            yield json.dumps(told(request, message), ensure_ascii=False).encode() + b"\n"
 
 
 def _whole(document: dict[str, Any]) -> dict[str, Any]:

@@ -16,7 +16,6 @@ from hermes_web.core.configuration import with_rule
 from hermes_web.core.roles import VIEWER
 from hermes_web.core.standing import own_cases
 from hermes_web.core.suggesting import case_tags
-from hermes_web.core.view import COOKIE, parse_view
 from hermes_web.errors import InvalidError, NotFoundError, UnavailableError, WebError
 from hermes_web.features.rules import forms
 from hermes_web.features.rules.backtesting import prepare
@@ -24,6 +23,8 @@ from hermes_web.features.rules.stored import recent_series, recent_studies, stor
 from hermes_web.features.rules.testing import ALONE, activated, check_expression, refuse_broken
 from hermes_web.features.rules.trying import SERIES, STUDIES, Stored, try_draft
 from hermes_web.http.forms import read_form
+from hermes_web.http.viewing import told as as_told
+from hermes_web.http.viewing import view_of
 from hermes_web.web import Web, web_of
 from hermes_web.web_types import HttpRequest
 
@@ -71,7 +72,7 @@ class RuleLive(Controller):
                         whole = message["studies"] or {}
                         about = [each for each in whole.get("rules", ()) if each["slug"] == rule.slug]
                         message = {**message, "rules": own, "studies": {**whole, "rules": about}}  # noqa: PLW2901 - a thousand others are not shown
-                    yield json.dumps(message, ensure_ascii=False).encode() + b"\n"
+                    yield json.dumps(as_told(request, message), ensure_ascii=False).encode() + b"\n"
 
         return Stream(lines(), media_type=NDJSON)
 
@@ -103,7 +104,7 @@ class RuleLive(Controller):
 
 async def _tried(request: HttpRequest, expression: str, scope: str, uid: str) -> dict[str, Any]:
     web = web_of(request)
-    view = parse_view(request.cookies.get(COOKIE))
+    view = view_of(request)
     recent: list[Stored] = []
     chosen: Stored | None = None
     if scope == "study":
@@ -114,7 +115,7 @@ async def _tried(request: HttpRequest, expression: str, scope: str, uid: str) ->
     else:
         recent += await web.database.run(recent_series, SERIES)
         chosen = await web.database.run(stored_series, uid) if uid else None
-    return await asyncio.to_thread(try_draft, expression, scope, recent, chosen, view.values)
+    return await asyncio.to_thread(try_draft, expression, scope, recent, chosen, view)
 
 
 async def _cases(web: Web, values: dict[str, Any]) -> list[dict[str, Any]]:

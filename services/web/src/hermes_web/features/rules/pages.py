@@ -28,6 +28,7 @@ from hermes_web.features.rules.stored import stored_series
 from hermes_web.features.rules.testing import check_expression
 from hermes_web.http.answers import Page, go, page
 from hermes_web.http.forms import Form, read_form
+from hermes_web.http.viewing import view_of
 from hermes_web.web import principal_of, web_of
 from hermes_web.web_types import HttpRequest
 
@@ -113,7 +114,8 @@ class RulePages(Controller):
         if not uid:
             return await _editor(request, values, revision.revision, is_new=True)
         stored = await web.database.run(stored_series, uid)
-        offered = suggestions(stored.fields)
+        view = view_of(request)
+        offered = [each for each in suggestions(stored.fields) if not view.hides(each.text)]
         case = {
             "name": forms.case_name(stored.description, stored.modality),
             "verdict": "match",

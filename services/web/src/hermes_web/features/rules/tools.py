@@ -22,6 +22,7 @@ from hermes_web.features.rules.testing import (
 )
 from hermes_web.http.answers import Page, page
 from hermes_web.http.forms import Form, read_form
+from hermes_web.http.viewing import told
 from hermes_web.web import Web, web_of
 from hermes_web.web_types import HttpRequest
 
@@ -77,7 +78,7 @@ class RuleToolPages(Controller):
             "rules/backtest.html",
             days=days,
             revision=revision,
-            result=result,
+            result=told(request, result),
             error=error,
             draft=draft,
             overlaps=overlaps,

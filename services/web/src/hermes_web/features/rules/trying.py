@@ -1,10 +1,11 @@
 """A draft on the series that came last: what it comes to for each, and for how many each of its clauses is true."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from hermes_common.rules import ClauseResult, Context, Explanation, RuleError, Verdict, compile_rule
+from hermes_web.core.view import View, without_names
 from hermes_web.features.rules.stored import StoredSeries, StoredStudy
 
 SERIES = 200
@@ -14,8 +15,6 @@ SHOWN = 4
 """Of each answer that are shown clause by clause."""
 
 Stored = StoredSeries | StoredStudy
-Shown = Callable[[str, list[str]], list[str]]
-"""Returns the values of a clause as they may be shown: names of patients may have to be masked."""
 
 
 @dataclass(slots=True)
@@ -36,7 +35,7 @@ def context_of(stored: Stored) -> Context:
 
 
 def try_draft(
-    expression: str, scope: str, recent: Sequence[Stored], chosen: Stored | None, shown: Shown
+    expression: str, scope: str, recent: Sequence[Stored], chosen: Stored | None, view: View
 ) -> dict[str, Any]:
     """Return what a condition comes to for those that came last, and for one that was chosen; empty if it is no rule.
 
@@ -59,14 +58,14 @@ def try_draft(
     whole = None
     if chosen is not None:
         said = Explanation(Verdict.MATCH, ()) if rule is None else rule.explain(context_of(chosen), chosen.at)
-        whole = _one(chosen, said, shown)
+        whole = _one(chosen, said, view)
     return {
         "looked_at": len(recent),
         **counts,
         "clauses": [{"text": t.text, "start": t.start, "end": t.end, **t.outcomes} for t in tallies.values()],
         "chosen": whole,
-        "matching": [_one(*each, shown) for each in matching[:SHOWN]],
-        "others": [_one(*each, shown) for each in others[:SHOWN]],
+        "matching": [_one(*each, view) for each in matching[:SHOWN]],
+        "others": [_one(*each, view) for each in others[:SHOWN]],
     }
 
 
@@ -78,17 +77,18 @@ def _count(clauses: Sequence[ClauseResult], tallies: dict[int, _Tally]) -> None:
         tally.outcomes[clause.outcome.value] += 1
 
 
-def _one(stored: Stored, said: Explanation, shown: Shown) -> dict[str, Any]:
+def _one(stored: Stored, said: Explanation, view: View) -> dict[str, Any]:
     return {
         **stored.to_dict(),
         "verdict": said.verdict.value,
         "near": said.near_miss,
-        "clauses": [_clause(clause, shown) for clause in said.clauses],
+        "clauses": [_clause(clause, view) for clause in said.clauses],
     }
 
 
-def _clause(clause: ClauseResult, shown: Shown) -> dict[str, Any]:
+def _clause(clause: ClauseResult, view: View) -> dict[str, Any]:
     """Return a clause; of a quantifier how many series it was true of, not what each of them said."""
     told = clause.to_dict()
     told.pop("series", None)
-    return {**told, "seen": shown(clause.text, told["seen"]), "reason": clause.reason}
+    found: dict[str, Any] = without_names(view, {**told, "reason": clause.reason})
+    return found

@@ -18,6 +18,7 @@ from hermes_web.features.series.exporting import export_series
 from hermes_web.features.series.service import act
 from hermes_web.features.series.timeline import timeline
 from hermes_web.features.series.views import InstanceItem, SeriesDetail, SeriesItem, TimelineEntry
+from hermes_web.http.viewing import as_may_be_seen, may_see_names
 from hermes_web.web import principal_of, web_of
 from hermes_web.web_types import HttpRequest
 
@@ -77,7 +78,8 @@ class SeriesController(Controller):
     ) -> Listing[SeriesItem]:
         """Return the series that fit a search, the one last received first."""
         search = parse_search(q)
-        return await web_of(request).database.run(queries.list_series, search, limited(limit), cursor)
+        found = await web_of(request).database.run(queries.list_series, search, limited(limit), cursor)
+        return as_may_be_seen(request, found)
 
     @get("/export", opt=VIEWER, media_type="text/csv")
     async def export(
@@ -89,12 +91,12 @@ class SeriesController(Controller):
         masked: Masked = False,
     ) -> Stream:
         """Return the series that fit a search as a file, the one last received first. It is audited."""
-        return await export_series(request, q, format_, columns, masked)
+        return await export_series(request, q, format_, columns, masked or not may_see_names(request))
 
     @get("/{uid:str}", opt=VIEWER)
     async def one(self, request: HttpRequest, uid: FromPath[str]) -> SeriesDetail:
         """Return everything about a series but its instances: decisions, deliveries, attempts, tags."""
-        return await web_of(request).database.run(queries.get_series, uid)
+        return as_may_be_seen(request, await web_of(request).database.run(queries.get_series, uid))
 
     @get("/{uid:str}/instances", opt=VIEWER)
     async def instances(

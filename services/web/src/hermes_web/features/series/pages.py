@@ -11,10 +11,10 @@ from hermes_common.ids import uid_token
 from hermes_common.runtime.clock import now
 from hermes_common.runtime.errors import TransientError
 from hermes_web.adapters import saved_views
+from hermes_web.core.causes import cause_of
 from hermes_web.core.columns import FIXED
 from hermes_web.core.roles import ADMIN, VIEWER
 from hermes_web.core.search import QUALIFIERS, STATES, Search, chips, parse_search
-from hermes_web.core.view import COOKIE, parse_view
 from hermes_web.errors import FieldProblem, InvalidError, MalformedError, NotFoundError
 from hermes_web.features.deliveries.queries import outcomes_of_series
 from hermes_web.features.paging import Listing
@@ -30,6 +30,7 @@ from hermes_web.features.thumbnails.pages import MASKED
 from hermes_web.features.thumbnails.service import OFF, are_on
 from hermes_web.http.answers import Page, go, page
 from hermes_web.http.forms import read_form
+from hermes_web.http.viewing import view_of
 from hermes_web.web import Web, principal_of, web_of
 from hermes_web.web_types import HttpRequest
 
@@ -88,7 +89,7 @@ class SeriesPages(Controller):
         """Return the series that fit a search as a file."""
         asked = request.query_params
         kind: Format = "parquet" if asked.get("format") == "parquet" else "csv"
-        masked = parse_view(request.cookies.get(COOKIE)).masks
+        masked = view_of(request).masks
         return await export_series(request, asked.get("q", ""), kind, asked.get("columns", ""), masked)
 
     @post("/_bulk", opt=ADMIN)
@@ -186,6 +187,7 @@ class SeriesPages(Controller):
             "drawing": draw(detail, now()),
             "timeline": timeline(detail),
             "parts_of": parts_of,
+            "cause_of": cause_of,
             "instances": instances,
             "more": None if instances.next is None else f"/series/{uid}?cursor={instances.next}#instances",
             "outcomes": outcomes,

@@ -145,9 +145,7 @@ async def admit_external(web: Web, code: str, bound: Handshake, address: str, ag
             raise NotAdmittedError(person.reason, "Ask an administrator for a group that gives a role in Hermes.")
         secret = await web.database.run(external_accounts.admit, person, address, agent, old)
     except NotAdmittedError as error:
-        failed = UserLoginFailed(user="single sign-on", actor="single sign-on", address=address, detail=error.detail)
-        await web.database.run(put, failed)
-        web.outbox.nudge()
+        await _say_refused(web, address, error)
         raise
     except UnavailableError:  # nobody's mistake
         await web.database.run(sessions.forgive, account, address)
@@ -155,6 +153,23 @@ async def admit_external(web: Web, code: str, bound: Handshake, address: str, ag
     await web.database.run(sessions.forgive, account, address)
     web.outbox.nudge()
     return secret
+
+
+async def refuse_external(web: Web, address: str, error: NotAdmittedError) -> None:
+    """Put into the audit that what a browser brought back from the identity provider was not even asked about.
+
+    Nobody needs an account for that, so it counts as a try of the address: raises :class:`TooManyTriesError`, and
+    writes nothing more, for one that does it again and again.
+    """
+    if (await web.database.run(sessions.admit_try, f"sso:back:{address}", address)).throttled:
+        raise TooManyTriesError
+    await _say_refused(web, address, error)
+
+
+async def _say_refused(web: Web, address: str, error: NotAdmittedError) -> None:
+    failed = UserLoginFailed(user="single sign-on", actor="single sign-on", address=address, detail=error.detail)
+    await web.database.run(put, failed)
+    web.outbox.nudge()
 
 
 async def sign_out(web: Web, principal: Principal, address: str) -> None:

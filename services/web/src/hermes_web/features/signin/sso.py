@@ -15,7 +15,7 @@ from hermes_web.core.identity import handshake
 from hermes_web.core.roles import PUBLIC
 from hermes_web.errors import NotAdmittedError, NotFoundError, TooManyTriesError, UnavailableError, WebError
 from hermes_web.features.signin.pages import address_of, local_path, sign_in_again
-from hermes_web.features.signin.service import admit_external
+from hermes_web.features.signin.service import admit_external, refuse_external
 from hermes_web.http.answers import Page, page
 from hermes_web.http.cookies import PROVIDER, brief_cookie, give_brief, give_session, session_cookie
 from hermes_web.web import web_of
@@ -58,7 +58,7 @@ class SsoPages(Controller):
         secret, _, path = (brief_cookie(request, web.settings, PROVIDER) or "").partition(".")
         target = local_path(unquote(path))
         try:
-            code = await _code_of(request, provider, secret)
+            code = await _audited_code(request, provider, secret)
             agent, old = request.headers.get("user-agent", ""), session_cookie(request, web.settings)
             session = await admit_external(web, code, handshake(secret), address_of(request), agent, old)
         except (NotAdmittedError, TooManyTriesError, UnavailableError) as error:
@@ -81,6 +81,14 @@ class SsoPages(Controller):
         except WebError as error:
             return sign_in_again(request, "/", error=error)
         return Redirect(there, status_code=303)
+
+
+async def _audited_code(request: HttpRequest, provider: IdentityProvider, secret: str) -> str:
+    try:
+        return await _code_of(request, provider, secret)
+    except NotAdmittedError as error:
+        await refuse_external(web_of(request), address_of(request), error)
+        raise
 
 
 async def _code_of(request: HttpRequest, provider: IdentityProvider, secret: str) -> str:

@@ -7,6 +7,7 @@ from hermes_web.core.roles import ADMIN, VIEWER
 from hermes_web.features.series.api import Accepted, Ask, AskRoute
 from hermes_web.features.studies.service import act, show
 from hermes_web.features.studies.views import StudyDetail
+from hermes_web.http.viewing import as_may_be_seen
 from hermes_web.web import principal_of, web_of
 from hermes_web.web_types import HttpRequest
 
@@ -20,7 +21,7 @@ class StudiesController(Controller):
     @get("/{uid:str}", opt=VIEWER)
     async def one(self, request: HttpRequest, uid: FromPath[str]) -> StudyDetail:
         """Return a study: its series, what it waits for and until when, and what was decided."""
-        return await show(web_of(request), uid)
+        return as_may_be_seen(request, await show(web_of(request), uid))
 
     @post("/{uid:str}/complete", opt=ADMIN, status_code=202)
     async def complete(self, request: HttpRequest, uid: FromPath[str], data: JSONBody[Ask | None] = None) -> Accepted:
