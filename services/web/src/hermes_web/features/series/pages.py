@@ -57,7 +57,7 @@ def _action(text: str) -> SeriesAction:
 
 async def _pictures(request: HttpRequest) -> str:
     """Return why no small pictures are shown; an empty text where they are."""
-    if parse_view(request.cookies.get(COOKIE)).masks:
+    if view_of(request).masks:
         return f"Pictures are {MASKED}: text that is burned into them may say who the patient is."
     try:
         return "" if await are_on(web_of(request)) else f"{OFF} (Policies)."

@@ -6,10 +6,10 @@ from litestar.response import Response
 
 from hermes_common.runtime.errors import TransientError
 from hermes_web.core.roles import VIEWER
-from hermes_web.core.view import COOKIE, parse_view
 from hermes_web.errors import StateConflictError, UnavailableError
 from hermes_web.features.thumbnails.placeholder import placeholder
 from hermes_web.features.thumbnails.service import KEEP, find, is_kept, thumbnail
+from hermes_web.http.viewing import view_of
 from hermes_web.web import web_of
 from hermes_web.web_types import HttpRequest
 
@@ -36,7 +36,7 @@ class ThumbnailPages(Controller):
 
 
 async def _image(request: HttpRequest, uid: str, reception_id: str | None) -> Response[bytes]:
-    if parse_view(request.cookies.get(COOKIE)).masks:
+    if view_of(request).masks:
         return _instead(MASKED)
     web = web_of(request)
     try:
