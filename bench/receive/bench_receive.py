@@ -19,7 +19,7 @@ import shutil
 import statistics
 import sys
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -102,6 +102,11 @@ def compare(
     return samples
 
 
+def counts_of(kind: Kind, associations: Sequence[int]) -> dict[int, int]:
+    """Return how many instances are sent over so many associations: of large ones as many for each."""
+    return {n: kind.instances * (n if kind.name == "large" else 1) for n in associations}
+
+
 def throughput(arguments: argparse.Namespace) -> None:
     """Rates and processor time, with senders that switch Nagle's algorithm off."""
     with workplace(tmpfs=arguments.tmpfs) as work, nats_server(work / "nats") as nats:
@@ -110,7 +115,7 @@ def throughput(arguments: argparse.Namespace) -> None:
             "storescp 128K": lambda folder: storescp(folder, "--max-pdu", "131072"),
         }
         kind = KINDS[arguments.kind]
-        counts = {n: kind.instances * (n if kind.name == "large" else 1) for n in arguments.associations}
+        counts = counts_of(kind, arguments.associations)
         samples = compare(starts, arguments.senders, kind, counts, arguments.rounds, work, {})
     where = "tmpfs" if arguments.tmpfs else "disk"
     save(f"throughput-{kind.name}-{where}", f"{kind.name}, {where}", samples, arguments.rounds)
@@ -125,9 +130,8 @@ def beside_orthanc(arguments: argparse.Namespace) -> None:
             "orthanc": orthanc,
         }
         for kind in (KINDS[name] for name in arguments.kinds):
-            counts = {n: kind.instances * (n if kind.name == "large" else 1) for n in (1, 4)}
             fewer = {"orthanc": kind.instances // 5} if kind.instances > 4 else {}
-            results += compare(starts, ["fast"], kind, counts, arguments.rounds, work, fewer)
+            results += compare(starts, ["fast"], kind, counts_of(kind, (1, 4)), arguments.rounds, work, fewer)
     save("orthanc", "beside Orthanc, disk", results, arguments.rounds)
 
 
@@ -243,12 +247,12 @@ def disk(arguments: argparse.Namespace) -> None:
 
 def save(name: str, title: str, samples: list[Sample], rounds: int) -> None:
     """Write medians as a table, and every run."""
-    groups: dict[tuple[str, str, str, int], list[Sample]] = {}
+    groups: dict[tuple[str, str, int, str], list[Sample]] = {}
     for sample in samples:
-        groups.setdefault((sample.kind, sample.sender, sample.receiver, sample.associations), []).append(sample)
+        groups.setdefault((sample.kind, sample.sender, sample.associations, sample.receiver), []).append(sample)
     rows = []
-    for (kind, sender, receiver, associations), runs in sorted(groups.items(), key=lambda item: _place(*item[0])):
-        ours = groups.get((kind, sender, "hermes", associations), [])
+    for (kind, sender, associations, receiver), runs in sorted(groups.items(), key=lambda item: item[0][:3]):
+        ours = groups.get((kind, sender, associations, "hermes"), [])
         mine = statistics.median(run.rate for run in ours) if ours else 0.0
         rate = statistics.median(run.rate for run in runs)
         rows.append(
@@ -265,11 +269,6 @@ def save(name: str, title: str, samples: list[Sample], rounds: int) -> None:
             }
         )
     report.write(name, f"{title}; medians of {rounds}", rows, [asdict(sample) for sample in samples])
-
-
-def _place(kind: str, sender: str, _: str, associations: int) -> tuple[str, str, int]:
-    """Return where a row of the table stands; the receivers of a row stay in their order."""
-    return kind, sender, associations
 
 
 @contextlib.contextmanager

@@ -17,8 +17,10 @@ from hermes_common.dicom.part10 import parse_file_meta
 from hermes_common.events import InstanceQuarantined, InstanceStored
 from hermes_common.runtime.dicom.errors import AssociationError
 from hermes_common.runtime.dicom.requestor import StorageAssociation
+from hermes_receiver.adapters.entry import read_entry
 from hermes_receiver.adapters.spool import Spool, SpoolBusyError
 from hermes_receiver.core.reception import NOTE_LENGTH
+from hermes_receiver.handlers import uploading
 
 CHILD = textwrap.dedent(
     """
@@ -53,6 +55,13 @@ def send(port, sample, times=1):
         return [
             a.c_store(sample.sop_class, sample.sop_instance, sample.syntax, sample.data).status for _ in range(times)
         ]
+
+
+def flip(path):
+    """Flip a bit of the data set."""
+    raw = bytearray(path.read_bytes())
+    raw[-100] ^= 1
+    path.write_bytes(raw)
 
 
 def test_receiving_goes_on_while_store_and_bus_are_away_and_uploading_resumes(receiver, ct):
@@ -138,27 +147,57 @@ def test_a_bit_that_flipped_in_the_spool_is_found_before_the_instance_is_announc
     first.start()
     send(first.port, ct)
     first.stop()
-    (path,) = first.files("ready")
-    raw = bytearray(path.read_bytes())
-    raw[-100] ^= 1
-    path.write_bytes(raw)
+    flip(first.files("ready")[0])
     second = make_receiver()
     event = second.events(InstanceQuarantined)[0]
     assert "not the bytes" in event.reason
     assert not second.bus.of(InstanceStored)
 
 
-def test_a_bit_that_flipped_while_the_store_was_away_is_found_without_a_restart(receiver, ct):
-    receiver.store.away = True
-    send(receiver.port, ct)
-    (path,) = receiver.eventually(lambda: receiver.files("ready"))
-    receiver.eventually(receiver.receiver.uploads.uploader.problem)
-    raw = bytearray(path.read_bytes())
-    raw[-100] ^= 1
-    path.write_bytes(raw)
-    receiver.store.away = False
+@pytest.fixture
+def flipping(monkeypatch):
+    """Flip a bit in every spool file before it is read for the first time."""
+    flipped: set[Path] = set()
+
+    def read(entry, path, selection):
+        if path not in flipped:
+            flipped.add(path)
+            flip(path)
+        return read_entry(entry, path, selection)
+
+    monkeypatch.setattr(uploading, "read_entry", read)
+
+
+def test_a_bit_that_flipped_right_after_the_answer_is_found(flipping, receiver, ct):
+    assert send(receiver.port, ct) == [0]
     assert "not the bytes" in receiver.events(InstanceQuarantined)[0].reason
     assert not receiver.bus.of(InstanceStored)
+
+
+def test_what_is_quarantined_at_the_upload_is_not_answered_with_success_where_success_means_stored(
+    flipping, make_receiver, ct
+):
+    receiver = make_receiver(ack="stored")
+    assert send(receiver.port, ct) == [0xA700]
+    assert len(receiver.events(InstanceQuarantined)) == 1
+    assert not receiver.bus.of(InstanceStored)
+
+
+def test_what_is_found_in_the_spool_before_anybody_tells_of_it_is_answered_where_success_means_stored(
+    make_receiver, ct, monkeypatch
+):
+    receiver = make_receiver(ack="stored")
+    spool, uploader = receiver.receiver.spool, receiver.receiver.uploads.uploader
+    publish = spool.publish
+
+    def found_at_once(file, folder):
+        publish(file, folder)
+        receiver.call(uploader.look())
+        receiver.call(uploader.idle())
+
+    monkeypatch.setattr(spool, "publish", found_at_once)
+    assert send(receiver.port, ct) == [0]
+    assert len(receiver.events(InstanceStored)) == 1
 
 
 @pytest.mark.parametrize("flipped", [False, True], ids=["whole", "with a bit that flipped"])
@@ -176,8 +215,9 @@ def test_a_spool_file_of_a_receiver_that_noted_its_sha256_is_verified_by_that(ma
     earlier = json.dumps(fields | {"digest": hashlib.sha256(ct.data).hexdigest()}).encode().ljust(NOTE_LENGTH)
     at = raw.index(note)
     raw[at : at + NOTE_LENGTH] = earlier
-    raw[-100] ^= flipped
     path.write_bytes(raw)
+    if flipped:
+        flip(path)
     second = make_receiver()
     if flipped:
         assert "not the bytes" in second.events(InstanceQuarantined)[0].reason

@@ -141,8 +141,9 @@ def test_what_is_answered_while_the_process_that_uploads_is_killed_is_stored(ser
     eventually(lambda: "hermes_receiver_spool_pending_octets 0.0" in running.get("/metrics"))
 
 
-def test_an_entry_that_nobody_told_of_is_found(service, ct, tmp_path):
-    running = service()
+@pytest.mark.parametrize("ack", ["spooled", "stored"])
+def test_an_entry_that_nobody_told_of_is_found(service, ct, tmp_path, ack):
+    running = service(HERMES_ACK=ack)
     with running.associate(ct.sop_class, ct.syntax) as association:
         assert association.c_store(ct.sop_class, ct.sop_instance, ct.syntax, ct.data).status == 0
     first = eventually(running.stored)[0]

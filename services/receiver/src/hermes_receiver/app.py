@@ -118,10 +118,11 @@ def build(
     limits = settings.limits()
     collected: Collected = Collecting(settings.extra_tags, extra_tags)
     share, board = inherited(), shared_board()
+    number, workers = (share.number, share.workers) if share is not None else (0, 1)
     if share is None or board is None:
         spool = Spool(settings.spool)
     else:
-        spool = Spool(settings.spool, worker=share.number, workers=share.workers, tally=Tally(board, share.number))
+        spool = Spool(settings.spool, worker=number, workers=workers, tally=Tally(board, number))
     spool.open()
     uploading = None
     uploads: Uploads
@@ -130,12 +131,11 @@ def build(
     else:
         uploads = Uploader(spool, objects, IndexingPublisher(bus, bus), collected, settings.upload_parallel)
         grace = Grace(spool, uploads.finished, settings.spool_grace, limits)
-        uploading = Line(spool, uploads, grace, share.number if share is not None else 0, spool.was_unclean)
+        uploading = Line(spool, uploads, grace, number, spool.was_unclean)
     announcer = QueuedAnnouncer(bus, asyncio.get_running_loop())
     store = Store(spool, uploads, announcer, limits, collected, settings.ack)
     guarded = _requiring(settings.dicom_aet, judge) if settings.dicom_require_called_aet else judge
     folder = RequestFolder(settings.spool)
-    number, workers = (share.number, share.workers) if share is not None else (0, 1)
     ready = ready_folders(settings.spool, number, workers)
     commitments = Commitments(folder, Holdings(bus, objects, ready), Reporter(settings.client_tls), find, announcer)
     sockets = listening(settings)

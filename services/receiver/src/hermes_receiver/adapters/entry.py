@@ -13,7 +13,7 @@ from hermes_common.dicom.tags import TagSelection
 from hermes_receiver.adapters.spoolfile import read_header
 from hermes_receiver.core.checksum import checksum_like
 from hermes_receiver.core.reception import DamagedEntryError, Note
-from hermes_receiver.core.verdict import CORRUPT, Keep, Quarantine, Verdict, judge
+from hermes_receiver.core.verdict import CORRUPT, Quarantine, Verdict, judge
 
 _CHUNK = 1024 * 1024
 
@@ -58,11 +58,6 @@ def read_entry(entry: str, path: Path, selection: TagSelection) -> Entry:
     finally:
         os.close(fd)
     return Entry(entry, path, octets, meta, note, verdict, digest)
-
-
-def is_instance(entry: Entry) -> bool:
-    """Whether the entry is to be announced as stored."""
-    return isinstance(entry.verdict, Keep)
 
 
 def _sums(fd: int, offset: int, check: str) -> tuple[str, str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from concurrent.futures import Future
 from dataclasses import dataclass, replace
 from typing import assert_never
 
@@ -147,36 +148,36 @@ class Reception:
     def _keep(self, file: SpoolFile, folder: Folder, answer: Answer, verdict: Verdict) -> Answer:
         reason = verdict.reason if isinstance(verdict, Quarantine) else ""
         note = replace(self._note, check=file.check, status=answer.status, reason=reason)
+        uploads = self._store.uploads
+        waits = answer.stored and self._store.ack is Ack.STORED
+        awaited = uploads.expect(file.entry) if waits else None  # before it can be found in the spool, and uploaded
         try:
             file.seal(note)
             self._store.spool.publish(file, folder)
         except OSError as exc:
+            uploads.forget(file.entry)
             self._give_up(exc)
             return self._refusal if self._refusal is not None else Answer(dimse_status.OUT_OF_RESOURCES)
         self._file = None
         crash_point("store.durable")
-        if answer.stored and self._store.ack is Ack.STORED:
-            answer = self._stored(file.entry, answer)
-        else:
-            self._store.uploads.offer(file.entry, quarantined=folder is Folder.QUARANTINE)
+        uploads.offer(file.entry, quarantined=folder is Folder.QUARANTINE)
+        if awaited is not None:
+            answer = self._stored(file.entry, awaited, answer)
         if self._refusal is None:
             metrics.INSTANCES.labels("stored" if answer.stored else "quarantined").inc()
         metrics.OCTETS.inc(answer.octets)
         return answer
 
-    def _stored(self, entry: str, answer: Answer) -> Answer:
+    def _stored(self, entry: str, awaited: Future[bool], answer: Answer) -> Answer:
         """Wait until the instance is in the store and announced. If it does not get there in time the sender is told so
         and keeps it; the spool keeps it too, and goes on trying.
         """
-        uploads = self._store.uploads
-        awaited = uploads.expect(entry)
         try:
-            uploads.offer(entry, quarantined=False)
             stored = awaited.result(self._store.limits.storing.total_seconds())
         except TimeoutError:
             stored = False
         finally:
-            uploads.forget(entry)
+            self._store.uploads.forget(entry)
         if stored:
             return answer
         self._refusal = Answer(dimse_status.OUT_OF_RESOURCES, "not in the object store within the time limit")

@@ -284,7 +284,7 @@ class Uploader:
             self._stuck.pop(waiting.entry, None)
             metrics.UPLOADED.labels("instance" if isinstance(event, InstanceStored) else "quarantine").inc()
             self.finished.put_nowait(waiting.entry)
-            self._settle(waiting.entry, stored=True)
+            self._settle(waiting.entry, stored=isinstance(event, InstanceStored))
         metrics.PENDING.set(self._spool.all_pending)
         for waiting, failure in failures:
             if isinstance(failure, (DamagedEntryError, OSError, ValueError)):
