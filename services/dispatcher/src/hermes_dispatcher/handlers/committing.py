@@ -41,8 +41,6 @@ ANSWERS = Consumer(subjects.EVENTS, "dispatcher-commitment-answers", (f"{Commitm
 _EARLY = timedelta(seconds=2)
 _PAUSED = timedelta(seconds=30)
 """From one look at a target that is paused to the next."""
-_DURABLE = 20.0
-"""Seconds within which a result has to be durable; it is refused after them."""
 
 
 class Committer:
@@ -133,7 +131,7 @@ class Committer:
             target=record.target,
         )
         uid = transaction.transaction_uid
-        record = committing.asking(record, commitment, uid, now())
+        record = committing.asking(record, commitment, uid, now() + committing.lease(target), now())
         await self._deliveries.change(record, revision)
         await self._bus.create(subjects.HELD, subjects.transaction(uid), transaction)
         await self._speaker.await_commitment(record)
@@ -152,7 +150,7 @@ class Committer:
                 return status.INVALID_ARGUMENT
             saying = asyncio.run_coroutine_threadsafe(self._publish(transaction, result), loop)
             try:
-                saying.result(_DURABLE)
+                saying.result(committing.HEARING.total_seconds())
             except (TransientError, TimeoutError) as error:
                 log.warning("a storage commitment result of %s is not taken: %s", target.slug, error)
                 return status.RESOURCE_LIMITATION
