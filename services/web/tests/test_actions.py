@@ -206,6 +206,22 @@ async def test_what_is_left_of_a_retry_is_held_by_its_undo(admin, viewer, web: W
     assert (await admin.post("/errors/undo", {**retry, "since": "yesterday"})).status_code == 400
 
 
+async def test_what_somebody_else_undoes_is_counted_as_held_and_not_as_never_taken_up(
+    admin, web: Web, make_ledger
+) -> None:
+    make_ledger()
+    theirs = text("UPDATE ledger.deliveries SET actor = 'olga', target = 'pacs' WHERE delivery_id = :id")
+    await web.database.run(lambda connection: connection.execute(theirs, {"id": QUEUED_DELIVERY}))
+    retry = {"target": "pacs", "since": "2020-01-01T00:00:00+00:00", "asked": "1", "actor": "olga"}
+    address = (await admin.post("/errors/undo", retry)).headers["location"]
+    held = text("UPDATE ledger.deliveries SET state = 'held', actor = 'admin' WHERE delivery_id = :id")
+    await web.database.run(lambda connection: connection.execute(held, {"id": QUEUED_DELIVERY}))
+    page = (await admin.get(address)).text
+    assert "1 held" in page
+    assert "not taken up yet" not in page
+    assert "those that admin has held since" in page
+
+
 async def test_the_list_can_be_had_as_csv(viewer, make_ledger) -> None:
     make_ledger()
     answer = await viewer.get("/series/_export?q=status:failed")

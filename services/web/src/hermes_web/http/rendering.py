@@ -63,7 +63,7 @@ DONE = {
     "revoked": "Revoked.",
     "saved-view": "Your views are changed.",
     "names": "Taken over. It is in the audit.",
-    "undone": "What was under way is being held until somebody releases it. What is taken up later is to be undone again.",
+    "undone": "What was under way is being held until somebody releases it. What is taken up later is not held.",
     "skipped": "The first steps are no longer shown; the menu leads to them.",
     "out": "You are signed out.",
 }
