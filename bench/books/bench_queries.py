@@ -16,6 +16,7 @@ import time
 from collections import defaultdict
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import httpx
 from bench_books import machine  # a file beside this one
@@ -54,16 +55,16 @@ def asked_for(series: int) -> dict[str, str]:
         "alerts: conditions": "/alerts/conditions",
         "alerts: channels": "/alerts/channels",
         "rules: counts": "/rules/_counts",
-        "series: later page": "/series?after=LATER",
+        "series: later page": "/series?cursor=LATER",
         "errors: of a target": "/errors?target=archive",
         "errors: progress": "/errors/progress?target=archive&actor=admin&since=2026-01-01T00:00:00Z",
         "API: system": "/api/v1/system",
         "API: export": "/api/v1/series/export?q=received:1d+status:failed",
         "API: alerts, open": "/api/v1/alerts?state=open",
-        "API: quarantine, a day": "/api/v1/quarantine?within=1d",
+        "quarantine, a day": "/quarantine?within=1d",
         "API: targets' states": "/api/v1/targets/states",
         "API: channels": "/api/v1/alerts/channels",
-        "API: audit of an entity": "/api/v1/audit?entity=rule",
+        "audit: of deliveries": "/audit?about=delivery",
         "API: associations of an AE title": "/api/v1/associations?calling_aet=MR17",
         "API: associations, aborted": "/api/v1/associations?state=aborted",
         "API: study, old": f"/api/v1/studies/{STUDY}25",
@@ -109,7 +110,7 @@ async def ask(url: str, nats_url: str, requests: int, series: int, rules: int, q
         await client.post("/sign-in", data={"name": "admin", "password": PASSWORD}, headers=headers)
         program = {"authorization": f"Bearer {TOKEN}"}
         listed = await client.get("/api/v1/series?limit=200", headers=program)
-        later = str(listed.json().get("next"))
+        later = quote(str(listed.json()["next"]))
         for turn in range(requests + WARM):
             queries.counts = turn >= WARM
             for name, path in asked_for(series).items():

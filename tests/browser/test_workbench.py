@@ -167,6 +167,19 @@ def test_what_is_no_rule_stays_as_it_was_written_and_says_why(admin: Page, sent:
     expect(admin.locator("#builder .row")).to_have_count(1)
 
 
+def test_a_bracket_typed_over_a_selection_is_put_around_it_and_other_text_in_its_place(
+    admin: Page, sent: dict[str, Series]
+) -> None:
+    admin.goto("/rules/new")
+    type_anew(admin, 'Modality == "MR"')
+    admin.keyboard.press("Control+a")
+    admin.keyboard.press("(")
+    expect(admin.locator("#expression")).to_have_value('(Modality == "MR")')
+    admin.keyboard.press("Control+a")
+    admin.keyboard.press("n")
+    expect(admin.locator("#expression")).to_have_value("n")
+
+
 def test_text_is_completed_with_fields_operators_and_values_that_were_seen(
     admin: Page, sent: dict[str, Series]
 ) -> None:

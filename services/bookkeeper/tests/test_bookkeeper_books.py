@@ -8,9 +8,10 @@ from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from sqlalchemy import create_engine
 
+from hermes_bookkeeper.adapters.database import Database
 from hermes_bookkeeper.adapters.migrate import migrate
 from hermes_bookkeeper.core.facts import read
-from hermes_bookkeeper.errors import RefusedError
+from hermes_bookkeeper.errors import DatabaseUnavailableError, RefusedError
 from hermes_common import ledger
 from hermes_common.events import (
     AlertCleared,
@@ -225,6 +226,23 @@ async def test_values_that_the_database_refuses_are_told_from_a_database_that_is
     with pytest.raises(RefusedError):
         await books.record(facts([stream.stored("1.1", 1, association_id="x" * 1_000_000 + "y" * 10)]))
     await books.record(facts([stream.stored("1.1", 2)]))
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "INSERT INTO ledger.series (series_uid, patient_name) VALUES ('1', 'UNSEEN^NAME')",
+        "INSERT INTO ledger.series (patient_name, no_such_column) VALUES ('UNSEEN^NAME', 1)",
+    ],
+)
+async def test_what_the_database_refuses_is_told_without_the_values_of_the_row(ledger_url, statement):
+    database = Database(ledger_url, "test")
+    with pytest.raises((RefusedError, DatabaseUnavailableError)) as refused:
+        await database.run(lambda cursor: cursor.execute(statement))
+    await database.close()
+    assert "column" in str(refused.value)
+    assert "UNSEEN" not in str(refused.value)
+    assert "UNSEEN" not in str(database.problem())
 
 
 async def test_a_failed_delivery_raises_one_alert_for_each_failure_and_clears_it(books, stream):

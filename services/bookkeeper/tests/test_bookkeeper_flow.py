@@ -19,9 +19,9 @@ pytestmark = pytest.mark.servers
 
 
 @contextlib.asynccontextmanager
-async def bookkeeper(bus, url) -> AsyncIterator[Database]:
+async def bookkeeper(bus, url, batch=500) -> AsyncIterator[Database]:
     """A bookkeeper at work."""
-    settings = Settings(database_url=SecretStr(url))
+    settings = Settings(database_url=SecretStr(url), bookkeeper_batch=batch)
     stopping = asyncio.Event()
     database = Database(settings.database_url, "bookkeeper")
     task = asyncio.create_task(keep_books(bus, database, settings, stopping, asyncio.Event()))
@@ -98,7 +98,10 @@ async def test_two_bookkeepers_side_by_side_take_everything_down_once(bus, datab
         assert await recorded(database, "instances") == 618
 
 
-async def test_what_is_no_event_and_what_the_database_refuses_is_parked_and_blocks_nothing(bus, database_url, stream):
+@pytest.mark.parametrize("batch", [500, 6])
+async def test_what_is_no_event_and_what_the_database_refuses_is_parked_and_blocks_nothing(
+    bus, database_url, stream, batch
+):
     good = [stream.stored("1.1", number) for number in range(1, 21)]
     refused = stream.stored("1.1", 21, octets=2**70)
     await send(bus, good[:10])
@@ -106,10 +109,11 @@ async def test_what_is_no_event_and_what_the_database_refuses_is_parked_and_bloc
     await bus.send("hermes.v1.instance.stored.1-1", b"{}", {"ce-type": "hermes.v1.instance.stored"})
     await bus.send("hermes.v1.nothing", b"no headers")
     await send(bus, good[10:])
-    async with bookkeeper(bus, database_url) as database:
+    async with bookkeeper(bus, database_url, batch) as database:
         await all_done(bus)
         await until(lambda: _count(database, "alerts", 3))
         assert await recorded(database, "instances") == 20
+        assert await _rows(database, "SELECT instances FROM ledger.series") == [(20,)]
         parked = await _rows(database, "SELECT reason FROM ledger.parked ORDER BY reason")
         assert len(parked) == 3
         assert any("22003" in reason for (reason,) in parked)

@@ -146,6 +146,16 @@ async def test_an_address_with_a_nul_character_is_refused_without_a_trace(admin)
         assert (await admin.get(path)).status_code == 400
 
 
+async def test_a_nul_character_in_a_document_is_refused_with_what_to_do(api: httpx.AsyncClient, make_ledger) -> None:
+    make_ledger()
+    for path, document in (
+        ("/tokens", {"name": "a\0b", "role": "viewer"}),
+        ("/rules/test", {"series_uid": "1.2\0", "expression": 'Modality == "MR"'}),
+    ):
+        refused = await api.post(f"/api/v1{path}", json=document)
+        assert (refused.status_code, refused.json()["action"]) == (400, "Take the character out."), path
+
+
 async def test_an_error_page_never_leads_to_another_site(browser) -> None:
     answer = await browser().get("//evil.example/x")
     assert 'href="//' not in answer.text

@@ -10,6 +10,14 @@ import pyarrow.parquet
 from sqlalchemy import create_engine, text
 
 from hermes_common import subjects
+from hermes_common.events import (
+    DeliveryHeld,
+    ExportMade,
+    InstanceDownloaded,
+    InstanceResubmitted,
+    StudyCompleted,
+    UserChanged,
+)
 from hermes_common.runtime.bus import Bus
 from hermes_web.web import Web
 
@@ -198,6 +206,22 @@ async def test_what_is_left_of_a_retry_is_held_by_its_undo(admin, viewer, web: W
     assert (await admin.post("/errors/undo", {**retry, "since": "yesterday"})).status_code == 400
 
 
+async def test_what_somebody_else_undoes_is_counted_as_held_and_not_as_never_taken_up(
+    admin, web: Web, make_ledger
+) -> None:
+    make_ledger()
+    theirs = text("UPDATE ledger.deliveries SET actor = 'olga', target = 'pacs' WHERE delivery_id = :id")
+    await web.database.run(lambda connection: connection.execute(theirs, {"id": QUEUED_DELIVERY}))
+    retry = {"target": "pacs", "since": "2020-01-01T00:00:00+00:00", "asked": "1", "actor": "olga"}
+    address = (await admin.post("/errors/undo", retry)).headers["location"]
+    held = text("UPDATE ledger.deliveries SET state = 'held', actor = 'admin' WHERE delivery_id = :id")
+    await web.database.run(lambda connection: connection.execute(held, {"id": QUEUED_DELIVERY}))
+    page = (await admin.get(address)).text
+    assert "1 held" in page
+    assert "not taken up yet" not in page
+    assert "those that admin has held since" in page
+
+
 async def test_the_list_can_be_had_as_csv(viewer, make_ledger) -> None:
     make_ledger()
     answer = await viewer.get("/series/_export?q=status:failed")
@@ -280,6 +304,15 @@ async def test_the_audit_is_of_whom_and_of_what_was_asked(viewer, make_ledger) -
     for path, count in (("/audit?actor=admin&about=user", 1), ("/audit?actor=vera", 0), ("/audit?about=config", 0)):
         assert (await viewer.get(path)).text.count('data-label="Who"') == count, path
     assert (await viewer.get("/audit?about=nonsense")).status_code == 400
+
+
+async def test_every_kind_of_thing_that_people_act_on_can_be_chosen_in_the_audit(viewer, make_ledger) -> None:
+    make_ledger()
+    page = (await viewer.get("/audit")).text
+    for event in (InstanceDownloaded, InstanceResubmitted, ExportMade, StudyCompleted, DeliveryHeld, UserChanged):
+        kind = event.type().removeprefix("hermes.v1.").partition(".")[0]
+        assert f'<option value="{kind}"' in page, event
+        assert (await viewer.get(f"/audit?about={kind}")).status_code == 200
 
 
 async def test_a_view_is_ones_own_is_escaped_and_can_be_removed(admin, viewer, make_ledger) -> None:

@@ -41,6 +41,22 @@ async def test_what_others_will_ask_about_needs_a_reason(api: httpx.AsyncClient,
     ]
 
 
+async def test_pages_show_an_instant_beyond_the_calendar_as_it_was_written(
+    api: httpx.AsyncClient, admin, make_ledger
+) -> None:
+    make_ledger()
+    saved = await api.put("/api/v1/targets", json={"targets": [PACS]}, headers={"if-match": '"0"'})
+    assert saved.status_code == 200
+    late, early = "9999-12-31T23:59:59-14:00", "0001-01-01T00:00:00+14:00"
+    assert (await api.post("/api/v1/targets/pacs/pause", json={"until": late})).status_code == 200
+    for path in ("/targets", "/targets/pacs", "/queues"):
+        answer = await admin.get(path)
+        assert (answer.status_code, "9999-12-31 23:59:59" in answer.text) == (200, True), path
+    for since in (late, early):
+        params = {"target": "pacs", "since": since, "asked": "1", "actor": "admin"}
+        assert (await admin.get("/errors/progress", params=params)).status_code == 200
+
+
 async def test_a_page_of_outcomes_after_what_is_no_number_begins_with_the_first(admin, make_ledger) -> None:
     make_ledger()
     for after in ("¹", "x", "9" * 5000, "-5"):

@@ -1,13 +1,25 @@
 """Names of patients where the installation shows them to administrators alone."""
 
+import json
+import re
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from sqlalchemy import text
+from nats.aio.msg import Msg
+from sqlalchemy import Connection, text
 
+from hermes_common.previews import ASK, Difference, Preview
+from hermes_common.runtime.bus import Bus
 from hermes_web.app import build
+from hermes_web.core.columns import is_personal
+from hermes_web.core.suggesting import case_tags
+from hermes_web.core.view import View, without_names
 from hermes_web.http.headers import Shell
 from hermes_web.web import Web
+
+from .test_forgery import PAGES as EVERY_PAGE
+from .test_forgery import configure
 
 SERIES = "1.2.826.0.1.3680043.2.1125.1"
 STUDY = "1.2.826.0.1.3680043.2.1125"
@@ -103,3 +115,132 @@ async def test_without_the_policy_a_mask_is_a_view(viewer, make_ledger) -> None:
     assert NAME in (await viewer.get("/series")).text
     viewer.http.cookies.set("hermes-view", "light.utc.masked", domain="hermes.test")
     assert NAME not in (await viewer.get("/series")).text
+
+
+MARK = "UNSEEN"
+"""In every value of the patient of the next tests, and in nothing else."""
+TAGS = {
+    "PatientName": ["UNSEENNAME^UNSEENFIRST"],
+    "PatientID": ["UNSEENID"],
+    "PatientSize": ["UNSEENSIZE"],
+    "PatientBirthDate": ["UNSEENBORN"],
+    "PatientComments": ["UNSEENSAID"],
+    "ResponsiblePerson": ["UNSEENMOTHER"],
+    "OtherPatientIDsSequence.PatientID": ["UNSEENOTHER"],
+}
+WHY = "PatientSize: 'UNSEENSIZE' is not a number"
+IN_PATHS = {
+    "uid": SERIES,
+    "delivery_id": "0e7a7c5e-5f1b-5d0e-9a65-000000000001",
+    "number": "1",
+    "kind": "rules",
+    "reception_id": f"{1:032x}",
+    "slug": "brain",
+    "name": "vera",
+    "alert_id": "delivery_failed",
+}
+SOUGHT = {"/rules/values": "?field=PatientName", "/rules/revisions/compare": "?from=0&to=1"}
+
+
+MARKING = text("UPDATE ledger.series SET tags = tags || CAST(:tags AS jsonb), patient_name = :name, patient_id = :id")
+FAILING = text("UPDATE ledger.decisions SET decision = jsonb_set(decision, '{rules,9}', CAST(:rule AS jsonb))")
+
+
+def mark(connection: Connection) -> None:
+    """Give the series a patient who is told from everything else, and a rule that could not read the size."""
+    values = {"tags": json.dumps(TAGS), "name": TAGS["PatientName"][0], "id": TAGS["PatientID"][0]}
+    connection.execute(MARKING, values)
+    clause = {"text": "PatientSize > 1.5", "start": 0, "end": 17, "outcome": "unknown", "seen": ["UNSEENSIZE"]}
+    rule = {"slug": "tall", "name": "Tall", "state": "active", "status": "unknown", "verdict": "unknown"}
+    rule |= {"expression": "PatientSize > 1.5", "clauses": [{**clause, "reason": WHY}], "reason": WHY}
+    connection.execute(FAILING, {"rule": json.dumps(rule)})
+
+
+@pytest.fixture
+async def marked(strict: Any, web: Web, api: Any, bus: Bus) -> Any:
+    """The same with such a patient, and a dispatcher that previews what a target changes."""
+    await web.database.run(mark)
+    await configure(api)
+
+    async def answer(message: Msg) -> None:
+        lines = [Difference(name=name, vr="LO", before=one, after=f"R-{one}") for name, (one,) in TAGS.items()]
+        lines.append(Difference(name="(0019,1001)", vr="PN", before="UNSEENPRIVATE", after=None))
+        lines.append(Difference(name="StudyDescription", vr="LO", before="knee", after=None))
+        found = Preview(ok=True, sop_instance_uid="2.25.9", transfer_syntax_uid="1.2.840.10008.1.2", differences=lines)
+        await message.respond(found.model_dump_json().encode())
+
+    await bus.nc.subscribe(ASK, cb=answer)
+    return strict
+
+
+def looked_at(app: Any) -> Iterator[str]:
+    """Yield the address of every answer of the API that is to be looked at."""
+    for route in app.routes:
+        handlers = [each for each in route.route_handlers if "GET" in each.http_methods and each.opt.get("api")]
+        if handlers:
+            path = re.sub(r"\{(\w+):\w+\}", lambda match: IN_PATHS[match[1]], route.path)
+            yield path + SOUGHT.get(path.removeprefix("/api/v1"), "")
+
+
+async def every_answer(client: Any, web: Web) -> dict[str, str]:
+    """Return whatever is said to somebody, by where."""
+    headers = {"x-csrf-token": client.csrf, "origin": client.origin, "sec-fetch-site": "same-origin"}
+    told = {path: (await client.get(path)).text for path in (*EVERY_PAGE, "/series/_export", "/palette")}
+    for path in looked_at(build(web)):
+        told[path] = (await client.http.get(path, headers=headers)).text
+    rule = {"expression": "PatientSize > 1.5 and ResponsiblePerson is present", "scope": "series", "series": SERIES}
+    rule |= {"name": "tall", "slug": "tall", "action": "route", "targets": "pacs", "days": "30"}
+    preview = {"kind": "folder", "slug": "n", "name": "n", "path": "/var/tmp", "revision": "1"}
+    for path, form in {
+        **dict.fromkeys(("/rules/_live", "/rules/_case", "/rules/_test", "/rules/_backtest"), rule),
+        "/rules/_live_backtest": rule,
+        "/targets/pacs/preview": {**preview, "preview_series": SERIES, "changes.edits": "remove PatientID"},
+    }.items():
+        told[f"POST {path}"] = (await client.post(path, form)).text
+    rules = {"slug": "tall", "name": "Tall", "expression": rule["expression"], "targets": ["pacs"], "state": "active"}
+    for path, document in {
+        "/rules/test": {"series_uid": SERIES, "expression": rule["expression"]},
+        "/rules/backtest": {"rules": {"rules": [rules]}},
+        "/targets/pacs/preview": {"series_uid": SERIES},
+    }.items():
+        told[f"POST {path}"] = (await client.http.post(f"/api/v1{path}", json=document, headers=headers)).text
+    return told
+
+
+@pytest.mark.parametrize("name", ["vera", "admin"])
+async def test_no_page_and_no_answer_has_anything_of_a_patient_for_who_may_not_see_names(
+    marked: Any, browse: Any, web: Web, name: str
+) -> None:
+    client = await signed_in(marked, browse, name)
+    told = await every_answer(client, web)
+    assert {where for where, said in told.items() if MARK in said} == set()
+    assert "masked" in told[f"/series/{SERIES}"]
+    assert "PatientSize &gt; 1.5" in told[f"/series/{SERIES}"]
+    assert told["POST /rules/backtest"].count("PatientSize > 1.5") > 2
+    assert ("knee" in told["POST /targets/pacs/preview"]) is (name == "admin")
+    if name == "admin":
+        assert (await client.post("/account/names", {"show": "yes", "reason": "ticket 12"})).status_code == 303
+        told = await every_answer(client, web)
+        shown = {where for where, said in told.items() if MARK in said}
+        assert {f"/series/{SERIES}", f"/api/v1/series/{SERIES}", "/series/_export", "POST /rules/test"} <= shown
+        assert {"POST /targets/pacs/preview", "POST /rules/_live", "/api/v1/rules/values?field=PatientName"} <= shown
+
+
+async def test_a_picture_is_refused_with_words_that_are_about_names(strict: Any, browse) -> None:
+    viewer = await signed_in(strict, browse, "vera")
+    headers = {"x-csrf-token": viewer.csrf, "origin": viewer.origin, "sec-fetch-site": "same-origin"}
+    refused = await viewer.http.get(f"/api/v1/series/{SERIES}/thumbnail", headers=headers)
+    said = refused.json()
+    assert (refused.status_code, said["type"]) == (403, "urn:hermes:problem:names-masked")
+    assert "names of patients" in said["title"].lower()
+    assert "Your account" in said["action"]
+
+
+def test_what_says_who_a_patient_is_is_found_anywhere_in_the_name_of_an_attribute() -> None:
+    assert is_personal("OtherPatientIDsSequence.IdentifierTypeCode")
+    assert case_tags(TAGS, list(TAGS)) == {}
+    hidden = View(names="masked")
+    rule = {"clauses": [], "reason": WHY}
+    assert without_names(hidden, rule)["reason"] == "masked"
+    assert without_names(hidden, {**rule, "reason": "SliceThickness is absent"})["reason"] == "SliceThickness is absent"
+    assert without_names(hidden, {"reason": "Patient moved"}) == {"reason": "Patient moved"}, "a person wrote it"

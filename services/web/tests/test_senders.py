@@ -7,6 +7,7 @@ import zipfile
 from typing import Any
 
 import pytest
+from sqlalchemy import text
 
 from hermes_common import subjects
 from hermes_common.access import KEY, AccessList
@@ -178,6 +179,29 @@ async def test_stow_rs_is_passed_on_as_it_comes_and_the_answer_back(web: Web, ap
     assert headers["content-type"] == kind
     assert headers["authorization"].startswith("Bearer ")
     assert len(received) == 6 * 1024 * 1024
+
+
+async def test_bytes_of_quarantine_of_which_the_audit_cannot_tell_are_not_given_and_the_receiver_is_let_go(
+    web: Web, api
+) -> None:
+    let_go = asyncio.Event()
+
+    async def receiver(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 1000000\r\n\r\nDICM")
+        await writer.drain()
+        await reader.read()  # until the other side closes
+        let_go.set()
+        writer.close()
+
+    server = await asyncio.start_server(receiver, "127.0.0.1", 0)
+    web.settings.dicomweb_url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+    await web.database.run(lambda connection: connection.execute(text("DROP TABLE accounts.outbox")))
+    answer = await api.get(f"/api/v1/quarantine/{'ab' * 16}/content")
+    assert answer.status_code == 503
+    assert b"DICM" not in answer.content
+    await asyncio.wait_for(let_go.wait(), 10)
+    server.close()
 
 
 async def test_without_a_receiver_stow_rs_says_what_to_set(web: Web, api) -> None:

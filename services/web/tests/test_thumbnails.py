@@ -159,6 +159,20 @@ async def test_several_who_want_the_same_picture_ask_once_and_the_oldest_is_forg
 
 
 @pytest.mark.servers
+async def test_why_there_is_no_picture_is_kept_for_a_while_and_a_picture_for_good(
+    bus: Bus, dispatcher: Dispatcher
+) -> None:
+    dispatcher.answer = Thumbnail(why_not=NoPicture.UNREADABLE, reason="decoding it took longer than 10 s")
+    brief, long = Thumbnails(bus, reasons=-1.0), Thumbnails(bus)
+    for kept, count in ((brief, 2), (long, 3)):
+        assert [(await kept.get(instance(1))).why_not for _ in range(2)] == [NoPicture.UNREADABLE] * 2
+        assert len(dispatcher.asked) == count
+    dispatcher.answer = Thumbnail(png=PNG)
+    assert [(await brief.get(instance(1))).png for _ in range(2)] == [PNG] * 2
+    assert len(dispatcher.asked) == 4
+
+
+@pytest.mark.servers
 async def test_who_waits_too_long_for_a_turn_is_told_so(
     bus: Bus, dispatcher: Dispatcher, monkeypatch: pytest.MonkeyPatch
 ) -> None:

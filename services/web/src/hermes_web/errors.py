@@ -4,6 +4,7 @@ WebError
 ├── MalformedError            400  the request cannot be read
 ├── SignInNeededError         401  nobody is signed in, or the token is not valid
 ├── ForbiddenError            403  the role does not allow it
+├── NamesMaskedError          403  names of patients are not shown to who asks
 ├── ForgeryError              403  it did not come from our own pages
 ├── SecondFactorNeededError   403  the account has to set up a second factor first
 ├── NotAdmittedError          403  the identity provider's word is not enough to come in
@@ -98,6 +99,15 @@ class ForbiddenError(WebError):
     code = "forbidden"
     title = "Only an administrator may do this"
     action = "Ask an administrator to do it, or to change your role."
+
+
+class NamesMaskedError(WebError):
+    """It could show the name of a patient, and who asks may not see names."""
+
+    status = 403
+    code = "names-masked"
+    title = "Names of patients are not shown to you"
+    action = "An administrator can have names shown in a session, with a reason: Your account. Others ask one of them."
 
 
 class ForgeryError(WebError):

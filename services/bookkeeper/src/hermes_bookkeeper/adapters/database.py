@@ -40,8 +40,11 @@ def connect_arguments(url: SecretStr, name: str) -> dict[str, Any]:
 
 
 def translated(error: psycopg2.Error) -> DatabaseUnavailableError | RefusedError:
-    """Return the error that an error of PostgreSQL means to us."""
-    text = " ".join(str(error).split())
+    """Return the error that an error of PostgreSQL means to us.
+
+    Only in the server's first words: its details quote rows and statements, and these end in alerts and on pages.
+    """
+    text = " ".join((error.diag.message_primary or str(error)).split())
     if error.pgcode is not None and error.pgcode[:2] in _REFUSALS:
         return RefusedError(f"PostgreSQL refused it ({error.pgcode}): {text}"[:2000])
     if error.pgcode is None and isinstance(error, psycopg2.DataError):

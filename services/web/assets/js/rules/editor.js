@@ -20,7 +20,8 @@ const marks = StateField.define({
 });
 
 // Text that takes the place of other text is put in here, not by the browser: Chromium keeps the look of what was there
-// in an inline style on what it puts in its place, which the content policy blocks and the console tells of.
+// in an inline style on what it puts in its place, which the content policy blocks and the console tells of. Who handles
+// input goes first, as with any other: a bracket or a quote is put around the text.
 function replaced(event, view) {
   if (event.inputType !== "insertText" || event.data === null || !event.cancelable || view.composing || view.state.readOnly) return false;
   const selected = view.root.getSelection();
@@ -30,7 +31,8 @@ function replaced(event, view) {
   const [from, to] = [Math.min(...ends), Math.max(...ends)];
   if (from === to) return false;
   event.preventDefault();
-  view.dispatch({ changes: { from, to, insert: event.data }, selection: { anchor: from + event.data.length }, userEvent: "input.type", scrollIntoView: true });
+  const insert = () => view.state.update({ changes: { from, to, insert: event.data }, selection: { anchor: from + event.data.length }, userEvent: "input.type", scrollIntoView: true });
+  if (!view.state.facet(EditorView.inputHandler).some((handles) => handles(view, from, to, event.data, insert))) view.dispatch(insert());
   return true;
 }
 

@@ -15,7 +15,7 @@ from sqlalchemy.exc import DBAPIError, OperationalError, ProgrammingError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
 from hermes_web.adapters.schema import SCHEMA
-from hermes_web.errors import DatabaseUnavailableError, LedgerMissingError
+from hermes_web.errors import DatabaseUnavailableError, LedgerMissingError, MalformedError
 
 log = logging.getLogger(__name__)
 
@@ -25,6 +25,8 @@ T = TypeVar("T")
 _MIGRATION_LOCK = 0x6865726D_77656231  # "herm" "web1"
 _MISSING = frozenset({"42P01", "3F000", "42883"})  # undefined_table, invalid_schema_name, undefined_function
 _QUERY_CANCELED = "57014"
+_NO_TEXT = "22P05"
+"""SQLSTATE of a document with a character that no text of PostgreSQL holds."""
 
 
 class Database:
@@ -51,7 +53,8 @@ class Database:
     async def run(self, work: Callable[Concatenate[Connection, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
         """Run ``work`` in one transaction in a thread; it is committed when this returns.
 
-        Raises :class:`DatabaseUnavailableError`, or :class:`LedgerMissingError` without the tables of the history.
+        Raises :class:`DatabaseUnavailableError`, :class:`LedgerMissingError` without the tables of the history, or
+        :class:`MalformedError` for a text with a NUL character, which PostgreSQL has no place for.
         """
         if not self.is_ready:
             raise DatabaseUnavailableError("The web service is not connected to the database yet")
@@ -112,4 +115,14 @@ def _translated() -> Iterator[None]:
     except DBAPIError as error:
         if error.connection_invalidated:
             raise DatabaseUnavailableError("The connection to the database was lost") from error
+        if getattr(error.orig, "pgcode", None) == _NO_TEXT:
+            raise _nul() from error
         raise
+    except ValueError as error:
+        if "NUL (0x00)" not in str(error):  # the driver's words, before anything is sent
+            raise
+        raise _nul() from error
+
+
+def _nul() -> MalformedError:
+    return MalformedError("a text in it holds a character that is not text (NUL)", "Take the character out.")

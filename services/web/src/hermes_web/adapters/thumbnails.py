@@ -1,9 +1,11 @@
 """Small pictures, made by one of the dispatchers when they are asked for; the last ones are kept, within a bound.
 
-Pictures are kept by the digest of the instance: the same bytes have the same picture, for ever.
+Pictures are kept by the digest of the instance: the same bytes have the same picture, for ever. Why there is none
+is kept for a while: a decoder that took too long may have had too little of a busy machine, and limits are settings.
 """
 
 import asyncio
+import time
 from collections import OrderedDict
 from typing import Final
 
@@ -20,18 +22,21 @@ WAIT: Final = 30.0
 """Seconds, for the dispatcher's answer and for one's turn alike."""
 MOST: Final = 24 * 1024 * 1024
 """Octets of pictures that are kept."""
+REASONS: Final = 600.0
+"""Seconds for which it is kept why there is no picture."""
 _OWN: Final = 500
 """Octets that keeping one takes besides the picture."""
-_FOR_EVER: Final = (None, NoPicture.NO_IMAGE, NoPicture.UNREADABLE, NoPicture.TOO_LARGE)
+_KEPT: Final = (None, NoPicture.NO_IMAGE, NoPicture.UNREADABLE, NoPicture.TOO_LARGE)
 
 
 class Thumbnails:
     """Asks for pictures, once for several who want the same at the same time."""
 
-    def __init__(self, bus: Bus, most: int = MOST) -> None:
+    def __init__(self, bus: Bus, most: int = MOST, reasons: float = REASONS) -> None:
         self._bus = bus
         self._most = most
-        self._kept: OrderedDict[str, Thumbnail] = OrderedDict()
+        self._reasons = reasons
+        self._kept: OrderedDict[str, tuple[Thumbnail, float]] = OrderedDict()
         self._octets = 0
         self._turns = asyncio.Semaphore(AT_ONCE)
         self._under_way: dict[str, asyncio.Task[Thumbnail]] = {}
@@ -39,8 +44,7 @@ class Thumbnails:
     async def get(self, instance: ManifestInstance) -> Thumbnail:
         """Return the picture of an instance, or why there is none; with bus or dispatcher away that is the reason."""
         digest = instance.digest
-        if (kept := self._kept.get(digest)) is not None:
-            self._kept.move_to_end(digest)
+        if (kept := self._known(digest)) is not None:
             return kept
         task = self._under_way.get(digest)
         if task is None:
@@ -56,7 +60,7 @@ class Thumbnails:
                     found = await self._ask(instance)
         except TimeoutError:
             found = _unavailable("too many pictures are asked for at once")
-        if found.why_not in _FOR_EVER:
+        if found.why_not in _KEPT:
             self._keep(instance.digest, found)
         return found
 
@@ -74,11 +78,23 @@ class Thumbnails:
         except ValidationError:
             return _unavailable("the dispatcher answered something that this release does not know")
 
+    def _known(self, digest: str) -> Thumbnail | None:
+        kept = self._kept.get(digest)
+        if kept is None:
+            return None
+        found, at = kept
+        if found.why_not is not None and time.monotonic() - at > self._reasons:
+            del self._kept[digest]
+            self._octets -= _size(found)
+            return None
+        self._kept.move_to_end(digest)
+        return found
+
     def _keep(self, digest: str, found: Thumbnail) -> None:
-        self._kept[digest] = found
+        self._kept[digest] = (found, time.monotonic())
         self._octets += _size(found)
         while self._octets > self._most:
-            _, oldest = self._kept.popitem(last=False)
+            _, (oldest, _) = self._kept.popitem(last=False)
             self._octets -= _size(oldest)
 
 

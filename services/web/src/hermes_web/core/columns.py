@@ -58,8 +58,7 @@ def _problem(name: str, masked: bool) -> str | None:
 @lru_cache(maxsize=1024)
 def is_personal(name: str) -> bool:
     """Return whether a column says who a patient or another person is: names, and whatever is about the patient."""
-    last = name.rpartition(".")[2]
-    if name in _PERSONAL or any(word in last for word in PERSONAL):
+    if name in _PERSONAL or any(word in name for word in PERSONAL):
         return True
-    tag = tags_by_keyword().get(last)
+    tag = tags_by_keyword().get(name.rpartition(".")[2])
     return tag is not None and vr_of(tag) == "PN"

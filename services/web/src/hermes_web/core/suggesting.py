@@ -8,6 +8,7 @@ from hermes_common.dicom.names import canonical_name
 from hermes_common.rules import tree
 from hermes_common.rules.dictionary import FieldInfo, Kind, look_up
 from hermes_common.rules.formatter import format_rule
+from hermes_web.core.view import PERSONAL
 
 ASKED_FIRST = ("Modality", "source.aet", "StudyDescription", "SeriesDescription", "BodyPartExamined")
 """What tells series apart in practice; a rule from a series begins with these."""
@@ -18,7 +19,7 @@ OFFERED = (
 )
 _MOST_VALUES = 3
 _LONGEST = 64
-_PERSONAL = ("Patient", "Physician", "Operators")
+_PERSONAL = (*PERSONAL, "Physician", "Operators")
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,7 +11,11 @@ NAMES: Final = ("shown", "masked")
 COOKIE: Final = "hermes-view"
 
 PERSONAL: Final = ("Patient", "OtherPatient", "ResponsiblePerson", "MothersMaiden", "MilitaryRank", "InsurancePlan")
+MASKED: Final = "masked"
+"""In the place of a reason that could quote what is masked."""
 _HIDDEN: Final = "\u2022\u2022\u2022"
+_REASONED: Final = frozenset({"clauses", "explanation", "differences"})
+"""Beside a reason: then it is that of a rule, or of changes on the way."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,12 +46,17 @@ class View:
         """Return whether a tag, or a clause of a rule about it, is not shown."""
         return self.masks and any(word in name for word in PERSONAL)
 
+    def reason(self, text: str) -> str:
+        """Return the reason of something about attributes: it quotes values of those that it names."""
+        return MASKED if text and self.hides(text) else text
+
 
 def without_names(view: View, value: Any) -> Any:
     """Return a document, plain or of models, as it may be shown: without what says who a patient is.
 
     That is found by the names that our answers give it: ``patient_name`` and ``patient_id``, what is below ``tags``,
-    and what a clause of a rule saw, and why.
+    what a clause of a rule saw, and why it and the rule came to what they did, and what an attribute was ``before`` and
+    ``after`` a change.
     """
     match value:
         case BaseModel():
@@ -71,10 +80,24 @@ def _named(view: View, key: str, item: Any, whole: dict[str, Any]) -> Any:
             return {name: view.values(name, list(each)) if _is_several(each) else each for name, each in item.items()}
         case "seen", list() | tuple() if isinstance(whole.get("text"), str):
             return type(item)(view.values(whole["text"], list(item)))
-        case "reason", str() if "seen" in whole and view.hides(str(whole.get("text", ""))):
-            return ""
+        case "reason", str():
+            return _reason(view, item, whole)
+        case "before" | "after", str() if "vr" in whole and _is_of_a_person(view, whole):
+            return _HIDDEN
         case _:
             return without_names(view, item)
+
+
+def _reason(view: View, text: str, whole: dict[str, Any]) -> str:
+    """Return the reason of a clause, a rule or a change as it may be shown; what a person gave as one is left alone."""
+    if "seen" in whole and view.hides(str(whole.get("text", ""))):
+        return ""
+    return view.reason(text) if whole.keys() & _REASONED else text
+
+
+def _is_of_a_person(view: View, attribute: dict[str, Any]) -> bool:
+    """Return whether an attribute is masked: by its name, or as a name where a private one does not say whose."""
+    return view.masks and (view.hides(str(attribute.get("name", ""))) or attribute["vr"] == "PN")
 
 
 def _is_several(value: Any) -> bool:

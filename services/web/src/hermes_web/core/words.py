@@ -33,8 +33,13 @@ def size(octets: int | None) -> str:
 
 
 def utc(time: datetime | None) -> str:
-    """Return an instant in UTC, to the second."""
-    return NOTHING if time is None else time.astimezone(UTC).strftime("%Y-%m-%d %H:%M:%S")
+    """Return an instant in UTC, to the second; one beyond the calendar as it was written."""
+    if time is None:
+        return NOTHING
+    try:
+        return time.astimezone(UTC).strftime("%Y-%m-%d %H:%M:%S")
+    except OverflowError:
+        return time.isoformat(" ", "seconds")
 
 
 def span(value: timedelta | float | None) -> str:

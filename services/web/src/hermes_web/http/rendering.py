@@ -63,7 +63,7 @@ DONE = {
     "revoked": "Revoked.",
     "saved-view": "Your views are changed.",
     "names": "Taken over. It is in the audit.",
-    "undone": "The rest of the retry is being held. Nothing more of it is sent until somebody releases it.",
+    "undone": "What was under way is being held until somebody releases it. What is taken up later is not held.",
     "skipped": "The first steps are no longer shown; the menu leads to them.",
     "out": "You are signed out.",
 }

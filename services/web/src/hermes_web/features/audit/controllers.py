@@ -18,7 +18,10 @@ ENTITIES = {
     "user": "sign-ins and accounts",
     "config": "configuration",
     "series": "series",
+    "study": "studies",
     "delivery": "deliveries",
+    "instance": "quarantine: downloaded, submitted again",
+    "export": "exports",
     "alert": "alerts",
 }
 """What people act on: the first word of an action, and its name on the page."""

@@ -1,7 +1,7 @@
 """The page of errors: failed deliveries by cause, and retrying all of one with its progress."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from urllib.parse import urlencode
 
@@ -58,6 +58,7 @@ class ErrorPages(Controller):
             reason = f"a retry was undone: {form.text('reason')}" if form.text("reason") else "a retry was undone"
             wish = Wish("hold", principal_of(request).name, reason)
             asked = (await act_on_many(web_of(request), wish, [], retry.target, ids)).asked
+            retry = replace(retry, undone_by=wish.actor if asked and wish.actor != retry.actor else retry.undone_by)
         return go(f"/errors/progress?{retry.query}", "undone" if asked else "unchanged")
 
     @get("/progress", opt=VIEWER)
@@ -65,7 +66,8 @@ class ErrorPages(Controller):
         """Show what became of the deliveries that somebody retried."""
         params = request.query_params
         retry = _retry(lambda name: str(params.get(name, "")))
-        states = await web_of(request).database.run(progress, retry.target, retry.actor, retry.since)
+        run = web_of(request).database.run
+        states = await run(progress, retry.target, retry.actor, retry.since, retry.undone_by)
         return page(request, "errors/progress.html", retry=retry, states=states, under_way=UNDER_WAY)
 
 
@@ -77,12 +79,14 @@ class Retry:
     actor: str
     since: datetime
     asked: int
+    undone_by: str = ""
+    """Who held the rest of it, if that was somebody else than who retried."""
 
     @property
     def query(self) -> str:
         """The address' query."""
         said = {"target": self.target, "since": self.since.isoformat(), "asked": self.asked, "actor": self.actor}
-        return urlencode(said)
+        return urlencode({**said, "undone_by": self.undone_by} if self.undone_by else said)
 
 
 def _retry(text: Callable[[str], str]) -> Retry:
@@ -94,4 +98,4 @@ def _retry(text: Callable[[str], str]) -> Retry:
         raise MalformedError("since is no instant") from error
     if since.tzinfo is None or not (asked.isascii() and asked.isdigit()) or len(asked) > 5:
         raise MalformedError("this address is not one that a retry leads to")
-    return Retry(target, actor, since, int(asked))
+    return Retry(target, actor, since, int(asked), text("undone_by"))

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from datetime import datetime
 
 from pydantic import BaseModel, ConfigDict
-from sqlalchemy import Connection, func, select
+from sqlalchemy import Connection, and_, func, or_, select
 
 from hermes_common.ledger import deliveries
 from hermes_common.records import DeliveryState
@@ -90,14 +90,20 @@ def under_way(connection: Connection, target: str, actor: str, since: datetime, 
     return list(rows.scalars())
 
 
-def progress(connection: Connection, target: str, actor: str, since: datetime) -> Mapping[str, int]:
-    """Return the states of the deliveries to a target that ``actor`` last acted on, and that changed since then."""
+def progress(
+    connection: Connection, target: str, actor: str, since: datetime, undone_by: str = ""
+) -> Mapping[str, int]:
+    """Return the states of the deliveries to a target that ``actor`` last acted on, and that changed since then.
+
+    With ``undone_by`` also those that this person, who undid it, has held since.
+    """
     table = deliveries
+    undone = and_(table.c.actor == undone_by, table.c.state == DeliveryState.HELD.value)
     rows = connection.execute(
         select(table.c.state, func.count())
         .where(
             table.c.target == target,
-            table.c.actor == actor,
+            or_(table.c.actor == actor, undone) if undone_by else table.c.actor == actor,
             table.c.updated_at >= since,
             table.c.state.in_([state.value for state in DeliveryState]),
         )

@@ -13,7 +13,7 @@ from hermes_web.core.roles import ADMIN, VIEWER
 from hermes_web.errors import InvalidError, NotFoundError, UnavailableError, WebError
 from hermes_web.features.paging import Listing, within
 from hermes_web.features.quarantine import service
-from hermes_web.features.quarantine.asking import ask_receiver, authorization_of, known_id
+from hermes_web.features.quarantine.asking import authorization_of
 from hermes_web.features.quarantine.queries import QuarantineItem, list_quarantine
 from hermes_web.features.series.api import Cursor, Limit
 from hermes_web.features.signin.pages import address_of
@@ -52,10 +52,8 @@ class QuarantineController(Controller):
 
 
 async def _content(request: HttpRequest, reception_id: str) -> Stream:
-    path = f"/quarantine/{known_id(reception_id)}"
-    web = web_of(request)
-    answer = await ask_receiver(web, await authorization_of(request), "GET", path)
-    await service.say_downloaded(web, reception_id, principal_of(request).name, address_of(request))
+    actor, authorization = principal_of(request).name, await authorization_of(request)
+    answer = await service.download(web_of(request), authorization, reception_id, actor, address_of(request))
     name = {"content-disposition": f'attachment; filename="{reception_id}.bin"'}
     return Stream(answer.aiter_bytes(), media_type="application/octet-stream", headers=name)
 

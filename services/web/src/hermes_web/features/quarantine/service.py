@@ -3,12 +3,13 @@
 import asyncio
 import json
 from collections.abc import Sequence
+from contextlib import AsyncExitStack
 from dataclasses import dataclass
 
 from hermes_common.events import InstanceDownloaded, InstanceResubmitted
 from hermes_web.adapters.outbox import put
 from hermes_web.errors import FieldProblem, InvalidError, NotFoundError, UnavailableError
-from hermes_web.features.quarantine.asking import ask_receiver, known_id
+from hermes_web.features.quarantine.asking import ReceiverAnswer, ask_receiver, known_id
 from hermes_web.web import Web
 
 MOST = 50
@@ -41,10 +42,15 @@ async def resubmit(web: Web, authorization: str, reception_id: str, actor: str, 
     return Outcome(reception_id, answer.status_code, body, stored, reason)
 
 
-async def say_downloaded(web: Web, reception_id: str, actor: str, address: str) -> None:
-    """Put into the audit who takes the bytes; raises, before one of them is given, what says why it cannot be."""
-    await web.database.run(put, InstanceDownloaded(reception_id=reception_id, actor=actor, address=address))
+async def download(web: Web, authorization: str, reception_id: str, actor: str, address: str) -> ReceiverAnswer:
+    """Return the receiver's answer with the bytes, once it is in the audit who takes them; raises what says why not."""
+    async with AsyncExitStack() as stack:
+        answer = await ask_receiver(web, authorization, "GET", f"/quarantine/{known_id(reception_id)}")
+        stack.push_async_callback(answer.close)
+        await web.database.run(put, InstanceDownloaded(reception_id=reception_id, actor=actor, address=address))
+        stack.pop_all()
     web.outbox.nudge()
+    return answer
 
 
 async def resubmit_many(web: Web, authorization: str, ids: Sequence[str], actor: str, address: str) -> list[Outcome]:

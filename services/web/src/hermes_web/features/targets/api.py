@@ -13,6 +13,7 @@ from hermes_common.targettests import TargetTested
 from hermes_web.core.roles import ADMIN, VIEWER
 from hermes_web.features.targets import service
 from hermes_web.features.targets.service import TargetState
+from hermes_web.http.viewing import as_may_be_seen
 from hermes_web.web import principal_of, web_of
 from hermes_web.web_types import HttpRequest
 
@@ -63,7 +64,8 @@ class TargetsController(Controller):
             target = await service.find(web, slug)
         else:
             (target,) = service.parsed({**data.settings, "slug": slug}).targets
-        return await service.preview(web, target, data.series_uid, data.sop_instance_uid)
+        found = await service.preview(web, target, data.series_uid, data.sop_instance_uid)
+        return as_may_be_seen(request, found)
 
     @post("/pause", status_code=200)
     async def pause(

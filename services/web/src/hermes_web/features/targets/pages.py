@@ -24,6 +24,7 @@ from hermes_web.features.status.queries import Queue, queues
 from hermes_web.features.targets import forms, service
 from hermes_web.http.answers import Page, go, page
 from hermes_web.http.forms import read_form
+from hermes_web.http.viewing import told
 from hermes_web.web import Web, principal_of, web_of
 from hermes_web.web_types import HttpRequest
 
@@ -190,7 +191,7 @@ class TargetPages(Controller):
             if uid_problem(uid):
                 raise InvalidError(problems=[FieldProblem("preview_series", "the UID of a stored series is needed")])
             target = forms.made_of(form, values, known)
-            extra["preview"] = await service.preview(web, target, uid)
+            extra["preview"] = told(request, await service.preview(web, target, uid))
         except (InvalidError, NotFoundError, UnavailableError) as error:
             return _form_page(request, values, form.number("revision"), is_new=is_new, error=_in_form(error), **extra)
         return _form_page(request, values, form.number("revision"), is_new=is_new, **extra)

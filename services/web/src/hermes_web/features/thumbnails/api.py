@@ -9,7 +9,7 @@ from litestar.response import Response
 
 from hermes_common.thumbnails import NoPicture
 from hermes_web.core.roles import VIEWER
-from hermes_web.errors import ForbiddenError, NotFoundError, UnavailableError
+from hermes_web.errors import NamesMaskedError, NotFoundError, UnavailableError
 from hermes_web.features.thumbnails.service import KEEP, find, is_kept, thumbnail
 from hermes_web.http.viewing import may_see_names
 from hermes_web.web import web_of
@@ -52,7 +52,7 @@ async def _answer(
     request: Request[Any, Any, Any], uid: str, reception_id: str | None, if_none_match: str | None
 ) -> Response[bytes]:
     if not may_see_names(request):
-        raise ForbiddenError("text that is burned into pictures may name the patient, and names are not shown to you")
+        raise NamesMaskedError("text that is burned into pictures may name the patient")
     web = web_of(request)
     asked = await find(web, uid, reception_id)
     headers = {"etag": asked.etag, "cache-control": KEEP}

@@ -25,7 +25,7 @@ class Asked:
 
 async def are_on(web: Web) -> bool:
     """Return whether pictures are shown at all; raises TransientError with the bus away."""
-    return cast(Policies, (await web.config.current(Kind.POLICIES)).parsed()).thumbnails
+    return cast(Policies, (await web.config.parsed(Kind.POLICIES))[1]).thumbnails
 
 
 async def find(web: Web, uid: str, reception_id: str | None) -> Asked:
