@@ -75,6 +75,8 @@ class Commitment(_Record):
     """Positions in the manifest that the target keeps (ranges)."""
     failed: dict[str, str] = {}
     """Positions that it does not keep (ranges), by Failure Reason (four hexadecimal digits)."""
+    refused: str = ""
+    """Positions that it did not keep before it was asked the last time (ranges): only that result says otherwise."""
     reason: str = ""
     ended_at: Time | None = None
 
