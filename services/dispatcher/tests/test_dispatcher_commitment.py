@@ -4,7 +4,7 @@ import asyncio
 import threading
 import time
 from collections.abc import Callable, Iterator
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
@@ -17,8 +17,12 @@ from hermes_common import config, subjects
 from hermes_common.changes import Changes
 from hermes_common.commitments import answers
 from hermes_common.dicom.commitment import CommitmentResult, Reference
-from hermes_common.records import CommitmentState, DeliveryRecord, DeliveryState, TransactionRecord
+from hermes_common.records import Commitment, CommitmentState, DeliveryRecord, DeliveryState, TransactionRecord
+from hermes_common.runtime import bus as bus_module
+from hermes_common.runtime.clock import now
+from hermes_common.runtime.timers import Rearming
 from hermes_common.targets import AskCommitment
+from hermes_dispatcher.handlers import speaking
 
 from .conftest import CT, EXPLICIT, QUICK, SERIES, free_port
 
@@ -267,3 +271,43 @@ async def test_a_dispatcher_that_comes_after_one_that_died_waiting_hears_the_res
     assert (await place.record(delivery)).awaits_commitment
     async with place.dispatcher("dispatcher@b"):
         await settled(place, delivery, CommitmentState.COMMITTED)
+
+
+@pytest.mark.parametrize("wrong", [timedelta(hours=1), timedelta(hours=-1)], ids=["fast", "slow"])
+async def test_a_dispatcher_whose_clock_is_wrong_waits_for_a_result_as_long_as_it_was_to_wait(
+    place, wrong: timedelta, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def clock() -> datetime:
+        return now() + wrong
+
+    monkeypatch.setattr(bus_module, "now", clock)
+    monkeypatch.setattr(speaking, "now", clock)
+    delivery = await place.delivery("pacs", [place.instance(0)], state=DeliveryState.SUCCEEDED)
+    waiting = Commitment(since=clock(), state=CommitmentState.ASKED, next_at=clock() + timedelta(seconds=2))
+    began = time.monotonic()
+    await speaking.Speaker(place.bus).await_commitment(
+        (await place.record(delivery)).model_copy(update={"commitment": waiting})
+    )
+    while await place.bus.last(subjects.TIMERS, subjects.commitment_due(delivery)) is None:
+        assert time.monotonic() < began + 15
+        await asyncio.sleep(0.1)
+    assert time.monotonic() > began + 1
+
+
+async def test_timers_of_deliveries_and_commitments_are_armed_anew_when_the_clock_of_the_bus_was_set_back(
+    place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    delivery = await place.delivery("pacs", [place.instance(0)])
+    record, at = await place.record(delivery), now() + timedelta(minutes=5)
+    record = record.model_copy(update={"attempt": 1})
+    waiting = {"state": DeliveryState.RETRYING, "next_attempt_at": at}
+    asked = {"state": DeliveryState.SUCCEEDED, "commitment": Commitment(since=at, next_at=at)}
+    for change in (waiting, asked):
+        await speaking.Speaker(place.bus).standing(record.model_copy(update=change))
+    real = place.bus.server_time
+
+    async def an_hour_ago() -> datetime:
+        return await real() - timedelta(hours=1)
+
+    monkeypatch.setattr(place.bus, "server_time", an_hour_ago)
+    assert await Rearming(place.bus, speaking.TIMERS).look() == 2
