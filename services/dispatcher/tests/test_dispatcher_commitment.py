@@ -22,7 +22,7 @@ from hermes_common.runtime import bus as bus_module
 from hermes_common.runtime.clock import now
 from hermes_common.runtime.timers import Rearming
 from hermes_common.targets import AskCommitment
-from hermes_dispatcher.handlers import speaking
+from hermes_dispatcher.handlers import committing, speaking
 
 from .conftest import CT, EXPLICIT, QUICK, SERIES, free_port
 
@@ -34,7 +34,7 @@ Failed = dict[str, int]
 class Archive:
     """Stores, and is asked for commitment. ``answer`` gets the request and returns the status of the N-ACTION."""
 
-    def __init__(self) -> None:
+    def __init__(self, port: int = 0) -> None:
         self.stored: list[str] = []
         self.requests: list[Dataset] = []
         self.answers: list[int] = []
@@ -46,7 +46,7 @@ class Archive:
         entity.add_supported_context(CT, EXPLICIT)
         entity.add_supported_context("1.2.840.10008.1.1")
         entity.add_supported_context(StorageCommitmentPushModel)
-        self.port = free_port()
+        self.port = port or free_port()
         handlers = [(evt.EVT_C_STORE, self._store), (evt.EVT_N_ACTION, self._asked), (evt.EVT_C_ECHO, lambda _: 0)]
         self._server = entity.start_server(("127.0.0.1", self.port), block=False, evt_handlers=handlers)
         self._threads: list[threading.Thread] = []
@@ -91,9 +91,8 @@ class Archive:
 
     def target(self, **more: Any) -> config.DicomTarget:
         fields: dict[str, Any] = {"retry": QUICK, "commitment": AskCommitment(stay=timedelta(seconds=5))} | more
-        return config.DicomTarget(
-            slug="pacs", name="pacs", host="127.0.0.1", port=self.port, called_aet="ARCHIVE", **fields
-        )
+        fields = {"slug": "pacs", "name": "pacs"} | fields
+        return config.DicomTarget(host="127.0.0.1", port=self.port, called_aet="ARCHIVE", **fields)
 
     def close(self) -> None:
         for thread in self._threads:
@@ -311,3 +310,107 @@ async def test_timers_of_deliveries_and_commitments_are_armed_anew_when_the_cloc
 
     monkeypatch.setattr(place.bus, "server_time", an_hour_ago)
     assert await Rearming(place.bus, speaking.TIMERS).look() == 2
+
+
+async def asked_later(place: Any, number: int, target: str = "pacs") -> str:
+    """Return a delivery that has arrived at a target that is to be asked now."""
+    commitment = Commitment(since=now(), next_at=now())
+    delivery = await place.delivery(
+        target, [place.instance(number)], state=DeliveryState.SUCCEEDED, attempt=1, delivered="0", commitment=commitment
+    )
+    await speaking.Speaker(place.bus).await_commitment(await place.record(delivery))
+    return delivery
+
+
+def hanging(archive: Archive, requests: int) -> threading.Event:
+    """Have an archive leave so many requests without an answer, until the event is set."""
+    release = threading.Event()
+
+    def answer(_: Dataset) -> int:
+        if len(archive.requests) <= requests:
+            release.wait(30)
+        return 0
+
+    archive.answer = answer
+    return release
+
+
+async def test_an_outage_of_the_target_costs_no_request(place, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(committing, "_RESTING", timedelta(seconds=1))
+    port = free_port()
+    retry = QUICK.model_copy(update={"max_attempts": 1})
+    delivery = await asked_later(place, 0)
+    gone = config.DicomTarget(
+        slug="pacs", name="pacs", host="127.0.0.1", port=port, called_aet="ARCHIVE", retry=retry,
+        commitment=AskCommitment(stay=timedelta(seconds=5)),
+    )  # fmt: skip
+    await place.targets(gone)
+    async with place.dispatcher():
+        await place.down("pacs")
+        while "the target is down" not in (await place.record(delivery)).commitment.reason:
+            await asyncio.sleep(0.05)
+        assert (await place.record(delivery)).commitment.state is CommitmentState.DUE
+        archive = Archive(port)
+        try:
+            record = await settled(place, delivery, CommitmentState.COMMITTED, CommitmentState.FAILED)
+        finally:
+            archive.close()
+    assert record.commitment is not None
+    assert (record.commitment.state, record.commitment.tries) == (CommitmentState.COMMITTED, 1)
+
+
+async def test_a_target_that_hangs_keeps_no_other_target_from_being_asked(place, archive) -> None:
+    hung = Archive()
+    release = hanging(hung, 100)
+    try:
+        await place.targets(archive.target(), hung.target(slug="hung"))
+        for number in range(6):
+            await asked_later(place, number, "hung")
+        async with place.dispatcher():
+            while len(hung.requests) < committing.AT_ONCE:
+                await asyncio.sleep(0.05)
+            delivery = await asked_later(place, 9)
+            await settled(place, delivery, CommitmentState.COMMITTED, seconds=15)
+            assert len(hung.requests) == committing.AT_ONCE
+            release.set()
+    finally:
+        release.set()
+        hung.close()
+
+
+async def test_a_stop_leaves_a_request_that_hangs_and_the_next_dispatcher_asks_at_once(
+    place, archive, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(committing, "_GRACE", timedelta(milliseconds=200))
+    release = hanging(archive, 1)
+    archive.failing = lambda n: None if n == 1 else {}
+    await place.targets(archive.target())
+    delivery = await asked_later(place, 0)
+    try:
+        async with place.dispatcher("dispatcher@a"):
+            while not archive.requests:
+                await asyncio.sleep(0.05)
+        record = await place.record(delivery)
+        assert record.commitment is not None
+        assert (record.commitment.state, record.commitment.tries) == (CommitmentState.DUE, 0)
+        async with place.dispatcher("dispatcher@b"):
+            record = await settled(place, delivery, CommitmentState.COMMITTED)
+    finally:
+        release.set()
+    assert record.commitment is not None
+    assert (record.commitment.tries, len(record.commitment.transactions)) == (1, 2)
+
+
+async def test_an_error_of_ours_while_asking_is_given_up_after_the_attempts_of_the_policy(
+    place, archive, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(*_: object) -> bytes:
+        raise ValueError("a mistake of ours")
+
+    monkeypatch.setattr("hermes_common.runtime.dicom.commitment.encode_request", broken)
+    await place.targets(archive.target(retry=QUICK.model_copy(update={"max_attempts": 2})))
+    delivery = await asked_later(place, 0)
+    async with place.dispatcher():
+        record = await settled(place, delivery, CommitmentState.FAILED)
+    assert record.commitment is not None
+    assert "ValueError: a mistake of ours; given up after 2 requests" in record.commitment.reason

@@ -69,7 +69,7 @@ async def build(context: Context[Settings]) -> None:
     worker = Worker(bus, config, objects, supplies, sender_of, watch, pace, context.stopping, running)
     commander = commanding.Commander(bus)
     timers = due.Due(bus, config)
-    committer = committing.Committer(bus, config, objects, asking(sealer))
+    committer = committing.Committer(bus, config, objects, asking(sealer), watch, context.stopping)
     context.background("tests", Answerer(bus, config, tester).run())
     context.background("previews", Previewer(bus, supplies, context.instance).run())
     context.background("pictures", Picturer(bus, illustrator, context.instance).run())

@@ -22,6 +22,8 @@ class NotAsked:
     """The target did not take the request; the reason is for people."""
 
     reason: str
+    is_unreachable: bool = False
+    """Whether there was no association, or it broke: the target as a whole may be down."""
 
 
 Ask = Callable[[DicomTarget, CommitmentRequest, Take], NotAsked | None]
@@ -36,13 +38,15 @@ def asking(sealer: Sealer) -> Ask:
             plain = opened(target, sealer)
         except SealingError as error:
             return NotAsked(str(error))
-        reason = "it has no endpoint"
+        refusal = NotAsked("it has no endpoint")
         for endpoint in plain.all_endpoints():
             try:
                 return _at(at_endpoint(plain, endpoint.name), request, take)
-            except (DicomNetworkError, TroubleError) as error:
-                reason = error.outcome.reason if isinstance(error, TroubleError) else str(error)
-        return NotAsked(reason)
+            except TroubleError as error:
+                refusal = NotAsked(error.outcome.reason)
+            except DicomNetworkError as error:
+                refusal = NotAsked(str(error), isinstance(error, AssociationError))
+        return refusal
 
     return ask
 

@@ -21,7 +21,10 @@ from hermes_common.records import Commitment, CommitmentState, DeliveryRecord, D
 from hermes_common.targets import AnyTarget, AskCommitment, DicomTarget, Retry
 
 LEASE = timedelta(minutes=5)
-"""How long nobody else asks while a dispatcher does; no request takes longer."""
+"""How long nobody else asks while a dispatcher does."""
+
+LONGEST = timedelta(minutes=4)
+"""Of a request, over all endpoints of the target; it is given up then."""
 
 REMEMBERED = 16
 """Transactions of a delivery whose results still count."""
