@@ -1,6 +1,8 @@
 """Storage commitment asked of targets (PS3.4 J): an archive that keeps what it was sent, and others that do not."""
 
 import asyncio
+import dataclasses
+import signal
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -25,6 +27,7 @@ from hermes_common.targets import AskCommitment
 from hermes_dispatcher.handlers import committing, speaking
 
 from .conftest import CT, EXPLICIT, QUICK, SERIES, free_port
+from .test_dispatcher_fencing import start
 
 pytestmark = pytest.mark.servers
 
@@ -115,8 +118,8 @@ async def settled(place: Any, delivery: str, *states: CommitmentState, seconds: 
     return record
 
 
-async def heard(place: Any, delivery: str, verb: str, count: int = 1) -> list[Any]:
-    deadline = time.monotonic() + 10
+async def heard(place: Any, delivery: str, verb: str, count: int = 1, seconds: float = 10) -> list[Any]:
+    deadline = time.monotonic() + seconds
     while len(found := await place.said(delivery, verb)) < count:
         assert time.monotonic() < deadline, f"{verb} was said {len(found)} times"
         await asyncio.sleep(0.05)
@@ -383,7 +386,7 @@ async def test_a_stop_leaves_a_request_that_hangs_and_the_next_dispatcher_asks_a
 ) -> None:
     monkeypatch.setattr(committing, "_GRACE", timedelta(milliseconds=200))
     release = hanging(archive, 1)
-    archive.failing = lambda n: None if n == 1 else {}
+    archive.failing = lambda _: None if release.is_set() else {}
     await place.targets(archive.target())
     delivery = await asked_later(place, 0)
     try:
@@ -414,3 +417,58 @@ async def test_an_error_of_ours_while_asking_is_given_up_after_the_attempts_of_t
         record = await settled(place, delivery, CommitmentState.FAILED)
     assert record.commitment is not None
     assert "ValueError: a mistake of ours; given up after 2 requests" in record.commitment.reason
+
+
+@pytest.fixture
+def impatience(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What a process that was killed had in hand comes again soon after the next dispatcher has begun."""
+    for name in ("DUE", "ANSWERS"):
+        consumer = dataclasses.replace(getattr(committing, name), ack_wait=timedelta(seconds=2))
+        monkeypatch.setattr(committing, name, consumer)
+
+
+@pytest.mark.parametrize("point", ["dispatcher.commitment-noted", "dispatcher.commitment-asked"])
+async def test_a_dispatcher_killed_between_asking_and_the_answer_leaves_a_question_that_another_one_ends(
+    place, archive, point: str, impatience: None
+) -> None:
+    """The result of a request that nobody remembers having made counts, and nothing is committed before one came."""
+    archive.failing = lambda _: None
+    ask = AskCommitment(stay=timedelta(0))
+    await place.targets(archive.target(commitment=ask))
+    delivery = await place.delivery("pacs", [place.instance(n) for n in range(2)])
+    process = await start(place, HERMES_CRASH_POINT=point)
+    assert await asyncio.wait_for(process.wait(), 60) == -signal.SIGKILL
+    record = await place.record(delivery)
+    assert record.commitment is not None
+    assert (record.commitment.state, record.commitment.committed) == (CommitmentState.ASKING, "")
+    assert record.awaits_commitment
+    first = record.commitment.transactions[-1]
+    was_heard = point.endswith("asked")
+    assert [request.TransactionUID for request in archive.requests] == ([first] if was_heard else [])
+    soon = record.commitment.model_copy(update={"next_at": now()})
+    await place.change(delivery, commitment=soon)  # the lease of one that died is long
+    async with place.dispatcher("dispatcher@b"):
+        await settled(place, delivery, CommitmentState.ASKED, seconds=40)
+        again = archive.requests[-1].TransactionUID
+        assert (len(archive.requests), again == first) == (1 + was_heard, False)
+        assert await place.said(delivery, "committed") == []
+        await as_receiver(place, first if was_heard else again, uids(0, 1))
+        await settled(place, delivery, CommitmentState.COMMITTED)
+        [said] = await heard(place, delivery, "committed")
+    assert said.instances == 2
+
+
+async def test_a_dispatcher_killed_after_a_result_was_entered_leaves_it_to_the_next_to_say_so_once(
+    place, archive, impatience: None
+) -> None:
+    await place.targets(archive.target())
+    delivery = await place.delivery("pacs", [place.instance(0)])
+    process = await start(place, HERMES_CRASH_POINT="dispatcher.commitment-entered")
+    assert await asyncio.wait_for(process.wait(), 60) == -signal.SIGKILL
+    record = await place.record(delivery)
+    assert record.commitment is not None
+    assert record.commitment.state is CommitmentState.COMMITTED
+    assert await place.said(delivery, "committed") == []
+    async with place.dispatcher("dispatcher@b"):
+        await heard(place, delivery, "committed", seconds=40)
+    assert (len(await place.said(delivery, "committed")), len(archive.requests)) == (1, 1)
