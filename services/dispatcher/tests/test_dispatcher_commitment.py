@@ -24,6 +24,7 @@ from hermes_common.runtime import bus as bus_module
 from hermes_common.runtime.clock import now
 from hermes_common.runtime.timers import Rearming
 from hermes_common.targets import AskCommitment
+from hermes_dispatcher.adapters import traces
 from hermes_dispatcher.handlers import committing, speaking
 
 from .conftest import CT, EXPLICIT, QUICK, SERIES, free_port
@@ -143,6 +144,20 @@ async def test_what_arrived_is_committed_when_the_archive_says_so_of_exactly_the
     assert not record.awaits_commitment
     [asked] = await place.said(delivery, "commitment_requested")
     assert (asked.instances, asked.tries) == (3, 1)
+
+
+async def test_the_trace_of_a_delivery_ends_when_it_arrived_and_not_again_with_each_step_of_the_commitment(
+    place, archive, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ended: list[DeliveryRecord] = []
+    monkeypatch.setattr(
+        traces, "ended", lambda record: ended.append(record) if record.state is DeliveryState.SUCCEEDED else None
+    )
+    await place.targets(archive.target())
+    delivery = await place.delivery("pacs", [place.instance(0)])
+    async with place.dispatcher():
+        await settled(place, delivery, CommitmentState.COMMITTED)
+    assert [record.delivery_id for record in ended] == [delivery]
 
 
 async def test_a_target_that_is_not_to_be_asked_is_not_asked(place, archive) -> None:

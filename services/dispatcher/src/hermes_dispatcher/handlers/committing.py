@@ -141,7 +141,7 @@ class Committer:
             record, event.transaction_uid, kept, refused, policy, self._delay(policy, record), now()
         )
         if changed != record:
-            await self._deliveries.change(changed, revision)
+            await self._deliveries.note(changed, revision)
             crash_point("dispatcher.commitment-entered")
         elif record.commitment is None or event.transaction_uid not in record.commitment.transactions:
             return Done()
@@ -169,7 +169,7 @@ class Committer:
         )
         uid = transaction.transaction_uid
         record = committing.asking(record, commitment, uid, now())
-        await self._deliveries.change(record, revision)
+        await self._deliveries.note(record, revision)
         await self._bus.create(subjects.HELD, subjects.transaction(uid), transaction)
         await self._speaker.await_commitment(record)
         crash_point("dispatcher.commitment-noted")
@@ -273,7 +273,7 @@ class Committer:
         )
 
     async def _change(self, record: DeliveryRecord, revision: int) -> Outcome:
-        await self._deliveries.change(record, revision)
+        await self._deliveries.note(record, revision)
         await self._say(record)
         return Done()
 
