@@ -19,12 +19,15 @@ from hermes_common import config, subjects
 from hermes_common.changes import Changes
 from hermes_common.commitments import answers
 from hermes_common.dicom.commitment import CommitmentResult, Reference
+from hermes_common.events import InstanceOutcome
 from hermes_common.records import Commitment, CommitmentState, DeliveryRecord, DeliveryState, TransactionRecord
 from hermes_common.runtime import bus as bus_module
-from hermes_common.runtime.clock import now
+from hermes_common.runtime.clock import new_id, now
 from hermes_common.runtime.timers import Rearming
 from hermes_common.targets import AskCommitment
 from hermes_dispatcher.adapters import traces
+from hermes_dispatcher.adapters.sent import references
+from hermes_dispatcher.core import saying
 from hermes_dispatcher.handlers import committing, speaking
 
 from .conftest import CT, EXPLICIT, QUICK, SERIES, free_port
@@ -487,3 +490,46 @@ async def test_a_dispatcher_killed_after_a_result_was_entered_leaves_it_to_the_n
     async with place.dispatcher("dispatcher@b"):
         await heard(place, delivery, "committed", seconds=40)
     assert (len(await place.said(delivery, "committed")), len(archive.requests)) == (1, 1)
+
+
+async def test_what_was_sent_under_new_uids_is_not_committed_by_what_the_archive_says_of_the_old_ones(
+    place, archive
+) -> None:
+    """Whatever a person has made of the settings of the target since."""
+    archive.failing = lambda _: None
+    changes = Changes(new_uids=True, key=SecretStr("a key of 16 characters or more"))
+    ask = AskCommitment(stay=timedelta(0))
+    await place.targets(archive.target(changes=changes, commitment=ask))
+    delivery = await place.delivery("pacs", [place.instance(n) for n in range(2)])
+    async with place.dispatcher():
+        record = await settled(place, delivery, CommitmentState.ASKED)
+        assert record.commitment is not None
+        await place.targets(archive.target(commitment=ask))
+        [transaction] = record.commitment.transactions
+        await as_receiver(place, transaction, uids(0, 1))
+        await as_receiver(place, transaction, archive.stored[:1])
+        while not (record := await place.record(delivery)).commitment.committed:
+            await asyncio.sleep(0.05)
+        assert (record.commitment.state, record.commitment.committed) == (CommitmentState.ASKED, "0")
+        await as_receiver(place, transaction, archive.stored)
+        await settled(place, delivery, CommitmentState.COMMITTED)
+
+
+async def test_who_an_instance_was_at_the_target_is_what_was_sent_last(place) -> None:
+    delivery = await place.delivery("pacs", [place.instance(n) for n in range(2)], is_altered=True)
+    record = await place.record(delivery)
+    new = {
+        "sop_instance_uid": "1.9",
+        "series_uid": "1.8",
+        "study_uid": "1.7",
+        "transfer_syntax_uid": EXPLICIT,
+        "digest": "",
+    }
+    for index, sent in ((0, new), (1, new), (0, None)):
+        outcome = InstanceOutcome.model_validate(
+            {"index": index, "sop_instance_uid": uids(index)[0], "result": "delivered", "at": now(), "sent": sent}
+        )
+        await place.bus.publish(*saying.progressed(record.model_copy(update={"attempt": 1}), [outcome], new_id(), 1))
+    instances = [place.instance(n) for n in range(2)]
+    found = await references(place.bus, record, place.to_folder(), instances)
+    assert [each.sop_instance for each in found] == [uids(0)[0], "1.9"]

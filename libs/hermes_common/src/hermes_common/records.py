@@ -103,6 +103,8 @@ class DeliveryRecord(_Record):
     """Attempts begun since it was created or last restarted; the retry policy counts these."""
     delivered: str = ""
     """Positions in the manifest that the target has said it has (``hermes_common.ranges``)."""
+    is_altered: bool = False
+    """Whether the target has got something else instead of what was received; what, ``delivery.progressed`` says."""
     refused: str = ""
     """Positions that the target has refused for good since the delivery was created or last restarted (ranges)."""
     refusal: str = ""
