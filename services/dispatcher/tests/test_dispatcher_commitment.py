@@ -30,7 +30,7 @@ from hermes_dispatcher.adapters.sent import references
 from hermes_dispatcher.core import saying
 from hermes_dispatcher.handlers import committing, speaking
 
-from .conftest import CT, EXPLICIT, QUICK, SERIES, free_port
+from .conftest import CT, EXPLICIT, MR, QUICK, SERIES, free_port
 from .test_dispatcher_fencing import start
 
 pytestmark = pytest.mark.servers
@@ -244,11 +244,11 @@ async def test_an_archive_that_never_says_is_waited_for_so_long_and_a_late_resul
         await heard(place, delivery, "committed")
 
 
-async def as_receiver(place: Any, transaction: str, committed: list[str]) -> None:
+async def as_receiver(place: Any, transaction: str, committed: list[str], sop_class: str = CT) -> None:
     """Publish a result as a receiver does that it came to."""
     found = await place.bus.load(subjects.HELD, subjects.transaction(transaction), TransactionRecord)
     assert found is not None
-    result = CommitmentResult(transaction, tuple(Reference(CT, uid) for uid in committed))
+    result = CommitmentResult(transaction, tuple(Reference(sop_class, uid) for uid in committed))
     for event, event_id in answers(found[0], result, "an association"):
         await place.bus.publish(event, event_id)
 
@@ -508,9 +508,7 @@ async def test_what_was_sent_under_new_uids_is_not_committed_by_what_the_archive
         [transaction] = record.commitment.transactions
         await as_receiver(place, transaction, uids(0, 1))
         await as_receiver(place, transaction, archive.stored[:1])
-        while not (record := await place.record(delivery)).commitment.committed:
-            await asyncio.sleep(0.05)
-        assert (record.commitment.state, record.commitment.committed) == (CommitmentState.ASKED, "0")
+        await committed(place, delivery, "0")
         await as_receiver(place, transaction, archive.stored)
         await settled(place, delivery, CommitmentState.COMMITTED)
 
@@ -533,3 +531,27 @@ async def test_who_an_instance_was_at_the_target_is_what_was_sent_last(place) ->
     instances = [place.instance(n) for n in range(2)]
     found = await references(place.bus, record, place.to_folder(), instances)
     assert [each.sop_instance for each in found] == [uids(0)[0], "1.9"]
+
+
+async def test_a_result_counts_for_the_instance_and_the_sop_class_that_were_asked_for(place, archive) -> None:
+    archive.failing = lambda _: None
+    await place.targets(archive.target(commitment=AskCommitment(stay=timedelta(0))))
+    delivery = await place.delivery("pacs", [place.instance(n) for n in range(3)])
+    async with place.dispatcher():
+        record = await settled(place, delivery, CommitmentState.ASKED)
+        assert record.commitment is not None
+        [transaction] = record.commitment.transactions
+        await as_receiver(place, transaction, uids(0, 1, 2), MR)
+        await as_receiver(place, transaction, uids(0), "")
+        await committed(place, delivery, "0")
+        await as_receiver(place, transaction, [*uids(1, 2), "1.2.3.4"])
+        await settled(place, delivery, CommitmentState.COMMITTED)
+
+
+async def committed(place: Any, delivery: str, positions: str) -> None:
+    """Wait until something is committed, which has to be these positions and not all."""
+    deadline = time.monotonic() + 20
+    while not (record := await place.record(delivery)).commitment.committed:
+        assert time.monotonic() < deadline
+        await asyncio.sleep(0.05)
+    assert (record.commitment.state, record.commitment.committed) == (CommitmentState.ASKED, positions)

@@ -11,6 +11,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import timedelta
+from itertools import zip_longest
 
 from hermes_common import subjects
 from hermes_common.commitments import answers
@@ -132,7 +133,11 @@ class Committer:
         if target is not None:
             known = await references(self._bus, record, target, instances)
         places = {reference.sop_instance: position for position, reference in enumerate(known)}
-        kept = [places[uid] for uid in event.committed if uid in places]
+        kept = [
+            places[uid]
+            for uid, sop_class in zip_longest(event.committed, event.committed_classes, fillvalue="")
+            if uid in places and sop_class in ("", known[places[uid]].sop_class)
+        ]
         refused = {
             places[each.sop_instance_uid]: each.reason for each in event.failed if each.sop_instance_uid in places
         }
