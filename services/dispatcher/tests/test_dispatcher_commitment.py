@@ -20,7 +20,15 @@ from hermes_common.changes import Changes
 from hermes_common.commitments import answers
 from hermes_common.dicom.commitment import CommitmentResult, Reference
 from hermes_common.events import InstanceOutcome
-from hermes_common.records import Commitment, CommitmentState, DeliveryRecord, DeliveryState, TransactionRecord
+from hermes_common.records import (
+    Commitment,
+    CommitmentState,
+    DeliveryRecord,
+    DeliveryState,
+    Places,
+    TargetRecord,
+    TransactionRecord,
+)
 from hermes_common.runtime import bus as bus_module
 from hermes_common.runtime.clock import new_id, now
 from hermes_common.runtime.timers import Rearming
@@ -99,7 +107,7 @@ class Archive:
     def target(self, **more: Any) -> config.DicomTarget:
         fields: dict[str, Any] = {"retry": QUICK, "commitment": AskCommitment(stay=timedelta(seconds=5))} | more
         fields = {"slug": "pacs", "name": "pacs"} | fields
-        return config.DicomTarget(host="127.0.0.1", port=self.port, called_aet="ARCHIVE", **fields)
+        return config.DicomTarget(**{"host": "127.0.0.1", "port": self.port, "called_aet": "ARCHIVE"} | fields)
 
     def close(self) -> None:
         for thread in self._threads:
@@ -555,3 +563,17 @@ async def committed(place: Any, delivery: str, positions: str) -> None:
         assert time.monotonic() < deadline
         await asyncio.sleep(0.05)
     assert (record.commitment.state, record.commitment.committed) == (CommitmentState.ASKED, positions)
+
+
+async def test_a_target_that_cannot_be_asked_while_it_is_sent_to_is_not_down(place, archive) -> None:
+    """An archive that takes one association at a time leaves ours, and a test, without an answer."""
+    gone = archive.target(port=free_port(), retry=QUICK.model_copy(update={"max_attempts": 2}))
+    await place.targets(gone)
+    busy = Places(target="pacs", holders={"an attempt": now() + timedelta(minutes=5)})
+    await place.bus.create(subjects.STATE, subjects.target_places("pacs"), busy)
+    delivery = await asked_later(place, 0)
+    async with place.dispatcher():
+        record = await settled(place, delivery, CommitmentState.FAILED)
+    assert record.commitment is not None
+    assert "given up after 2 requests" in record.commitment.reason
+    assert await place.bus.load(subjects.STATE, subjects.target_state("pacs"), TargetRecord) is None

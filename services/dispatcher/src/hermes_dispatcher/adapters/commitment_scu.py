@@ -7,7 +7,7 @@ from typing import Final
 
 from hermes_common.dicom.commitment import CommitmentRequest
 from hermes_common.runtime.dicom.commitment import CONTEXTS, CommitmentAssociation, Take
-from hermes_common.runtime.dicom.errors import AssociationError, DicomNetworkError
+from hermes_common.runtime.dicom.errors import AssociationError, AssociationRejected, DicomNetworkError
 from hermes_common.runtime.dicom.requestor import Timeouts
 from hermes_common.runtime.sealing import Sealer, SealingError, opened
 from hermes_common.targets import DicomTarget, at_endpoint
@@ -23,7 +23,8 @@ class NotAsked:
 
     reason: str
     is_unreachable: bool = False
-    """Whether there was no association, or it broke: the target as a whole may be down."""
+    """Whether there was no association, or it broke: the target as a whole may be down, but for one that says it can
+    take no more associations now."""
 
 
 Ask = Callable[[DicomTarget, CommitmentRequest, Take], NotAsked | None]
@@ -45,7 +46,8 @@ def asking(sealer: Sealer) -> Ask:
             except TroubleError as error:
                 refusal = NotAsked(error.outcome.reason)
             except DicomNetworkError as error:
-                refusal = NotAsked(str(error), isinstance(error, AssociationError))
+                is_full = isinstance(error, AssociationRejected) and error.is_transient
+                refusal = NotAsked(str(error), isinstance(error, AssociationError) and not is_full)
         return refusal
 
     return ask

@@ -157,6 +157,12 @@ class PlacesAt:
         return False
 
 
+async def is_sent_to(bus: Bus, target: str) -> bool:
+    """Return whether anybody sends to a target at the moment."""
+    loaded = await bus.load(subjects.STATE, subjects.target_places(target), Places)
+    return loaded is not None and bool(_present(loaded[0], now(), ()).holders)
+
+
 def _present(places: Places, at: datetime, mine: Collection[str]) -> Places:
     holders = {key: until for key, until in places.holders.items() if until > at or key in mine}
     settled = {key: token for key, token in places.at.items() if key in holders}

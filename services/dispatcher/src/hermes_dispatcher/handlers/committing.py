@@ -30,6 +30,7 @@ from hermes_common.runtime.errors import ConflictError, TransientError
 from hermes_common.targets import DicomTarget, Retry
 from hermes_dispatcher.adapters.commitment_scu import Ask, NotAsked
 from hermes_dispatcher.adapters.objects import ManifestUnusableError, Objects
+from hermes_dispatcher.adapters.places import is_sent_to
 from hermes_dispatcher.adapters.records import Deliveries
 from hermes_dispatcher.adapters.sent import references
 from hermes_dispatcher.adapters.threads import in_daemon
@@ -104,8 +105,11 @@ class Committer:
             return await self._change(committing.silent(record, commitment, asked.max_wait, now()), revision)
         if (why := self._is_resting(target)) is not None:
             return await self._change(committing.postponed(record, commitment, now() + _RESTING, why), revision)
-        if self._stopping.is_set() or self._asking[target.slug] >= AT_ONCE:
-            return RetryAfter(_SOON, f"others ask {target.slug} at the moment, or the service stops")
+        if self._stopping.is_set():
+            return RetryAfter(_SOON, "the service stops")
+        if self._asking[target.slug] >= AT_ONCE:
+            await self._speaker.await_commitment(record, now() + _SOON)
+            return Done()  # what is to come again would count against the messages that may be under way
         self._asking[target.slug] += 1
         try:
             return await self._begin(record, commitment, revision, target)
@@ -245,8 +249,11 @@ class Committer:
         return await self._written(record, uid, refusal, target)
 
     async def _is_down(self, target: DicomTarget, refusal: NotAsked) -> bool:
-        """Find out whether a target that could not be asked is down as a whole: then the request costs no try."""
-        if not refusal.is_unreachable or self._stopping.is_set():
+        """Find out whether a target that could not be asked is down as a whole: then the request costs no try.
+
+        While it is being sent to, it may have no association left for us or for a test: whoever sends will find out.
+        """
+        if not refusal.is_unreachable or self._stopping.is_set() or await is_sent_to(self._bus, target.slug):
             return False
         for endpoint in target.all_endpoints():
             if await self._watch.judge(target, endpoint) is None:

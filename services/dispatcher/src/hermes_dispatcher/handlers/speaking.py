@@ -39,11 +39,11 @@ class Speaker:
         if said is not None:
             await self._bus.publish(*said)
 
-    async def await_commitment(self, record: DeliveryRecord) -> None:
+    async def await_commitment(self, record: DeliveryRecord, not_before: datetime | None = None) -> None:
         """Have the storage commitment of a delivery that has arrived looked at in time, if it is asked for."""
         commitment = record.commitment
         if record.state is DeliveryState.SUCCEEDED and commitment is not None and commitment.next_at is not None:
-            at = max(commitment.next_at, now() + _SOONEST)
+            at = max(commitment.next_at, not_before or now() + _SOONEST)
             timer = subjects.commitment_timer(record.delivery_id)
             await self._bus.arm_after(timer, subjects.commitment_due(record.delivery_id), at)
 
