@@ -235,9 +235,8 @@ class Bus:
 
         That goes along in the header :data:`WAIT`, for when it turns out that the server's clock was wrong.
         """
-        over = await self._server_over_monotonic()
         wait = at - now()
-        by_server = datetime.fromtimestamp(time.monotonic() + over, UTC) + wait
+        by_server = await self.common_time() + wait
         fires = by_server if abs(by_server - at) > _SAME_CLOCK else at
         await self._arm(timer, due, fires, at, note, {WAIT: f"{max(0.0, wait.total_seconds()):.3f}"})
 
@@ -274,6 +273,11 @@ class Bus:
         if "ts" not in found:
             raise BusUnavailableError(f"the bus does not say its time: {found.get('error', {}).get('description')}")
         return datetime.fromisoformat(found["ts"])
+
+    async def common_time(self) -> datetime:
+        """Return the present instant by the server's clock, which is the same for all; it is not asked each time."""
+        over = await self._server_over_monotonic()
+        return datetime.fromtimestamp(time.monotonic() + over, UTC)
 
     def forget_server_time(self) -> None:
         """Ask the server for its time again before the next timer: it may have been set."""
