@@ -24,7 +24,11 @@ REFUSED = replace(
 )  # fmt: skip
 
 
-@pytest.mark.parametrize("evidence", [GOOD, REFUSED], ids=["delivered", "refused"])
+KEEPS = replace(DELIVERY, commitment="committed", live_commitment="committed")
+COMMITTED = replace(GOOD, deliveries=[KEEPS], committing=frozenset({"pacs"}), promised=frozenset({("pacs", "1.2.1")}))
+
+
+@pytest.mark.parametrize("evidence", [GOOD, REFUSED, COMMITTED], ids=["delivered", "refused", "committed"])
 def test_books_that_agree_are_no_violation(evidence: Evidence) -> None:
     verify(evidence)
     assert unended(evidence) == []
@@ -55,6 +59,17 @@ def test_books_that_agree_are_no_violation(evidence: Evidence) -> None:
         (replace(GOOD, deliveries=[replace(DELIVERY, live_delivered=0)]), "has 0 delivered in its live record"),
         (replace(GOOD, deliveries=[replace(DELIVERY, api_state="failed")]), "reads differently in the API"),
         (replace(REFUSED, series={"1.2": "deleted"}), "early: series 1.2 is deleted, and delivery d1"),
+        (
+            replace(COMMITTED, promised=frozenset()),
+            'false "committed": instance 1.2.1 at pacs; the target never said so',
+        ),
+        (replace(COMMITTED, deliveries=[replace(KEEPS, commitment="requested")]), "stuck, not committed: delivery d1"),
+        (replace(COMMITTED, deliveries=[DELIVERY]), "(storage commitment: not asked)"),
+        (replace(COMMITTED, deliveries=[replace(KEEPS, live_commitment="asked")]), "is asked in its live record"),
+        (
+            replace(COMMITTED, deliveries=[replace(KEEPS, commitment="failed")], series={"1.2": "deleted"}),
+            "early: series 1.2 is deleted, and pacs has not committed to delivery d1",
+        ),
         (replace(GOOD, parked=["bookkeeper: a reason"]), "parked: bookkeeper: a reason"),
     ],
 )

@@ -20,7 +20,10 @@ from hermes_common.config import Kind
 from hermes_common.events import (
     AssociationClosed,
     AssociationOpened,
+    CommitmentAnswered,
     Decision,
+    DeliveryCommitmentRequested,
+    DeliveryCommitted,
     DeliveryDismissed,
     DeliveryFailed,
     DeliveryProgressed,
@@ -232,6 +235,17 @@ class Stream:
         raised = self.say(AlertRaised(**alert, message="down"))
         self.say(AlertCleared(**alert, reason="up"))
         self.again(raised)
+        self.committed("1.1", 1, "pacs", 6)
+
+    def committed(self, series: str, batch: int, target: str, instances: int) -> None:
+        """A request for storage commitment that is said late, after another one was answered."""
+        delivery_id = f"d-{series}-{batch}-{target}"
+        asked = {"instances": instances, "tries": 1}
+        sops = [f"{series}.{number}" for number in range(1, instances + 1)]
+        self.delivery(DeliveryCommitmentRequested, series, batch, target, transaction_uid="2.25.2", **asked)
+        self.say(CommitmentAnswered(transaction_uid="2.25.2", delivery_id=delivery_id, target=target, committed=sops))
+        self.delivery(DeliveryCommitted, series, batch, target, transaction_uid="2.25.2", instances=instances)
+        self.delivery(DeliveryCommitmentRequested, series, batch, target, transaction_uid="2.25.1", **asked)
 
     def shuffled(self, seed: int) -> list[list[Message]]:
         """Return all messages in random order, half of them twice, in batches of random size."""

@@ -98,6 +98,8 @@ async def test_the_life_of_a_series_reads_as_it_was(books, query, stream):
         ("d-1.1-2-pacs", "succeeded", 1, 1, ""),
         ("d-1.2-1-pacs", "sending", 0, 1, ""),
     ]
+    asked = "SELECT commitment, commitment_uid, committed FROM ledger.deliveries WHERE delivery_id = 'd-1.1-1-pacs'"
+    assert query(asked) == [("committed", "2.25.2", 6)]
     attempts = query(
         "SELECT attempt, result, dispatcher FROM ledger.attempts WHERE delivery_id = 'd-1.1-1-ai' ORDER BY 1"
     )
@@ -128,6 +130,18 @@ async def test_the_life_of_a_series_reads_as_it_was(books, query, stream):
     assert query("SELECT state, reason FROM ledger.services") == [("crashed", "killed")]
     assert query("SELECT cleared_at IS NULL, reason FROM ledger.alerts") == [(False, "up")]
     assert query("SELECT count(*) FROM ledger.instances WHERE duplicate") == [(1,)]
+
+
+async def test_a_result_of_storage_commitment_before_anything_else_of_its_delivery_makes_no_delivery(
+    books, query, stream
+):
+    stream.queued("1.1", 1, "pacs", 2)
+    stream.committed("1.1", 1, "pacs", 2)
+    result = stream.messages.pop(2)
+    await books.record(facts([result]))
+    assert query("SELECT count(*) FROM ledger.deliveries") == [(0,)]
+    await books.record(facts(stream.messages))
+    assert query("SELECT state, commitment, committed FROM ledger.deliveries") == [("queued", "committed", 2)]
 
 
 async def test_a_series_that_grows_while_it_is_delivered_is_counted_right(books, query, stream):

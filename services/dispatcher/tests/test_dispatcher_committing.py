@@ -21,7 +21,7 @@ def asked(transaction: str, before: DeliveryRecord | None = None) -> DeliveryRec
         delivery_id="d", series_uid="1.2", study_uid="1.3", batch_id="b", target="t", manifest_key="k", instances=3,
         octets=1, state=DeliveryState.SUCCEEDED, commitment=Commitment(since=NOW), created_at=NOW, updated_at=NOW,
     )  # fmt: skip
-    begun = committing.asking(record, of(record), transaction, NOW)
+    begun = committing.asking(record, of(record), transaction, NOW + WAIT, NOW)
     return committing.taken(begun, of(begun), WAIT, NOW)
 
 

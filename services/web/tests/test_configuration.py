@@ -49,6 +49,31 @@ async def test_what_is_read_can_be_saved_and_the_etag_is_the_revision(configured
         assert saved.json() == read.json()
 
 
+@pytest.mark.parametrize(
+    "body",
+    [
+        b'{"\xc2\xb9": null}',
+        b'{"\\u0664": null, "' + b"9" * 5000 + b'": [1]}',
+        b'{"\\u00ab\\ud8cf\\uded9 \\udcee": null}',
+        b'{"\\ud8cf\\uded9": {"\\u0000": [[2.4e16]]}, "": true}',
+        b'{"a": "\xff"}',
+    ],
+    ids=["a digit that is no decimal", "digits without end", "half of a pair", "a pair and NUL", "no UTF-8"],
+)
+async def test_a_document_with_any_name_of_a_field_is_refused_and_said_to_be_wrong(
+    api: httpx.AsyncClient, body: bytes
+) -> None:
+    for kind in Kind:
+        headers = {"if-match": '"0"', "content-type": "application/json"}
+        refused = await api.put(f"/api/v1/{kind.value}", content=body, headers=headers)
+        said = refused.json()
+        assert 400 <= refused.status_code < 500, (kind, said)
+        assert said["status"] == refused.status_code
+        assert said["detail"]
+        assert said["action"]
+        assert (await api.get(f"/api/v1/{kind.value}")).headers["etag"] == '"0"'
+
+
 async def test_saving_without_if_match_is_428_and_on_an_old_revision_412(configured: httpx.AsyncClient) -> None:
     assert (await put(configured, "rules", {"rules": []}, None)).status_code == 428
     late = await put(configured, "rules", {"rules": []}, 0)

@@ -41,6 +41,12 @@ async def test_what_others_will_ask_about_needs_a_reason(api: httpx.AsyncClient,
     ]
 
 
+async def test_a_page_of_outcomes_after_what_is_no_number_begins_with_the_first(admin, make_ledger) -> None:
+    make_ledger()
+    for after in ("¹", "x", "9" * 5000, "-5"):
+        assert (await admin.get(f"/deliveries/{FAILED_DELIVERY}", params={"after": after})).status_code == 200, after
+
+
 async def test_everything_that_waits_for_a_target_is_acted_on_from_the_queues(
     api: httpx.AsyncClient, admin, bus: Bus, make_ledger
 ) -> None:

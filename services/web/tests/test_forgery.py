@@ -48,6 +48,7 @@ NO_PAGES = {
     **dict.fromkeys(("/palette", "/rules/_counts"), "JSON"),
     **dict.fromkeys(("/series/_export", "/quarantine/{reception_id:str}", "/system/diagnostics"), "files"),
     **dict.fromkeys(("/sign-in/sso", "/sign-in/sso/back", "/sign-in/sso/out"), "need a provider: test_single_sign_on"),
+    **dict.fromkeys(("/series/{uid:str}/picture", "/series/{uid:str}/pictures/{reception_id:str}"), "test_thumbnails"),
     "/sign-in": "leads on who is signed in: test_signin",
     "/sign-in/code": "needs half a session: test_second_factor",
     **dict.fromkeys(("/static/{file_path:path}", "/assets/{file_path:path}"), "files that anybody may have"),

@@ -2,6 +2,7 @@
 
 import csv
 import io
+import re
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -23,6 +24,7 @@ from hermes_web.features.series.views import BatchView, SeriesDetail
 from hermes_web.features.series.waterfall import WIDTH, draw
 from hermes_web.features.status.sparkline import HEIGHT, strokes
 from hermes_web.http.assets import Assets, find_assets
+from hermes_web.http.forms import Form
 from hermes_web.http.rendering import NAVIGATION, Renderer
 
 START = datetime(2026, 11, 24, 3, tzinfo=UTC)
@@ -223,6 +225,17 @@ def test_the_largest_number_is_as_high_as_the_drawing_and_nothing_is_a_line() ->
     bars = strokes([0, 5, 10])
     assert [bar.height for bar in bars] == [1.0, HEIGHT / 2, HEIGHT]
     assert strokes([]) == []
+
+
+@given(st.text(max_size=20) | st.from_regex(r"-{0,3}[0-9¹٤]{0,16}", fullmatch=True))
+def test_whatever_is_typed_for_a_number_is_one_or_is_refused_by_the_name_of_the_field(typed: str) -> None:
+    form = Form([("port", typed)])
+    if re.fullmatch(r"-?[0-9]+", typed.strip()) and len(typed.strip()) <= 15:
+        assert form.number("port") == int(typed)
+    else:
+        with pytest.raises(InvalidError) as refused:
+            form.number("port")
+        assert [problem.field for problem in refused.value.problems] == ["port"]
 
 
 def test_a_page_without_what_is_built_is_whole_and_says_how_to_build_it() -> None:

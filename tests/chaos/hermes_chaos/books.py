@@ -2,7 +2,7 @@
 
 import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -80,6 +80,10 @@ class Delivery:
     live_delivered: int
     api_state: str
     api_outcomes: frozenset[Outcome]
+    commitment: str = ""
+    """What the tables say of storage commitment; empty where it is not asked for."""
+    live_commitment: str | None = None
+    """What the live record says of it (None: it says nothing, or is forgotten)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,6 +113,10 @@ class Evidence:
     faults: Sequence[Fault]
     parked: Sequence[str] = ()
     """What could not be worked on: consumer and reason."""
+    committing: frozenset[str] = frozenset()
+    """Targets that are asked for storage commitment."""
+    promised: frozenset[tuple[str, str]] = frozenset()
+    """Target and SOP instance: what a target says that it keeps."""
 
 
 @dataclass(slots=True)
@@ -119,6 +127,8 @@ class Ledger:
     kept: list[Kept] = field(default_factory=list)
     answers: dict[int | None, int] = field(default_factory=dict)
     """How often the sender was answered with which status; None: there was no answer."""
+    promised: set[tuple[str, str]] = field(default_factory=set)
+    """Target and SOP instance: what a target was going to say, or has said, that it keeps."""
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
     def send(self, instance: Sent) -> None:
@@ -140,6 +150,16 @@ class Ledger:
         """Take down what a target saw, before it answers."""
         with self._lock:
             self.kept.append(kept)
+
+    def promise(self, target: str, instances: Iterable[str]) -> None:
+        """Take down what a target commits to, before it says so."""
+        with self._lock:
+            self.promised |= {(target, uid) for uid in instances}
+
+    def promises(self) -> frozenset[tuple[str, str]]:
+        """Return what was committed to up to now."""
+        with self._lock:
+            return frozenset(self.promised)
 
     def snapshot(self) -> tuple[list[Sent], list[Kept]]:
         """Return what there is now."""

@@ -37,7 +37,9 @@ def contradictions(evidence: Evidence) -> list[str]:
         join.acknowledged_is_held(),
         join.held_is_unchanged(),
         join.delivered_is_confirmed(),
+        join.committed_is_promised(),
         join.everything_ends(),
+        join.questions_end(),
         join.nothing_goes_astray(),
         join.nothing_goes_twice(),
         join.nothing_goes_early(),
@@ -50,7 +52,7 @@ def contradictions(evidence: Evidence) -> list[str]:
 def unended(evidence: Evidence) -> list[str]:
     """Return what has not come to its end yet: to be waited for, or, when the time is over, stuck."""
     join = _Join(evidence)
-    return [*join.acknowledged_is_held(), *join.everything_ends()]
+    return [*join.acknowledged_is_held(), *join.everything_ends(), *join.questions_end()]
 
 
 class _Join:
@@ -115,6 +117,29 @@ class _Join:
             elif sop in self._sent and all(kept.digest != self._sent[sop].digest for kept in confirmed):
                 yield f'false "delivered": {name} at {target} has other bytes there than were sent'
 
+    def committed_is_promised(self) -> Iterator[str]:
+        """No false "committed": the target said of each instance that it keeps it."""
+        instances: defaultdict[str, list[str]] = defaultdict(list)
+        for outcome in self._evidence.outcomes:
+            if outcome.result == "delivered":
+                instances[outcome.delivery_id].append(outcome.sop_instance_uid)
+        for delivery in self._evidence.deliveries:
+            if delivery.commitment != "committed":
+                continue
+            for sop in instances[delivery.delivery_id]:
+                if (delivery.target, sop) not in self._evidence.promised:
+                    yield f'false "committed": instance {sop} at {delivery.target}; the target never said so'
+
+    def questions_end(self) -> Iterator[str]:
+        """Every delivery to a target that is asked for storage commitment ends committed: those here keep it all."""
+        for delivery in self._evidence.deliveries:
+            is_asked = delivery.target in self._evidence.committing and delivery.state == "succeeded"
+            if is_asked and delivery.commitment != "committed":
+                yield (
+                    f"stuck, not committed: delivery {delivery.delivery_id} to {delivery.target} "
+                    f"(storage commitment: {delivery.commitment or 'not asked'})"
+                )
+
     def everything_ends(self) -> Iterator[str]:
         """Every acknowledged instance has its provable end at every target that it is meant for."""
         for sent in self._acknowledged():
@@ -171,6 +196,12 @@ class _Join:
         """A series is deleted only when each of its deliveries is done; a failed one waits for a person."""
         for delivery in self._evidence.deliveries:
             deleted = self._evidence.series.get(delivery.series_uid) == "deleted"
+            uncommitted = delivery.target in self._evidence.committing and delivery.commitment != "committed"
+            if deleted and delivery.state == "succeeded" and uncommitted:
+                yield (
+                    f"early: series {delivery.series_uid} is deleted, and {delivery.target} has not committed to "
+                    f"delivery {delivery.delivery_id}"
+                )
             if deleted and delivery.state not in ("succeeded", "cancelled", "dismissed"):
                 yield (
                     f"early: series {delivery.series_uid} is deleted, and delivery {delivery.delivery_id} to "
@@ -193,6 +224,11 @@ class _Join:
             if delivery.live_state is not None:
                 if delivery.live_state != delivery.state:
                     yield f"books: {name} is {delivery.live_state} in its live record"
+                if (delivery.live_commitment == "committed") is not (delivery.commitment == "committed"):
+                    yield (
+                        f"books: storage commitment of {name} is {delivery.live_commitment} in its live record, and "
+                        f"{delivery.commitment or 'nothing'} in the tables"
+                    )
                 if delivery.live_delivered != delivered:
                     yield f"books: {name} has {delivery.live_delivered} delivered in its live record, not {delivered}"
             if delivery.api_state != delivery.state or delivery.api_outcomes != frozenset(outcomes):

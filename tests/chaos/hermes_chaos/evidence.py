@@ -70,7 +70,7 @@ class Collector:
         ]
         series = dict(self.query("SELECT series_uid, state FROM ledger.series"))
         rows = self.query(
-            "SELECT delivery_id, series_uid, target, state, instances, delivered, attempt, reason"
+            "SELECT delivery_id, series_uid, target, state, instances, delivered, attempt, reason, commitment"
             " FROM ledger.deliveries"
         )
         receptions = self.query("SELECT reception_id, series_uid, sop_instance_uid, digest, key FROM ledger.instances")
@@ -89,7 +89,7 @@ class Collector:
         for outcome in outcomes:
             said[outcome.delivery_id].add(outcome)
         deliveries = []
-        for row in rows:
+        for *row, commitment in rows:
             record = live.get(row[0])
             state, from_api = api.get(row[0], (row[3], frozenset(said[row[0]])))
             deliveries.append(
@@ -99,6 +99,8 @@ class Collector:
                     live_delivered=0 if record is None else len(parse_ranges(record.delivered)),
                     api_state=state,
                     api_outcomes=from_api,
+                    commitment=commitment,
+                    live_commitment=None if record is None or record.commitment is None else record.commitment.state,
                 )
             )
         return Evidence(

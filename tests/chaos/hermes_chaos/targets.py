@@ -11,11 +11,13 @@ from typing import Any, Literal
 
 from harness import StoreScp, digest
 from pydicom import dcmread
+from pydicom.dataset import Dataset
 from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian, ImplicitVRLittleEndian, MRImageStorage
-from pynetdicom import AE, evt
-from pynetdicom.sop_class import Verification
+from pynetdicom import AE, build_role, evt
+from pynetdicom.association import Association
+from pynetdicom.sop_class import StorageCommitmentPushModel, Verification
 
-from hermes_chaos.books import Fault, Kept, Ledger
+from hermes_chaos.books import Fault, Kept, Ledger, confirms
 
 Trick = Literal["slow", "deaf", "abort-at-byte", "abort-at-end", "hang-at-end", "busy"]
 TRICKS: tuple[Trick, ...] = (
@@ -38,6 +40,12 @@ STATUSES = (
 """One for each instance of a series to the target that answers every status. Those that may pass stand alone: three
 in a row end an attempt."""
 
+COMMITMENT_INSTANCE = "1.2.840.10008.1.20.1.1"
+"""Well-known instance of the Storage Commitment Push Model (PS3.4 J.3.5)."""
+
+TELLING = 120.0
+"""Seconds for which a target tries to tell its result."""
+
 A_ABORT = bytes((7, 0, 0, 0, 0, 4, 0, 0, 0, 0))
 
 SILENCE = 2.5
@@ -56,12 +64,18 @@ class ScriptedTarget:
         classes: tuple[str, ...] = (CTImageStorage, MRImageStorage),
         syntaxes: tuple[str, ...] = (ExplicitVRLittleEndian,),
         answer: Callable[[int], int] = lambda _: 0,
+        call: Callable[[], int] | None = None,
     ) -> None:
         self.slug = slug
         self.port = port
         self._ledger = ledger
         self._answer = answer
         """Returns the status for an instance number."""
+        self._call = call
+        """Returns the port of the router, to tell it what is kept; without it storage commitment is not known here."""
+        self._holds: set[str] = set()
+        self._asked = 0
+        self._tellers: list[threading.Thread] = []
         self._lock = threading.Lock()
         self._trick: Trick | None = None
         self._octets = 0
@@ -76,10 +90,13 @@ class ScriptedTarget:
         for uid in classes:
             entity.add_supported_context(uid, list(syntaxes))
         entity.add_supported_context(Verification)
+        if call is not None:
+            entity.add_supported_context(StorageCommitmentPushModel)
         handlers: list[Any] = [
             (evt.EVT_C_STORE, self._store),
             (evt.EVT_DATA_RECV, self._data),
             (evt.EVT_C_ECHO, lambda _: 0),
+            (evt.EVT_N_ACTION, self._action),
         ]
         self._server = entity.start_server(("127.0.0.1", port), block=False, evt_handlers=handlers)
 
@@ -112,6 +129,8 @@ class ScriptedTarget:
         """Stop serving."""
         self._closing.set()
         self._server.shutdown()
+        for teller in self._tellers:
+            teller.join(5)
 
     def _take(self, *tricks: Trick) -> Trick | None:
         with self._lock:
@@ -153,7 +172,61 @@ class ScriptedTarget:
         self._keep(uid, found, status)
         return status
 
+    def _action(self, event: evt.Event) -> tuple[int, None]:
+        """Take a request for storage commitment, and say what is kept: now, later or twice (PS3.4 J.3)."""
+        request = event.action_information
+        with self._lock:
+            self._asked += 1
+            number = self._asked
+            self._tellers = [each for each in self._tellers if each.is_alive()]
+            if number % 7 == 0 or len(self._tellers) >= 32:
+                return 0x0213, None  # Resource limitation: to be asked again
+            teller = threading.Thread(target=self._tell, args=(event.assoc, request, number), daemon=True)
+            self._tellers.append(teller)
+        teller.start()
+        return 0, None
+
+    def _tell(self, association: Association, request: Dataset, number: int) -> None:
+        """Tell the result: of every third request on the same association, else on a new one until it is heard.
+
+        One instance of every fifth request is not kept for a reason that passes.
+        """
+        with self._lock:
+            passing = number % 5 == 0
+            kept, lost = [], []
+            for item in request.ReferencedSOPSequence:
+                if item.ReferencedSOPInstanceUID not in self._holds or (passing and not lost):
+                    item.FailureReason = 0x0213 if passing else 0x0112
+                    lost.append(item)
+                else:
+                    kept.append(item)
+        result = Dataset()
+        result.TransactionUID = request.TransactionUID
+        if kept:
+            result.ReferencedSOPSequence = kept
+        if lost:
+            result.FailedSOPSequence = lost
+        self._ledger.promise(self.slug, [str(item.ReferencedSOPInstanceUID) for item in kept])
+        if number % 3 == 0 and not self._closing.wait(0.1) and _report(association, result):
+            return
+        deadline = time.monotonic() + TELLING
+        while not self._closing.wait(0.3) and time.monotonic() < deadline:
+            entity = AE(ae_title="TARGET")
+            entity.network_timeout = entity.acse_timeout = entity.dimse_timeout = 5
+            entity.add_requested_context(StorageCommitmentPushModel)
+            role = build_role(StorageCommitmentPushModel, scp_role=True)
+            assert self._call is not None  # only then is it asked
+            to_router = entity.associate("127.0.0.1", self._call(), ext_neg=[role])
+            if to_router.is_established:
+                is_heard = _report(to_router, result)
+                to_router.release()
+                if is_heard:
+                    return
+
     def _keep(self, uid: str, found: str, status: int | None) -> None:
+        if confirms(status):
+            with self._lock:
+                self._holds.add(uid)
         self._ledger.keep(Kept(self.slug, uid, found, status, time.time()))
 
 
@@ -182,6 +255,17 @@ class StoreScpTarget:
     def close(self) -> None:
         """Stop serving."""
         self._scp.stop()
+
+
+def _report(association: Association, result: Dataset) -> bool:
+    """Send an N-EVENT-REPORT; return whether it was taken (PS3.4 J.3.3)."""
+    try:
+        answer, _ = association.send_n_event_report(
+            result, 2 if "FailedSOPSequence" in result else 1, StorageCommitmentPushModel, COMMITMENT_INSTANCE
+        )
+    except (RuntimeError, ValueError, OSError):  # the association has ended
+        return False
+    return answer is not None and getattr(answer, "Status", None) == 0
 
 
 def _abort(association: Any) -> None:

@@ -6,7 +6,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +22,9 @@ from hermes_cli.errors import CliError
 
 STUCK = 90.0
 """Seconds after the last fault within which everything has to have ended."""
+
+COMMITTING = "archive"
+"""The target that is asked for storage commitment."""
 
 _WORN = "dispatchers in a row"
 
@@ -72,6 +75,7 @@ class World:
         self._replay_at = dict.fromkeys(TRICKS, 0.0)
         self.plain: dict[str, ScriptedTarget] = {
             "steady": ScriptedTarget("steady", port("steady"), ledger),
+            COMMITTING: ScriptedTarget(COMMITTING, port(COMMITTING), ledger, call=lambda: fleet.site.dicom_port),
             "ct-only": ScriptedTarget("ct-only", port("ct-only"), ledger, classes=(CTImageStorage,)),
             "implicit-only": ScriptedTarget("implicit-only", port("implicit-only"), ledger, syntaxes=implicit_only()),
             "every-status": ScriptedTarget(
@@ -99,6 +103,7 @@ class World:
             Route("steady", _delivered("steady")),
             Route("second", _delivered(second)),
             Route("both", _delivered("steady", second)),
+            Route(COMMITTING, _delivered(COMMITTING)),
             Route("study", _delivered(second)),
             Route("nowhere", _delivered()),
             Route("ct-only", _ct_only, classes=MIXED),
@@ -110,8 +115,12 @@ class World:
         few = {"retry": {"max_attempts": 3, "delay": "1s", "factor": 1, "max_delay": "1s"}}
         targets: list[Mapping[str, Any]] = [target.configuration() for target in self.tricky.values()]
         targets += [
-            target.configuration(**(few if slug == "every-status" else {})) for slug, target in self.plain.items()
+            target.configuration(**(few if slug == "every-status" else {}))
+            for slug, target in self.plain.items()
+            if slug != COMMITTING
         ]
+        asked = {"commitment": {"stay": "1s", "max_wait": "1d"}, "connect_timeout": "2s", "response_timeout": "2s"}
+        targets.append(self.plain[COMMITTING].configuration(**asked))
         if self.storescp is not None:
             targets.append(self.storescp.configuration())
         targets.append({**self.plain["steady"].configuration(), "slug": "shut", "name": "shut", "port": self.shut_port})
@@ -203,7 +212,7 @@ class World:
         left: list[str] = []
         while time.monotonic() - began < within:
             sent, kept, _ = self.books()
-            left = unended(self.collector.quickly(sent, kept))
+            left = unended(self._with_promises(self.collector.quickly(sent, kept)))
             if not left:
                 self.tally.settled.append(time.monotonic() - began)
                 for trick, target in self.tricky.items():
@@ -218,7 +227,7 @@ class World:
         """Join all books; raise :class:`LedgerViolation` where they contradict each other."""
         deadline = time.monotonic() + 15
         while True:  # what was said last may still be on its way into the tables
-            evidence = self.collector.thoroughly(*self.books())
+            evidence = self._with_promises(self.collector.thoroughly(*self.books()))
             try:
                 verify(evidence)
             except LedgerViolation:
@@ -227,6 +236,9 @@ class World:
                 time.sleep(1.0)
             else:
                 return evidence
+
+    def _with_promises(self, evidence: Evidence) -> Evidence:
+        return replace(evidence, committing=frozenset({COMMITTING}), promised=self.ledger.promises())
 
     def close(self) -> None:
         """Stop senders and targets."""

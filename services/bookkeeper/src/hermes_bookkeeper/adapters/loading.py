@@ -16,7 +16,7 @@ _SAID = (
     "SELECT {key}, id, seq, time, type, data {less} FROM ledger.events WHERE {key} = ANY(%s) {more} ORDER BY seq, id"
 )
 _LIVES = _SAID.format(key="about", less="", more="AND about IS NOT NULL")
-_DELIVERIES = _SAID.format(key="delivery_id", less="", more="AND type <> %s")
+_DELIVERIES = _SAID.format(key="delivery_id", less="", more="AND type <> %s AND type LIKE 'hermes.v1.delivery.%%'")
 _SERIES = _SAID.format(
     key="series_uid",
     less="#- '{decision,rules}'",
@@ -55,7 +55,7 @@ def lives(cursor: Cursor, abouts: Collection[str]) -> dict[str, list[Said]]:
 
 
 def deliveries(cursor: Cursor, delivery_ids: Collection[str]) -> dict[str, list[Said]]:
-    """Return what was said about deliveries, but the outcomes of instances."""
+    """Return the events of the entity delivery, but the outcomes of instances, of those that have any."""
     cursor.execute(_DELIVERIES, [list(delivery_ids), DeliveryProgressed.type()])
     return _grouped(cursor)
 

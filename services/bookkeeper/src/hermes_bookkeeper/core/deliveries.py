@@ -166,7 +166,8 @@ def _commitment(
     same = {"commitment_uid": event.transaction_uid, "commitment_at": time}
     match event:
         case DeliveryCommitmentRequested():
-            if row["commitment_uid"] == event.transaction_uid:
+            is_over = row["commitment"] == "committed"  # under another transaction; this one was said late
+            if is_over or row["commitment_uid"] == event.transaction_uid:
                 return {}
             return {**same, "commitment": "requested", "commitment_reason": ""}
         case DeliveryCommitted():

@@ -2,8 +2,6 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import timedelta
-from typing import Final
 
 from hermes_common.dicom.commitment import CommitmentRequest
 from hermes_common.runtime.dicom.commitment import CONTEXTS, CommitmentAssociation, Take
@@ -13,8 +11,7 @@ from hermes_common.runtime.sealing import Sealer, SealingError, opened
 from hermes_common.targets import DicomTarget, at_endpoint
 from hermes_dispatcher.adapters.targets.steps import TroubleError
 from hermes_dispatcher.adapters.targets.tls import context_of
-
-_STEP: Final = timedelta(seconds=30)
+from hermes_dispatcher.core.committing import STEP, step_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,8 +51,8 @@ def asking(sealer: Sealer) -> Ask:
 
 
 def _at(target: DicomTarget, request: CommitmentRequest, take: Take) -> NotAsked | None:
-    step = min(target.response_timeout, _STEP)
-    limits = Timeouts(connect=min(target.connect_timeout, _STEP), associate=step, send=step, response=step)
+    step = step_of(target)
+    limits = Timeouts(connect=min(target.connect_timeout, STEP), associate=step, send=step, response=step)
     tls = None if target.tls is None else context_of(target.tls)
     association = CommitmentAssociation.negotiate(
         target.calling_aet, target.called_aet, target.host, target.port, CONTEXTS, timeouts=limits, tls=tls

@@ -20,11 +20,14 @@ from hermes_common.ranges import format_ranges, parse_ranges
 from hermes_common.records import Commitment, CommitmentState, DeliveryRecord, DeliveryState
 from hermes_common.targets import AnyTarget, AskCommitment, DicomTarget, Retry
 
-LEASE = timedelta(minutes=5)
-"""How long nobody else asks while a dispatcher does."""
+STEP = timedelta(seconds=30)
+"""Longest time of one step of a request: to connect, to associate, to send, to be answered."""
 
-LONGEST = timedelta(minutes=4)
-"""Of a request, over all endpoints of the target; it is given up then."""
+HEARING = timedelta(seconds=20)
+"""Time within which a result has to be durable; it is refused after it."""
+
+_MARGIN = timedelta(seconds=10)
+"""For what is to be written before and after a request."""
 
 REMEMBERED = 16
 """Transactions of a delivery whose results still count."""
@@ -37,6 +40,23 @@ def asked_of(target: AnyTarget | None) -> AskCommitment | None:
     return target.commitment if isinstance(target, DicomTarget) else None
 
 
+def step_of(target: DicomTarget) -> timedelta:
+    """Return how long the target may take for one step of a request after it is connected."""
+    return min(target.response_timeout, STEP)
+
+
+def longest(target: DicomTarget) -> timedelta:
+    """Return how long a request may take, over all endpoints of the target; it is given up then."""
+    once = min(target.connect_timeout, STEP) + 3 * step_of(target)
+    stay = timedelta(0) if target.commitment is None else target.commitment.stay
+    return len(target.all_endpoints()) * once + stay + HEARING
+
+
+def lease(target: DicomTarget) -> timedelta:
+    """Return how long nobody else asks while a dispatcher does."""
+    return longest(target) + _MARGIN
+
+
 def owed(record: DeliveryRecord, target: AnyTarget, now: datetime) -> DeliveryRecord:
     """Return the record of a delivery that has just succeeded, with the question if its target is to be asked."""
     if asked_of(target) is None or record.state is not DeliveryState.SUCCEEDED:
@@ -44,8 +64,10 @@ def owed(record: DeliveryRecord, target: AnyTarget, now: datetime) -> DeliveryRe
     return record.model_copy(update={"commitment": Commitment(since=now, next_at=now)})
 
 
-def asking(record: DeliveryRecord, commitment: Commitment, transaction: str, now: datetime) -> DeliveryRecord:
-    """Return the record of a delivery about which a dispatcher begins to ask."""
+def asking(
+    record: DeliveryRecord, commitment: Commitment, transaction: str, until: datetime, now: datetime
+) -> DeliveryRecord:
+    """Return the record of a delivery about which a dispatcher begins to ask; ``until``: when its lease ends."""
     return _with(
         record,
         commitment,
@@ -55,7 +77,7 @@ def asking(record: DeliveryRecord, commitment: Commitment, transaction: str, now
         transactions=(*commitment.transactions, transaction)[-REMEMBERED:],
         refused=format_ranges(parse_ranges(commitment.refused) | not_kept(commitment).keys()),
         failed={},
-        next_at=now + LEASE,
+        next_at=until,
         ended_at=None,
     )
 

@@ -52,8 +52,6 @@ _RESTING = timedelta(seconds=30)
 """From one look at a target that is paused or down to the next."""
 _GRACE = timedelta(seconds=5)
 """For a request that is under way when the service stops."""
-_DURABLE = 20.0
-"""Seconds within which a result has to be durable; it is refused after them."""
 _CONFLICTS = 5
 
 
@@ -177,7 +175,7 @@ class Committer:
             target=record.target,
         )
         uid = transaction.transaction_uid
-        record = committing.asking(record, commitment, uid, now())
+        record = committing.asking(record, commitment, uid, now() + committing.lease(target), now())
         await self._deliveries.note(record, revision)
         await self._bus.create(subjects.HELD, subjects.transaction(uid), transaction)
         await self._speaker.await_commitment(record)
@@ -196,18 +194,18 @@ class Committer:
                 return status.INVALID_ARGUMENT
             saying = asyncio.run_coroutine_threadsafe(self._publish(transaction, result), loop)
             try:
-                saying.result(_DURABLE)
+                saying.result(committing.HEARING.total_seconds())
             except (TransientError, TimeoutError) as error:
                 log.warning("a storage commitment result of %s is not taken: %s", target.slug, error)
                 return status.RESOURCE_LIMITATION
             return status.SUCCESS
 
-        return await self._ended(in_daemon(f"commit-{target.slug}", lambda: self._ask(target, request, take)))
+        asking = in_daemon(f"commit-{target.slug}", lambda: self._ask(target, request, take))
+        return await self._ended(asking, committing.longest(target).total_seconds())
 
-    async def _ended(self, request: "asyncio.Future[NotAsked | None]") -> NotAsked | _Interrupted | None:
+    async def _ended(self, request: "asyncio.Future[NotAsked | None]", limit: float) -> NotAsked | _Interrupted | None:
         """Wait for a request, bounded. One that is left goes on in its thread, and what it still hears counts."""
         stop = asyncio.create_task(self._stopping.wait())
-        limit = committing.LONGEST.total_seconds()
         try:
             await asyncio.wait({request, stop}, timeout=limit, return_when=asyncio.FIRST_COMPLETED)
             if self._stopping.is_set():

@@ -80,11 +80,18 @@ def problem(request: HttpRequest, error: Exception) -> Response[Any]:
 
 
 def _unreadable(request: HttpRequest, error: Exception) -> WebError | None:
-    """Return what to say of a body whose lists and objects lie in each other too deeply to be decoded."""
-    if isinstance(error, RecursionError) and request.method in {"POST", "PUT", "PATCH"}:
-        log.warning("a request at %s is nested too deeply", request.scope["path"])
-        return MalformedError("lists and objects lie in each other too deeply")
-    return None
+    """Return what to say of a body that cannot be decoded: nested too deeply, or no UTF-8."""
+    if request.method not in {"POST", "PUT", "PATCH"}:
+        return None
+    match error:
+        case RecursionError():
+            known = MalformedError("lists and objects lie in each other too deeply")
+        case UnicodeDecodeError():
+            known = MalformedError("the body is not UTF-8", "Send JSON in UTF-8.")
+        case _:
+            return None
+    log.warning("a request at %s cannot be decoded: %s", request.scope["path"], known)
+    return known
 
 
 def _unknown_word(request: HttpRequest, error: Exception) -> WebError | None:
@@ -152,12 +159,17 @@ def _validation(error: ValidationException) -> WebError:
     for item in extra:
         if isinstance(item, Mapping):
             key = str(item.get("key") or "")
-            field = path_of([int(part) if part.isdigit() else part for part in key.split(".")]) if key else "body"
+            field = path_of([_step(part) for part in key.split(".")]) if key else "body"
             problems.append(FieldProblem(field, plain_words(str(item.get("message", "")))))
     in_query = any(isinstance(item, Mapping) and item.get("source") in {"query", "path", "header"} for item in extra)
     if in_query:
         return MalformedError("; ".join(f"{item.field}: {item.message}" for item in problems), problems=problems)
     return InvalidError(problems=problems) if problems else MalformedError(str(error.detail))
+
+
+def _step(part: str) -> str | int:
+    """Return a place in a list as a number, and anything else as it is: names of fields can be digits of any script."""
+    return int(part) if part.isascii() and part.isdigit() and len(part) < 10 else part
 
 
 def _foreign(error: HTTPException) -> WebError:

@@ -48,7 +48,7 @@ class Form:
     def number(self, name: str) -> int:
         """Return a field as a whole number; raise :class:`InvalidError` naming the field."""
         text = self.text(name)
-        if not text.isascii() or not text.lstrip("-").isdigit() or len(text) > 15:
+        if not text.isascii() or not text.removeprefix("-").isdigit() or len(text) > 15:
             raise InvalidError(problems=[FieldProblem(name, "a whole number is needed")])
         return int(text)
 

@@ -101,7 +101,7 @@ class DeliveryPages(Controller):
     async def one(self, request: HttpRequest, delivery_id: FromPath[str]) -> Page:
         """Show a delivery with its attempts and the outcome of every instance."""
         text = request.query_params.get("after", "-1")
-        after = int(text) if text.isdigit() and len(text) < 10 else -1
+        after = int(text) if text.isascii() and text.isdigit() and len(text) < 10 else -1
         detail = await web_of(request).database.run(queries.get_delivery, delivery_id, after)
         others = [item for item in await known_targets(web_of(request)) if item.slug != detail.target]
         return page(
