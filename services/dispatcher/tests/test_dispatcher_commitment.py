@@ -5,6 +5,7 @@ import dataclasses
 import signal
 import threading
 import time
+import uuid
 from collections.abc import Callable, Iterator
 from datetime import datetime, timedelta
 from typing import Any
@@ -152,6 +153,8 @@ async def test_what_arrived_is_committed_when_the_archive_says_so_of_exactly_the
     assert archive.answers == [0]
     assert record.state is DeliveryState.SUCCEEDED
     assert (said.instances, said.transaction_uid) == (3, archive.requests[0].TransactionUID)
+    number = int(said.transaction_uid.removeprefix("2.25."))
+    assert uuid.UUID(int=number).version == 4, "nobody may guess it"
     assert not record.awaits_commitment
     [asked] = await place.said(delivery, "commitment_requested")
     assert (asked.instances, asked.tries) == (3, 1)

@@ -7,6 +7,7 @@ receiver) before it is answered with Success, and entered into the record of the
 import asyncio
 import logging
 import random
+import uuid
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -22,7 +23,7 @@ from hermes_common.manifest import ManifestInstance
 from hermes_common.ranges import parse_ranges
 from hermes_common.records import Commitment, CommitmentState, DeliveryRecord, DeliveryState, TransactionRecord
 from hermes_common.runtime.bus import Bus
-from hermes_common.runtime.clock import new_id, now
+from hermes_common.runtime.clock import now
 from hermes_common.runtime.configview import ConfigView
 from hermes_common.runtime.consumer import Consumer, Done, Message, Outcome, RetryAfter
 from hermes_common.runtime.crashpoints import crash_point
@@ -167,7 +168,7 @@ class Committer:
         sent = await references(self._bus, record, target, instances)
         wanted = tuple(reference for position, reference in enumerate(sent) if position not in kept)
         transaction = TransactionRecord(
-            transaction_uid=f"2.25.{int(new_id().replace('-', ''), 16)}",
+            transaction_uid=f"2.25.{uuid.uuid4().int}",  # to know it is the proof of having been asked
             delivery_id=record.delivery_id,
             series_uid=record.series_uid,
             study_uid=record.study_uid,
