@@ -1,14 +1,16 @@
 """The cleaner on a real bus and a real folder."""
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 import pytest
 from cleaner_kit import SERIES, Place, ago
 
+from hermes_cleaner.handlers import retaining
 from hermes_cleaner.handlers.deleting import Deleter
 from hermes_common import events, keys, subjects
 from hermes_common.manifest import Manifest
 from hermes_common.records import DeliveryRecord, DeliveryState, SeriesRecord, SeriesState, StudyRecord
+from hermes_common.runtime import bus as bus_module
 from hermes_common.runtime.clock import now
 from hermes_common.runtime.consumer import Message
 from hermes_common.runtime.errors import ConflictError
@@ -234,3 +236,23 @@ async def test_a_mark_that_a_wrong_clock_made_far_in_the_future_is_corrected(pla
     done_at = (await place.record()).done_at
     assert done_at is not None
     assert done_at <= now()
+
+
+@pytest.mark.parametrize("behind", [timedelta(hours=1), timedelta(hours=-1)], ids=["behind", "ahead"])
+async def test_a_cleaner_whose_clock_is_wrong_looks_again_when_the_retention_has_passed_and_not_all_the_time(
+    place: Place, monkeypatch: pytest.MonkeyPatch, behind: timedelta
+) -> None:
+    """A timer by its own clock would fire at once, again and again, or an hour late."""
+
+    def clock() -> datetime:
+        return now() - behind
+
+    monkeypatch.setattr(retaining, "now", clock)
+    monkeypatch.setattr(bus_module, "now", clock)
+    await place.policy(timedelta(minutes=30))
+    await place.series(DeliveryState.SUCCEEDED, done_at=clock())
+    await place.retainer.look(SERIES)
+    armed = await place.bus.last(subjects.TIMERS, subjects.retention_timer(SERIES))
+    assert armed is not None
+    at = datetime.fromisoformat(armed.headers["Nats-Schedule"].removeprefix("@at "))
+    assert abs(at - now() - timedelta(minutes=30)) < timedelta(minutes=5)

@@ -366,7 +366,7 @@ class Place:
         objects = Objects(self.store, 100_000, self.folder)
         supplies = Supplies(objects, self.changer, SEALER)
         worker = Worker(bus, view, objects, supplies, self.sender_of, watch, pace, stop, running)
-        committer = committing.Committer(bus, view, objects, asking(SEALER))
+        committer = committing.Committer(bus, view, objects, asking(SEALER), watch, stop)
         queues = Queues(bus, view, watch, worker.handle, stop, self.lease, ack_wait=timedelta(seconds=2))
         background = [asyncio.create_task(view.run()), asyncio.create_task(Answerer(bus, view, tester).run())]
         background.append(asyncio.create_task(running.run()))

@@ -13,7 +13,10 @@ from hermes_common import config, subjects
 from hermes_common.endpoints import DicomEndpoint, Strategy
 from hermes_common.events import TargetDown, TargetEndpointDown, TargetEndpointUp, TargetUp
 from hermes_common.records import DeliveryState, EndpointRecord, Places, TargetRecord
+from hermes_common.runtime import bus as bus_module
+from hermes_common.runtime.bus import Bus
 from hermes_common.runtime.clock import now
+from hermes_dispatcher.adapters import places as places_module
 from hermes_dispatcher.adapters.places import PlacesAt
 
 from .conftest import QUICK, free_port
@@ -235,3 +238,32 @@ async def test_a_delivery_to_a_target_that_stays_down_fails_after_its_maximum_ag
         await place.bus.arm(subjects.delivery_timer(tried), subjects.delivery_due(tried), now())
         await place.until(tried, DeliveryState.FAILED)
     assert [len(await place.said(delivery, "failed")) for delivery in [*old, tried]] == [1, 1, 1]
+
+
+async def test_a_dispatcher_whose_clock_is_ahead_clears_no_place_of_another_one(
+    bus: Bus, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lease = timedelta(seconds=30)
+    place = await PlacesAt(bus, "pacs", lease).take("a", 1)
+    assert place is not None
+    monkeypatch.setattr(places_module, "now", lambda: now() + timedelta(hours=1), raising=False)
+    monkeypatch.setattr(bus_module, "now", lambda: now() + timedelta(hours=1))
+    other = PlacesAt(bus, "pacs", lease)
+    assert await other.take("b", 1) is None
+    assert await other.take("b", 2) is not None
+    await PlacesAt(bus, "pacs", lease).renew([place])
+    assert place.is_held
+
+
+async def test_a_place_that_somebody_took_while_the_clock_of_the_bus_was_ahead_lapses_all_the_same(
+    bus: Bus, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(places_module, "_LONGEST", timedelta(seconds=1))
+    dead = Places(target="pacs", holders={"dead": now() + timedelta(days=3650)})
+    await bus.create(subjects.STATE, subjects.target_places("pacs"), dead)
+    places = PlacesAt(bus, "pacs", timedelta(seconds=1))
+    assert await places.take("a", 2) is not None
+    deadline = time.monotonic() + 20
+    while await places.take("b", 1) is None:
+        assert time.monotonic() < deadline
+        await asyncio.sleep(0.1)

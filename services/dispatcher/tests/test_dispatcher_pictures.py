@@ -23,7 +23,6 @@ from hermes_dispatcher.core.changing.encoding import encoded
 from hermes_dispatcher.core.picturing.errors import NoPictureError
 from hermes_dispatcher.core.picturing.picture import picture
 from hermes_dispatcher.core.picturing.png import png
-from hermes_dispatcher.handlers import picturing
 from hermes_dispatcher.handlers.picturing import Picturer
 
 from .test_dispatcher_changes import BUNDLED, stored
@@ -232,7 +231,7 @@ async def ask(place: Any, illustrator: Illustrator) -> AsyncIterator[Any]:
 
 @pytest.mark.servers
 async def test_a_picture_is_made_of_what_the_store_has_and_only_if_it_is_what_was_received(
-    place: Any, ask: Any, illustrator: Illustrator, monkeypatch: pytest.MonkeyPatch
+    place: Any, ask: Any, illustrator: Illustrator
 ) -> None:
     instance = stored(place, "CT_small.dcm")
     found = await ask(instance)
@@ -260,9 +259,6 @@ async def test_a_picture_is_made_of_what_the_store_has_and_only_if_it_is_what_wa
     assert "took longer" in (await ask(instance)).reason
     illustrator._beside.longest = 60
     assert (await ask(instance)).png == found.png
-
-    monkeypatch.setattr(picturing, "WAITING", 0)
-    assert (await ask(instance)).why_not is NoPicture.UNAVAILABLE
 
 
 @pytest.mark.servers

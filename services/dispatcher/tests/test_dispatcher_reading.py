@@ -12,6 +12,7 @@ from hermes_common.dicom.part10 import FileMeta, encode_file_meta
 from hermes_common.manifest import ManifestInstance
 from hermes_common.runtime.objectstore import StoreUnavailable
 from hermes_common.runtime.objectstore.directory import DirectoryStore
+from hermes_dispatcher.adapters.buffers import LARGEST, Buffers
 from hermes_dispatcher.adapters.objects import MOST_IN_PORTION, PORTION, Item, Objects, Prepared, portions
 from hermes_dispatcher.core.outcomes import NotDelivered
 from hermes_dispatcher.core.window import LEAST, MOST, window
@@ -113,6 +114,21 @@ def test_a_buffer_is_used_again_only_when_its_instance_is_closed_and_is_not_to_b
         bytes(first.data)
     again = [found for _, found in objects.supply(items[:2]) if isinstance(found, Prepared)]
     assert [bytes(each.data) for each in [*held[1:], *again]] == [*large[1:], *large[:2]]
+
+
+def test_a_buffer_of_which_somebody_still_has_a_part_is_not_lent_again() -> None:
+    buffers = Buffers()
+    first = buffers.lend(100_000)
+    first.view[:] = b"a" * 100_000
+    part = memoryview(first.view)[50:60]
+    first.close()
+    second = buffers.lend(100_000)
+    second.view[:] = b"b" * 100_000
+    assert bytes(part) == b"a" * 10
+    second.close()
+    assert [len(memory) for memory in buffers._free] == [LARGEST], "one that nobody has is kept"
+    third = buffers.lend(5)
+    assert bytes(third.view) == b"b" * 5
 
 
 def test_a_damaged_instance_of_a_portion_leaves_the_others_alone(store: DirectoryStore) -> None:

@@ -1,14 +1,17 @@
 """Temporary files of a dispatcher that was killed go with the next start; those of one that lives stay."""
 
+import os
 import signal
 import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from hermes_common.targets import StowTarget
 from hermes_dispatcher.adapters.targets import sender_of
 from hermes_dispatcher.adapters.targets.http import SLOWEST
-from hermes_dispatcher.adapters.temporary import PREFIX, TemporaryFolder
+from hermes_dispatcher.adapters.temporary import LOCK, PREFIX, TemporaryFolder
 
 HOLDER = """
 import sys, time
@@ -43,6 +46,26 @@ def test_files_of_one_that_was_killed_are_removed_and_those_of_one_that_lives_ar
         for process in (killed, alive):
             process.kill()
             process.communicate(timeout=10)
+
+
+def test_a_sweep_that_breaks_off_leaves_what_the_next_one_can_sweep(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gone = TemporaryFolder(tmp_path)
+    (gone.path / "hermes-1.part").write_bytes(b"pixels")
+    os.close(gone._lock)
+    ours = TemporaryFolder(tmp_path)
+    with monkeypatch.context() as patched:
+
+        def broken(self: Path, missing_ok: bool = False) -> None:
+            raise OSError(f"{self} cannot be removed now")
+
+        patched.setattr(Path, "unlink", broken)
+        assert ours.sweep() == 0
+    assert {path.name for path in gone.path.iterdir()} == {LOCK, "hermes-1.part"}
+    assert ours.sweep() == 1
+    ours.close()
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_what_is_not_certainly_ours_and_nobodys_is_left_alone(tmp_path: Path) -> None:

@@ -18,8 +18,9 @@ def answers(record: TransactionRecord, result: CommitmentResult, where: str) -> 
     Only when all of them are durable may the result be answered with Success.
     """
     committed = [each.sop_instance for each in result.committed]
+    classes = [each.sop_class for each in result.committed]
     failed = [NotKept(sop_instance_uid=each.sop_instance, reason=reason) for each, reason in result.failed]
-    text = "\x1f".join((*committed, *(f"{each.sop_instance_uid}={each.reason}" for each in failed)))
+    text = "\x1f".join((*committed, *classes, *(f"{each.sop_instance_uid}={each.reason}" for each in failed)))
     digest = hashlib.sha256(text.encode()).hexdigest()
     parts = max(1, -(-max(len(committed), len(failed)) // PART))
     return [
@@ -31,6 +32,7 @@ def answers(record: TransactionRecord, result: CommitmentResult, where: str) -> 
                 part=part + 1,
                 parts=parts,
                 committed=committed[part * PART : (part + 1) * PART],
+                committed_classes=classes[part * PART : (part + 1) * PART],
                 failed=failed[part * PART : (part + 1) * PART],
                 where=where,
             ),

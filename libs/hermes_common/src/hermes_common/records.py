@@ -75,6 +75,8 @@ class Commitment(_Record):
     """Positions in the manifest that the target keeps (ranges)."""
     failed: dict[str, str] = {}
     """Positions that it does not keep (ranges), by Failure Reason (four hexadecimal digits)."""
+    refused: str = ""
+    """Positions that it did not keep before it was asked the last time (ranges): only that result says otherwise."""
     reason: str = ""
     ended_at: Time | None = None
 
@@ -101,6 +103,8 @@ class DeliveryRecord(_Record):
     """Attempts begun since it was created or last restarted; the retry policy counts these."""
     delivered: str = ""
     """Positions in the manifest that the target has said it has (``hermes_common.ranges``)."""
+    is_altered: bool = False
+    """Whether the target has got something else instead of what was received; what, ``delivery.progressed`` says."""
     refused: str = ""
     """Positions that the target has refused for good since the delivery was created or last restarted (ranges)."""
     refusal: str = ""

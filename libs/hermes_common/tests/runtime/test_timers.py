@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import time
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime, timedelta
 
@@ -79,3 +80,29 @@ async def test_timers_of_a_bus_whose_clock_was_set_back_are_armed_anew_once(
 
 async def _is_there(bus: Bus, subject: str) -> bool:
     return await bus.last(subjects.TIMERS, subject) is not None
+
+
+def test_what_is_due_later_than_it_was_to_wait_is_armed_anew_for_what_is_left_of_that() -> None:
+    at = datetime(2026, 3, 1, 12, tzinfo=UTC)
+    armed = at - 4 * SECOND
+    assert timers.anew(armed, armed + HOUR, at) is None, "nobody says how long it was to wait"
+    assert timers.anew(armed, armed + HOUR, at, HOUR) is None
+    assert timers.anew(armed, armed + HOUR, at, 10 * SECOND) == armed + 10 * SECOND
+    assert timers.anew(armed, armed + HOUR, at, 2 * SECOND) == at + SECOND
+    assert timers.anew(armed, at - SECOND, at, HOUR) is None, "what is due early is looked at early, and armed again"
+
+
+@pytest.mark.servers
+async def test_a_timer_armed_before_it_was_heard_that_the_clock_of_the_bus_was_set_back_is_armed_anew(bus: Bus) -> None:
+    await bus.server_time()
+    bus._server_ahead = (time.monotonic(), now().timestamp() + 3600 - time.monotonic())  # as it was a moment ago
+    await bus.arm_after(TIMER, DUE, now() + 3 * SECOND)
+    wrong = await bus.last(subjects.TIMERS, TIMER)
+    assert wrong is not None
+    assert wrong.headers["Nats-Schedule"] > f"@at {(now() + HOUR / 2).isoformat()}"
+    assert await timers.Rearming(bus, ("hermes.timer.series.*",)).look() == 1
+    await until(lambda: _is_there(bus, DUE))
+    await bus.arm_after("hermes.timer.series.other", DUE, now() + HOUR)
+    other = await bus.last(subjects.TIMERS, "hermes.timer.series.other")
+    assert other is not None
+    assert other.headers["Nats-Schedule"] < f"@at {(now() + 1.5 * HOUR).isoformat()}", "it has asked again"

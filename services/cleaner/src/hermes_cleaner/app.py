@@ -17,6 +17,7 @@ from hermes_common.runtime.consumer import ConsumerLoop
 from hermes_common.runtime.errors import ConflictError, TransientError
 from hermes_common.runtime.service import Context
 from hermes_common.runtime.store import store_of
+from hermes_common.runtime.timers import Rearming
 
 log = logging.getLogger(__name__)
 
@@ -44,6 +45,7 @@ async def build(context: Context[Settings]) -> None:
     context.work("events", ConsumerLoop(bus, retaining.EVENTS, context.stopping).each(retainer.on_event, 4))
     context.work("studies", ConsumerLoop(bus, retaining.STUDIES, context.stopping).each(retainer.on_event, 2))
     context.work("commitments", ConsumerLoop(bus, retaining.COMMITMENTS, context.stopping).each(retainer.on_event, 2))
+    context.work("timers", Rearming(bus, ("hermes.timer.retention.*",)).run(context.stopping))
     context.work("due", ConsumerLoop(bus, retaining.DUE, context.stopping).each(retainer.on_due, 4))
     keep = timedelta(days=settings.nats_events_max_days + 1)
     context.background("forget", _every(FORGET_EVERY, "forgetting", lambda: _forget(retainer, keep)))

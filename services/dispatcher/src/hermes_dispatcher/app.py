@@ -22,6 +22,7 @@ from hermes_dispatcher.handlers.expiring import Expiry
 from hermes_dispatcher.handlers.picturing import Picturer
 from hermes_dispatcher.handlers.previewing import Previewer
 from hermes_dispatcher.handlers.queues import Queues
+from hermes_dispatcher.handlers.speaking import TIMERS
 from hermes_dispatcher.handlers.stopping import Running
 from hermes_dispatcher.handlers.testing import Answerer, Prober
 from hermes_dispatcher.handlers.watching import Watch
@@ -68,12 +69,12 @@ async def build(context: Context[Settings]) -> None:
     worker = Worker(bus, config, objects, supplies, sender_of, watch, pace, context.stopping, running)
     commander = commanding.Commander(bus)
     timers = due.Due(bus, config)
-    committer = committing.Committer(bus, config, objects, asking(sealer))
+    committer = committing.Committer(bus, config, objects, asking(sealer), watch, context.stopping)
     context.background("tests", Answerer(bus, config, tester).run())
     context.background("previews", Previewer(bus, supplies, context.instance).run())
     context.background("pictures", Picturer(bus, illustrator, context.instance).run())
     context.background("stops", running.run())
-    context.work("timers", Rearming(bus, ("hermes.timer.delivery.*",)).run(context.stopping))
+    context.work("timers", Rearming(bus, TIMERS).run(context.stopping))
     context.work("watch", watch.run(context.stopping))
     context.work("expiry", Expiry(bus, config, watch).run(context.stopping))
     context.work("queues", Queues(bus, config, watch, worker.handle, context.stopping, pace.lease).run())

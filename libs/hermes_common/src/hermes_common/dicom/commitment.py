@@ -126,6 +126,8 @@ def parse_result(data: bytes, transfer_syntax: str) -> CommitmentResult:
     try:
         for uid in (transaction, *(each.sop_instance for each in (*committed, *failures))):
             check_uid(uid)
+        for sop_class in {each.sop_class for each in committed} - {""}:
+            check_uid(sop_class)
     except InvalidIdentifierError as exc:
         raise InvalidCommitmentResult("a UID is missing or invalid") from exc
     return CommitmentResult(transaction, committed, tuple(failures.items()))

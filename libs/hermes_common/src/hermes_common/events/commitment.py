@@ -1,6 +1,6 @@
 """Events of storage commitment (PS3.4 J)."""
 
-from typing import Annotated, ClassVar
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
 
@@ -67,6 +67,8 @@ class CommitmentAnswered(Event):
     parts: Annotated[int, Field(ge=1)] = 1
     committed: Annotated[list[Uid], Field(max_length=500)] = []
     """SOP instance UIDs as they were sent."""
+    committed_classes: Annotated[list[Uid | Literal[""]], Field(max_length=500)] = []
+    """The SOP class that the target names with each; empty in events of an earlier release."""
     failed: Annotated[list[NotKept], Field(max_length=500)] = []
     where: str = ""
     """``same association``, or the id of the association that the target opened."""

@@ -38,6 +38,9 @@ T = TypeVar("T")
 NEEDED_PAYLOAD = 8 * 1024 * 1024
 """Octets of a message that the bus should take (``max_payload``)."""
 
+WAIT = "Hermes-Wait"
+"""Header of a timer: the seconds that it was to wait."""
+
 _LIMIT = 5.0
 _HEAD = 64
 _SCAN_IDLE = 60.0
@@ -225,20 +228,31 @@ class Bus:
 
         ``note`` becomes part of the JSON that is published then.
         """
-        await self._arm(timer, due, at, at, note)
+        await self._arm(timer, due, at, at, note, {})
 
     async def arm_after(self, timer: str, due: str, at: datetime, note: Mapping[str, str | int] | None = None) -> None:
-        """Do as :meth:`arm` for an instant by our clock, which may be wrong: what counts is how far away it is."""
-        server = time.monotonic() + await self._server_over_monotonic()
-        by_server = datetime.fromtimestamp(server, UTC) + (at - now())
-        await self._arm(timer, due, by_server if abs(by_server - at) > _SAME_CLOCK else at, at, note)
+        """Do as :meth:`arm` for an instant by our clock, which may be wrong: what counts is how far away it is.
+
+        That goes along in the header :data:`WAIT`, for when it turns out that the server's clock was wrong.
+        """
+        wait = at - now()
+        by_server = await self.common_time() + wait
+        fires = by_server if abs(by_server - at) > _SAME_CLOCK else at
+        await self._arm(timer, due, fires, at, note, {WAIT: f"{max(0.0, wait.total_seconds()):.3f}"})
 
     async def _arm(
-        self, timer: str, due: str, fires: datetime, at: datetime, note: Mapping[str, str | int] | None
+        self,
+        timer: str,
+        due: str,
+        fires: datetime,
+        at: datetime,
+        note: Mapping[str, str | int] | None,
+        more: Mapping[str, str],
     ) -> None:
         headers = {
             "Nats-Schedule": f"@at {fires.isoformat().replace('+00:00', 'Z')}",
             "Nats-Schedule-Target": due,
+            **more,
         }
         if (trace := traceparent.get()) is not None:
             headers["traceparent"] = trace
@@ -259,6 +273,15 @@ class Bus:
         if "ts" not in found:
             raise BusUnavailableError(f"the bus does not say its time: {found.get('error', {}).get('description')}")
         return datetime.fromisoformat(found["ts"])
+
+    async def common_time(self) -> datetime:
+        """Return the present instant by the server's clock, which is the same for all; it is not asked each time."""
+        over = await self._server_over_monotonic()
+        return datetime.fromtimestamp(time.monotonic() + over, UTC)
+
+    def forget_server_time(self) -> None:
+        """Ask the server for its time again before the next timer: it may have been set."""
+        self._server_ahead = None
 
     async def _server_over_monotonic(self) -> float:
         """Return the seconds from our monotonic clock, which nobody sets, to the server's; asked for now and then."""

@@ -2,8 +2,9 @@
 and either may be put right at any time (ADR-0004).
 
 - A service whose clock differs asks for a wait, and :meth:`Bus.arm_after` names the instant by the server's clock.
-- A server whose clock was ahead has timers that are due as far ahead. They were armed in what is the future now, so
-  they are known; :class:`Rearming` arms them anew for as long as they were to wait.
+- A server whose clock was ahead has timers that are due as far ahead. They were armed in what is the future now, or by
+  somebody who had not heard yet that the clock was set back, and are due later than they were to wait: so they are
+  known, and :class:`Rearming` arms them anew for as long as they were to wait.
 """
 
 import asyncio
@@ -15,7 +16,7 @@ from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import Final
 
-from hermes_common.runtime.bus import Bus
+from hermes_common.runtime.bus import WAIT, Bus
 from hermes_common.runtime.errors import BusUnavailableError
 from hermes_common.subjects import TIMERS
 
@@ -31,11 +32,16 @@ _SOONEST: Final = timedelta(seconds=1)
 _AT_ONCE: Final = 32
 
 
-def anew(armed_at: datetime, due: datetime, server_now: datetime) -> datetime | None:
-    """Return when a timer is to fire that was armed by a clock that has been set back since; None if it was not."""
-    if armed_at <= server_now + SLACK:
-        return None
-    return server_now + max(due - armed_at, _SOONEST)
+def anew(armed_at: datetime, due: datetime, server_now: datetime, wait: timedelta | None = None) -> datetime | None:
+    """Return when a timer is to fire that was armed by a clock that has been set back since; None if it was not.
+
+    ``wait`` is how long it was to wait from ``armed_at`` on, if that is known.
+    """
+    if armed_at > server_now + SLACK:
+        return server_now + max(due - armed_at, _SOONEST)
+    if wait is not None and due - armed_at > wait + SLACK:
+        return max(armed_at + wait, server_now + _SOONEST)
+    return None
 
 
 class Rearming:
@@ -63,6 +69,7 @@ class Rearming:
         if self._ahead is not None and ahead > self._ahead - SLACK.total_seconds():
             self._ahead = ahead
             return 0
+        self._bus.forget_server_time()
         count = 0
         for pattern in self._patterns:
             subjects = list(await self._bus.subjects(TIMERS, pattern))
@@ -79,7 +86,8 @@ class Rearming:
         if armed is None or armed.time is None or not armed.headers.get("Nats-Schedule", "").startswith("@at "):
             return False
         due = datetime.fromisoformat(armed.headers["Nats-Schedule"].removeprefix("@at "))
-        at = anew(armed.time, due, server_now)
+        wait = timedelta(seconds=float(armed.headers[WAIT])) if WAIT in armed.headers else None
+        at = anew(armed.time, due, server_now, wait)
         if at is None:
             return False
         note = {**json.loads(armed.data or b"{}"), "due": at.isoformat()}
@@ -90,5 +98,6 @@ class Rearming:
         headers |= {
             "Nats-Schedule": f"@at {at.isoformat().replace('+00:00', 'Z')}",
             "Nats-Expected-Last-Subject-Sequence": str(armed.sequence),
+            WAIT: f"{(at - server_now).total_seconds():.3f}",
         }
         return await self._bus.try_send(timer, json.dumps(note).encode(), headers)

@@ -175,7 +175,7 @@ class Reliever:
             return False
         soon = now() + _AGAIN  # should this break off in the middle, the timer goes on with it
         uid = record.series_uid
-        await self._bus.arm(subjects.retention_timer(uid), subjects.retention_due(uid), soon)
+        await self._bus.arm_after(subjects.retention_timer(uid), subjects.retention_due(uid), soon)
         return await self._deleter.delete(record, revision, f"the object store is too full: {why}")
 
     async def _say(self, policy: Watermark, room: Room, pressure: Pressure, removed: Removed, left: int) -> None:

@@ -137,7 +137,8 @@ class Retainer:
             case Wait(until=until, since=since):
                 if record.done_at != since:
                     await self._records.change(record, revision, done_at=since)
-                await self._bus.arm(subjects.retention_timer(series_uid), subjects.retention_due(series_uid), until)
+                timer, due = subjects.retention_timer(series_uid), subjects.retention_due(series_uid)
+                await self._bus.arm_after(timer, due, until)
                 return Done()
             case Delete(reason):
                 await self._deleter.delete(record, revision, reason)

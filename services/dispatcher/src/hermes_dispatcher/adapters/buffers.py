@@ -12,7 +12,10 @@ _KEPT: Final = 16
 
 
 class Borrowed:
-    """A buffer on loan. After :meth:`close` its bytes cannot be had any more: ``view`` raises ValueError."""
+    """A buffer on loan. After :meth:`close` its bytes cannot be had any more: ``view`` raises ValueError.
+
+    A part cut out of ``view`` may outlive it: then the buffer is not lent again.
+    """
 
     def __init__(self, owner: "Buffers", memory: bytearray, size: int) -> None:
         self._owner = owner
@@ -42,6 +45,16 @@ class Buffers:
         return Borrowed(self, memory, size)
 
     def take_back(self, memory: bytearray) -> None:
-        """Keep it for the next one, unless there are enough."""
-        if len(self._free) < _KEPT:
+        """Keep it for the next one, unless there are enough, or somebody still has a part of it in hand."""
+        if len(self._free) < _KEPT and not _is_in_hand(memory):
             self._free.append(memory)
+
+
+def _is_in_hand(memory: bytearray) -> bool:
+    """Return whether a view of it is left anywhere: as long as there is one, its size cannot be changed."""
+    try:
+        memory.append(0)
+    except BufferError:
+        return True
+    del memory[LARGEST:]
+    return False

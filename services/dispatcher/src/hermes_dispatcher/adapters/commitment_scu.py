@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from hermes_common.dicom.commitment import CommitmentRequest
 from hermes_common.runtime.dicom.commitment import CONTEXTS, CommitmentAssociation, Take
-from hermes_common.runtime.dicom.errors import AssociationError, DicomNetworkError
+from hermes_common.runtime.dicom.errors import AssociationError, AssociationRejected, DicomNetworkError
 from hermes_common.runtime.dicom.requestor import Timeouts
 from hermes_common.runtime.sealing import Sealer, SealingError, opened
 from hermes_common.targets import DicomTarget, at_endpoint
@@ -19,6 +19,9 @@ class NotAsked:
     """The target did not take the request; the reason is for people."""
 
     reason: str
+    is_unreachable: bool = False
+    """Whether there was no association, or it broke: the target as a whole may be down, but for one that says it can
+    take no more associations now."""
 
 
 Ask = Callable[[DicomTarget, CommitmentRequest, Take], NotAsked | None]
@@ -33,13 +36,16 @@ def asking(sealer: Sealer) -> Ask:
             plain = opened(target, sealer)
         except SealingError as error:
             return NotAsked(str(error))
-        reason = "it has no endpoint"
+        refusal = NotAsked("it has no endpoint")
         for endpoint in plain.all_endpoints():
             try:
                 return _at(at_endpoint(plain, endpoint.name), request, take)
-            except (DicomNetworkError, TroubleError) as error:
-                reason = error.outcome.reason if isinstance(error, TroubleError) else str(error)
-        return NotAsked(reason)
+            except TroubleError as error:
+                refusal = NotAsked(error.outcome.reason)
+            except DicomNetworkError as error:
+                is_full = isinstance(error, AssociationRejected) and error.is_transient
+                refusal = NotAsked(str(error), isinstance(error, AssociationError) and not is_full)
+        return refusal
 
     return ask
 

@@ -1,7 +1,8 @@
 """The places at a target: how many attempts run at a time, over all dispatchers, by compare-and-set.
 
-A place is held by a lease. It is fenced: whoever finds that it has lapsed on the monotonic clock, or that somebody else
-has cleared it away, sends no further instance. What keeps two from sending the same thing is the lease of the delivery.
+A place is held by a lease, by the clock of the bus: those of dispatchers may differ. It is fenced: whoever finds that
+it has lapsed on the monotonic clock, or that somebody else has cleared it away, sends no further instance. What keeps
+two from sending the same thing is the lease of the delivery.
 """
 
 import logging
@@ -15,13 +16,14 @@ from hermes_common import subjects
 from hermes_common.endpoints import Endpoint
 from hermes_common.records import Places
 from hermes_common.runtime.bus import Bus
-from hermes_common.runtime.clock import now
 from hermes_common.runtime.errors import BusUnavailableError, ConflictError
 from hermes_dispatcher.core.choosing import Choice
 
 log = logging.getLogger(__name__)
 
 _TRIES: Final = 20
+_LONGEST: Final = timedelta(minutes=10)
+"""No place is held for longer without being renewed, whatever a clock said that was set back since."""
 
 Change = Callable[[Places, datetime], Places | None]
 Choose = Callable[[Mapping[str, int], Mapping[str, int]], Choice | None]
@@ -139,8 +141,8 @@ class PlacesAt:
         key = subjects.target_places(self._target)
         for _ in range(_TRIES):
             loaded = await self._bus.load(subjects.STATE, key, Places)
-            at = now()
-            found = Places(target=self._target) if loaded is None else _present(loaded[0], at, mine)
+            at = await self._bus.common_time()
+            found = Places(target=self._target) if loaded is None else _present(loaded[0], at, self._lease, mine)
             self.taken = len(found.holders)
             changed = change(found, at)
             if changed is None:
@@ -157,7 +159,16 @@ class PlacesAt:
         return False
 
 
-def _present(places: Places, at: datetime, mine: Collection[str]) -> Places:
-    holders = {key: until for key, until in places.holders.items() if until > at or key in mine}
+async def is_sent_to(bus: Bus, target: str) -> bool:
+    """Return whether anybody sends to a target at the moment."""
+    loaded = await bus.load(subjects.STATE, subjects.target_places(target), Places)
+    at = await bus.common_time()
+    return loaded is not None and any(until > at for until in loaded[0].holders.values())
+
+
+def _present(places: Places, at: datetime, lease: timedelta, mine: Collection[str]) -> Places:
+    """Return what is held at an instant."""
+    latest = at + max(lease, _LONGEST)
+    holders = {key: min(until, latest) for key, until in places.holders.items() if until > at or key in mine}
     settled = {key: token for key, token in places.at.items() if key in holders}
     return places.model_copy(update={"holders": holders, "at": settled})

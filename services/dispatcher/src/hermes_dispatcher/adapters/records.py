@@ -54,12 +54,14 @@ class Deliveries:
 
         A write whose answer was lost and that is made again is no conflict: what is there is what was to be written.
         """
+        written = await self.note(record, revision)
+        traces.ended(record)
+        return written
+
+    async def note(self, record: DeliveryRecord, revision: int) -> int:
+        """Do as :meth:`change` with what does not concern whether the delivery has come to its end."""
         try:
-            written = await self._bus.update(
-                subjects.STATE, subjects.delivery_state(record.delivery_id), record, revision
-            )
-            traces.ended(record)
-            return written
+            return await self._bus.update(subjects.STATE, subjects.delivery_state(record.delivery_id), record, revision)
         except ConflictError:
             found = await self.load(record.delivery_id)
             if found is not None and found[0] == record:

@@ -1,4 +1,4 @@
-"""Who the instances of a delivery were when they were sent: of a target that changes them, what its events say."""
+"""Who the instances of a delivery were when they were sent: where they were changed, what its events say."""
 
 import contextlib
 from collections.abc import Sequence
@@ -24,9 +24,12 @@ _IDLE = 60.0
 async def references(
     bus: Bus, record: DeliveryRecord, target: AnyTarget, instances: Sequence[ManifestInstance]
 ) -> list[Reference]:
-    """Return SOP class and instance of each position, as it was sent; BusUnavailableError if that cannot be read."""
+    """Return SOP class and instance of each position, as it was sent; BusUnavailableError if that cannot be read.
+
+    What the target has changed now does not tell what was changed then; records of an earlier release do not tell.
+    """
     sent: dict[int, str] = {}
-    if target.changes is not None and not target.changes.does_nothing:
+    if record.is_altered or (target.changes is not None and not target.changes.does_nothing):
         sent = await _sent(bus, record)
     return [
         Reference(instance.sop_class_uid, sent.get(position, instance.sop_instance_uid))
@@ -35,7 +38,7 @@ async def references(
 
 
 async def _sent(bus: Bus, record: DeliveryRecord) -> dict[int, str]:
-    """Return the SOP instance UIDs that were sent instead of those that were received, by position."""
+    """Return the SOP instance UIDs that were sent last, by position."""
     found: dict[int, str] = {}
     config = ConsumerConfig(
         deliver_policy=DeliverPolicy.BY_START_TIME,
@@ -55,9 +58,11 @@ async def _sent(bus: Bus, record: DeliveryRecord) -> dict[int, str]:
                     left = int(message.metadata.num_pending)
                     event = decode(message.headers or {}, message.data).event
                     if isinstance(event, DeliveryProgressed) and event.delivery_id == record.delivery_id:
-                        for outcome in event.outcomes:
-                            if outcome.result == "delivered" and outcome.sent is not None:
-                                found[outcome.index] = outcome.sent.sop_instance_uid
+                        found |= {
+                            outcome.index: (outcome.sent or outcome).sop_instance_uid
+                            for outcome in event.outcomes
+                            if outcome.result == "delivered"
+                        }
         finally:
             with contextlib.suppress(nats.errors.Error):
                 await reader.unsubscribe()

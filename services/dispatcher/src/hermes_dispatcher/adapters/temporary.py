@@ -36,7 +36,7 @@ class TemporaryFolder:
             if lock is None:  # in use, about to be, or not ours
                 continue
             try:
-                shutil.rmtree(folder)
+                _remove(folder)
                 count += 1
             except OSError as error:
                 log.warning("temporary files of a process that is gone cannot be removed: %s", error)
@@ -46,7 +46,8 @@ class TemporaryFolder:
 
     def close(self) -> None:
         """Remove the folder with what is in it."""
-        shutil.rmtree(self.path, ignore_errors=True)
+        with contextlib.suppress(OSError):
+            _remove(self.path)
         os.close(self._lock)
 
     def _made(self) -> tuple[Path, int]:
@@ -56,6 +57,14 @@ class TemporaryFolder:
             if lock is not None:
                 return path, lock
         raise OSError(f"no folder for temporary files could be made in {self._parent}")
+
+
+def _remove(folder: Path) -> None:
+    """Remove a folder, its lock last: whoever is killed in the middle of it leaves one that is still swept."""
+    for path in folder.iterdir():
+        if path.name != LOCK:
+            path.unlink(missing_ok=True)
+    shutil.rmtree(folder)
 
 
 def _locked(folder: Path, *, create: bool) -> int | None:

@@ -26,6 +26,9 @@ STEP = timedelta(seconds=30)
 HEARING = timedelta(seconds=20)
 """Time within which a result has to be durable; it is refused after it."""
 
+_MARGIN = timedelta(seconds=10)
+"""For what is to be written before and after a request."""
+
 REMEMBERED = 16
 """Transactions of a delivery whose results still count."""
 
@@ -42,11 +45,16 @@ def step_of(target: DicomTarget) -> timedelta:
     return min(target.response_timeout, STEP)
 
 
-def lease(target: DicomTarget) -> timedelta:
-    """Return how long nobody else asks while a dispatcher does: the longest that a request can take."""
+def longest(target: DicomTarget) -> timedelta:
+    """Return how long a request may take, over all endpoints of the target; it is given up then."""
     once = min(target.connect_timeout, STEP) + 3 * step_of(target)
     stay = timedelta(0) if target.commitment is None else target.commitment.stay
     return len(target.all_endpoints()) * once + stay + HEARING
+
+
+def lease(target: DicomTarget) -> timedelta:
+    """Return how long nobody else asks while a dispatcher does."""
+    return longest(target) + _MARGIN
 
 
 def owed(record: DeliveryRecord, target: AnyTarget, now: datetime) -> DeliveryRecord:
@@ -67,6 +75,7 @@ def asking(
         state=CommitmentState.ASKING,
         tries=commitment.tries + 1,
         transactions=(*commitment.transactions, transaction)[-REMEMBERED:],
+        refused=format_ranges(parse_ranges(commitment.refused) | not_kept(commitment).keys()),
         failed={},
         next_at=until,
         ended_at=None,
@@ -76,6 +85,15 @@ def asking(
 def taken(record: DeliveryRecord, commitment: Commitment, wait: timedelta, now: datetime) -> DeliveryRecord:
     """Return the record after the target took the request."""
     return _with(record, commitment, now, state=CommitmentState.ASKED, next_at=now + wait, reason="")
+
+
+def interrupted(record: DeliveryRecord, commitment: Commitment, until: datetime, why: str) -> DeliveryRecord:
+    """Return the record after a request that broke off through no fault of its own: made again, it costs no try.
+
+    Nobody knows whether the target heard it; a result of it counts.
+    """
+    tries = max(0, commitment.tries - 1)
+    return postponed(record, commitment.model_copy(update={"state": CommitmentState.DUE, "tries": tries}), until, why)
 
 
 def postponed(record: DeliveryRecord, commitment: Commitment, until: datetime, why: str) -> DeliveryRecord:
@@ -116,21 +134,23 @@ def answered(
     """Return the record after a result, or a part of one; the record itself if it says nothing to it.
 
     ``committed`` are positions, ``refusals`` Failure Reasons by position. What the target refuses it does not keep,
-    whatever it said before.
+    whatever it said before, until it is asked again: a result that comes twice must not undo one that came between.
     """
     commitment = record.commitment
     if commitment is None or record.state is not DeliveryState.SUCCEEDED or transaction not in commitment.transactions:
         return record
-    reasons = {**not_kept(commitment)}
-    kept = (parse_ranges(commitment.committed) | set(committed)) - set(refusals)
-    reasons = {position: code for position, code in {**reasons, **refusals}.items() if position not in kept}
+    reasons = {**not_kept(commitment), **refusals}
+    earlier = parse_ranges(commitment.refused)
+    believed = set(committed) if transaction == commitment.transactions[-1] else set(committed) - earlier
+    kept = (parse_ranges(commitment.committed) | believed) - reasons.keys()
     by_reason: dict[str, set[int]] = {}
     for position, code in reasons.items():
         by_reason.setdefault(f"{code:04X}", set()).add(position)
     ranges = {code: format_ranges(positions) for code, positions in sorted(by_reason.items())}
     if (format_ranges(kept), ranges) == (commitment.committed, commitment.failed):
         return record
-    heard = commitment.model_copy(update={"committed": format_ranges(kept), "failed": ranges})
+    left = format_ranges(earlier - kept)
+    heard = commitment.model_copy(update={"committed": format_ranges(kept), "failed": ranges, "refused": left})
     if len(kept) >= record.instances:
         return _with(record, heard, now, state=CommitmentState.COMMITTED, next_at=None, reason="", ended_at=now)
     if len(kept) + len(reasons) < record.instances:
@@ -154,10 +174,11 @@ def words(commitment: Commitment) -> str:
 
 
 def uncommitted(commitment: Commitment, instances: Sequence[str]) -> list[Uncommitted]:
-    """Return the first instances that are not kept, given the SOP instance UIDs as they were received."""
+    """Return the first instances that are not kept, given the SOP instance UIDs as they were received, if known."""
     return [
         Uncommitted(index=position, sop_instance_uid=instances[position], code=code, reason=failure_words(code))
         for position, code in sorted(not_kept(commitment).items())[:LISTED]
+        if position < len(instances)
     ]
 
 

@@ -110,14 +110,20 @@ def _begun(record: DeliveryRecord, lease: Lease, now: datetime, *, tries: int, i
     )
 
 
-def progressed(record: DeliveryRecord, delivered: str, refused: str, refusal: str, lease: Lease) -> DeliveryRecord:
-    """Return the record after a checkpoint: what the target has, what it refused, and the lease for longer."""
+def progressed(
+    record: DeliveryRecord, delivered: str, refused: str, refusal: str, lease: Lease, *, is_altered: bool = False
+) -> DeliveryRecord:
+    """Return the record after a checkpoint: what the target has, what it refused, and the lease for longer.
+
+    ``is_altered``: some of it was sent instead of what was received.
+    """
     moved = delivered != record.delivered
     return record.model_copy(
         update={
             "delivered": delivered,
             "refused": refused,
             "refusal": refusal,
+            "is_altered": record.is_altered or is_altered,
             "lease": lease,
             "interruptions": 0 if moved else record.interruptions,
         }
@@ -243,6 +249,7 @@ def _restarted(record: DeliveryRecord, command: DeliveryCommand, now: datetime) 
         tries=0,
         interruptions=0,
         delivered="" if command.scope == "all" else _still_delivered(record),
+        is_altered=record.is_altered and command.scope != "all",
         commitment=None,
         refused="",
         refusal="",

@@ -62,6 +62,7 @@ class Checkpointer:
         self.window = Window(size)
         self._enough = size // 2
         self._number = 0
+        self._is_altered = False
         self._refused = Positions(hold.record.refused)
         self.delivered = Positions(hold.record.delivered)
         """Positions of which the target has said that it has them, and which are in the record."""
@@ -132,6 +133,7 @@ class Checkpointer:
         for heard in batch:
             match heard.outcome:
                 case Delivered():
+                    self._is_altered |= heard.sent is not None
                     self.delivered.add(heard.position)
                     self.failures.pop(heard.position, None)
                 case NotDelivered(trouble=trouble):
@@ -149,6 +151,7 @@ class Checkpointer:
             self._refused.text(),
             next(refusals, ""),
             lease,
+            is_altered=self._is_altered,
         )
         await self._hold.write(record)
         self._permit.extend(since, self._lease)

@@ -7,8 +7,12 @@ receiver) before it is answered with Success, and entered into the record of the
 import asyncio
 import logging
 import random
+import uuid
+from collections import Counter
 from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import timedelta
+from itertools import zip_longest
 
 from hermes_common import subjects
 from hermes_common.commitments import answers
@@ -19,38 +23,59 @@ from hermes_common.manifest import ManifestInstance
 from hermes_common.ranges import parse_ranges
 from hermes_common.records import Commitment, CommitmentState, DeliveryRecord, DeliveryState, TransactionRecord
 from hermes_common.runtime.bus import Bus
-from hermes_common.runtime.clock import new_id, now
+from hermes_common.runtime.clock import now
 from hermes_common.runtime.configview import ConfigView
-from hermes_common.runtime.consumer import Consumer, Done, Message, Outcome
+from hermes_common.runtime.consumer import Consumer, Done, Message, Outcome, RetryAfter
 from hermes_common.runtime.crashpoints import crash_point
-from hermes_common.runtime.errors import TransientError
+from hermes_common.runtime.errors import ConflictError, TransientError
 from hermes_common.targets import DicomTarget, Retry
 from hermes_dispatcher.adapters.commitment_scu import Ask, NotAsked
 from hermes_dispatcher.adapters.objects import ManifestUnusableError, Objects
+from hermes_dispatcher.adapters.places import is_sent_to
 from hermes_dispatcher.adapters.records import Deliveries
 from hermes_dispatcher.adapters.sent import references
 from hermes_dispatcher.adapters.threads import in_daemon
 from hermes_dispatcher.core import committing, retrying
 from hermes_dispatcher.handlers.speaking import Speaker
+from hermes_dispatcher.handlers.watching import Watch
 
 log = logging.getLogger(__name__)
 
 DUE = Consumer(subjects.TIMERS, "dispatcher-commitments", (subjects.commitment_due("*"),))
 ANSWERS = Consumer(subjects.EVENTS, "dispatcher-commitment-answers", (f"{CommitmentAnswered.type()}.*",))
 
+AT_ONCE = 2
+"""Requests to one target at a time: one that hangs must not keep those to others waiting."""
+
 _EARLY = timedelta(seconds=2)
-_PAUSED = timedelta(seconds=30)
-"""From one look at a target that is paused to the next."""
+_SOON = timedelta(seconds=2)
+_RESTING = timedelta(seconds=30)
+"""From one look at a target that is paused or down to the next."""
+_GRACE = timedelta(seconds=5)
+"""For a request that is under way when the service stops."""
+_CONFLICTS = 5
+
+
+@dataclass(frozen=True, slots=True)
+class _Interrupted:
+    """A request broke off through no fault of its own."""
+
+    reason: str
 
 
 class Committer:
     """Handles ``hermes.due.commitment.<delivery>`` and ``commitment.answered``."""
 
-    def __init__(self, bus: Bus, config: ConfigView, objects: Objects, ask: Ask) -> None:
+    def __init__(
+        self, bus: Bus, config: ConfigView, objects: Objects, ask: Ask, watch: Watch, stopping: asyncio.Event
+    ) -> None:
         self._bus = bus
         self._config = config
         self._objects = objects
         self._ask = ask
+        self._watch = watch
+        self._stopping = stopping
+        self._asking: Counter[str] = Counter()
         self._deliveries = Deliveries(bus)
         self._speaker = Speaker(bus)
 
@@ -65,19 +90,35 @@ class Committer:
         if commitment is None or record.state is not DeliveryState.SUCCEEDED:
             return Done()
         if commitment.next_at is None or commitment.next_at > now() + _EARLY:
-            await self._say(record, await self._instances(record))
+            await self._say(record)
             return Done()
         target = self._config.targets.get(record.target)
+        if committing.asked_of(target) is None:
+            await self._config.refresh()  # whoever sent it may know a setting that is a moment old
+            target = self._config.targets.get(record.target)
         asked = committing.asked_of(target)
         if asked is None or not isinstance(target, DicomTarget):
             why = "storage commitment is not asked of the target any more"
             return await self._change(committing.failed(record, commitment, why, now()), revision)
         if commitment.state is CommitmentState.ASKED:
             return await self._change(committing.silent(record, commitment, asked.max_wait, now()), revision)
+        if (why := self._is_resting(target)) is not None:
+            return await self._change(committing.postponed(record, commitment, now() + _RESTING, why), revision)
+        if self._stopping.is_set():
+            return RetryAfter(_SOON, "the service stops")
+        if self._asking[target.slug] >= AT_ONCE:
+            await self._speaker.await_commitment(record, now() + _SOON)
+            return Done()  # what is to come again would count against the messages that may be under way
+        self._asking[target.slug] += 1
+        try:
+            return await self._begin(record, commitment, revision, target)
+        finally:
+            self._asking[target.slug] -= 1
+
+    def _is_resting(self, target: DicomTarget) -> str | None:
         if target.is_paused(now()):
-            later = committing.postponed(record, commitment, now() + _PAUSED, "the target is paused")
-            return await self._change(later, revision)
-        return await self._begin(record, commitment, revision, target)
+            return "the target is paused"
+        return "the target is down" if target.slug in self._watch.down else None
 
     async def answered(self, message: Message) -> Outcome:
         """Enter what a target said into the record of the delivery."""
@@ -95,7 +136,11 @@ class Committer:
         if target is not None:
             known = await references(self._bus, record, target, instances)
         places = {reference.sop_instance: position for position, reference in enumerate(known)}
-        kept = [places[uid] for uid in event.committed if uid in places]
+        kept = [
+            places[uid]
+            for uid, sop_class in zip_longest(event.committed, event.committed_classes, fillvalue="")
+            if uid in places and sop_class in ("", known[places[uid]].sop_class)
+        ]
         refused = {
             places[each.sop_instance_uid]: each.reason for each in event.failed if each.sop_instance_uid in places
         }
@@ -104,11 +149,11 @@ class Committer:
             record, event.transaction_uid, kept, refused, policy, self._delay(policy, record), now()
         )
         if changed != record:
-            await self._deliveries.change(changed, revision)
+            await self._deliveries.note(changed, revision)
             crash_point("dispatcher.commitment-entered")
         elif record.commitment is None or event.transaction_uid not in record.commitment.transactions:
             return Done()
-        await self._say(changed, instances)
+        await self._say(changed)
         return Done()
 
     async def _begin(
@@ -123,7 +168,7 @@ class Committer:
         sent = await references(self._bus, record, target, instances)
         wanted = tuple(reference for position, reference in enumerate(sent) if position not in kept)
         transaction = TransactionRecord(
-            transaction_uid=f"2.25.{int(new_id().replace('-', ''), 16)}",
+            transaction_uid=f"2.25.{uuid.uuid4().int}",  # to know it is the proof of having been asked
             delivery_id=record.delivery_id,
             series_uid=record.series_uid,
             study_uid=record.study_uid,
@@ -132,7 +177,7 @@ class Committer:
         )
         uid = transaction.transaction_uid
         record = committing.asking(record, commitment, uid, now() + committing.lease(target), now())
-        await self._deliveries.change(record, revision)
+        await self._deliveries.note(record, revision)
         await self._bus.create(subjects.HELD, subjects.transaction(uid), transaction)
         await self._speaker.await_commitment(record)
         crash_point("dispatcher.commitment-noted")
@@ -142,7 +187,7 @@ class Committer:
 
     async def _asked(
         self, target: DicomTarget, request: CommitmentRequest, transaction: TransactionRecord
-    ) -> NotAsked | None:
+    ) -> NotAsked | _Interrupted | None:
         loop = asyncio.get_running_loop()
 
         def take(result: CommitmentResult) -> int:
@@ -156,18 +201,67 @@ class Committer:
                 return status.RESOURCE_LIMITATION
             return status.SUCCESS
 
-        return await in_daemon(f"commit-{target.slug}", lambda: self._ask(target, request, take))
+        asking = in_daemon(f"commit-{target.slug}", lambda: self._ask(target, request, take))
+        return await self._ended(asking, committing.longest(target).total_seconds())
+
+    async def _ended(self, request: "asyncio.Future[NotAsked | None]", limit: float) -> NotAsked | _Interrupted | None:
+        """Wait for a request, bounded. One that is left goes on in its thread, and what it still hears counts."""
+        stop = asyncio.create_task(self._stopping.wait())
+        try:
+            await asyncio.wait({request, stop}, timeout=limit, return_when=asyncio.FIRST_COMPLETED)
+            if self._stopping.is_set():
+                await asyncio.wait({request}, timeout=_GRACE.total_seconds())
+        finally:
+            stop.cancel()
+        if not request.done():
+            request.cancel()
+            if self._stopping.is_set():
+                return _Interrupted("the service stopped while it was asked")
+            return NotAsked(f"the target could not be asked within {limit:g} s")
+        if (error := request.exception()) is not None:
+            log.error("asking for storage commitment failed", exc_info=error)
+            return NotAsked(f"an error of ours: {type(error).__name__}: {error}")
+        return request.result()
 
     async def _publish(self, transaction: TransactionRecord, result: CommitmentResult) -> None:
         for event, event_id in answers(transaction, result, "same association"):
             await self._bus.publish(event, event_id)
 
     async def _conclude(
-        self, record: DeliveryRecord, uid: str, refusal: NotAsked | None, target: DicomTarget, wanted: int
+        self,
+        record: DeliveryRecord,
+        uid: str,
+        refusal: NotAsked | _Interrupted | None,
+        target: DicomTarget,
+        wanted: int,
     ) -> Outcome:
         """Write what came of a request, unless a result or a person was faster."""
         if refusal is None:
             await self._speaker.commitment_requested(record, uid, wanted)
+        if isinstance(refusal, NotAsked) and await self._is_down(target, refusal):
+            refusal = _Interrupted(f"the target is down: {refusal.reason}"[:1500])
+        for _ in range(_CONFLICTS):
+            try:
+                return await self._written(record, uid, refusal, target)
+            except ConflictError:
+                log.debug("delivery %s: a part of a result came while this was written", record.delivery_id)
+        return await self._written(record, uid, refusal, target)
+
+    async def _is_down(self, target: DicomTarget, refusal: NotAsked) -> bool:
+        """Find out whether a target that could not be asked is down as a whole: then the request costs no try.
+
+        While it is being sent to, it may have no association left for us or for a test: whoever sends will find out.
+        """
+        if not refusal.is_unreachable or self._stopping.is_set() or await is_sent_to(self._bus, target.slug):
+            return False
+        for endpoint in target.all_endpoints():
+            if await self._watch.judge(target, endpoint) is None:
+                return False
+        return True
+
+    async def _written(
+        self, record: DeliveryRecord, uid: str, refusal: NotAsked | _Interrupted | None, target: DicomTarget
+    ) -> Outcome:
         found = await self._deliveries.load(record.delivery_id)
         if found is None or found[0].commitment is None:
             return Done()
@@ -181,17 +275,23 @@ class Committer:
             most = timedelta(hours=1) if wait is None else wait.max_wait
             return await self._change(committing.taken(present, commitment, most, now()), revision)
         log.info("delivery %s: no storage commitment: %s", record.delivery_id, refusal.reason)
+        if isinstance(refusal, _Interrupted):
+            until = now() if self._stopping.is_set() else now() + _RESTING
+            return await self._change(committing.interrupted(present, commitment, until, refusal.reason), revision)
         delay = self._delay(target.retry, present)
         return await self._change(
             committing.refused(present, commitment, target.retry, delay, refusal.reason, now()), revision
         )
 
     async def _change(self, record: DeliveryRecord, revision: int) -> Outcome:
-        await self._deliveries.change(record, revision)
-        await self._say(record, await self._instances(record))
+        await self._deliveries.note(record, revision)
+        await self._say(record)
         return Done()
 
-    async def _say(self, record: DeliveryRecord, instances: Sequence[ManifestInstance]) -> None:
+    async def _say(self, record: DeliveryRecord) -> None:
+        """Say how it ended, if it has; only then is the manifest looked at."""
+        has_ended = record.commitment is not None and record.commitment.ended_at is not None
+        instances = await self._instances(record) if has_ended else ()
         await self._speaker.commitment(record, [each.sop_instance_uid for each in instances])
 
     async def _instances(self, record: DeliveryRecord) -> Sequence[ManifestInstance]:

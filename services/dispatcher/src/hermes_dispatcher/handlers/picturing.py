@@ -4,15 +4,14 @@ import asyncio
 import logging
 from typing import Final
 
-import nats.errors
-from nats.aio.msg import Msg
 from pydantic import ValidationError
 
 from hermes_common.runtime.bus import Bus
-from hermes_common.runtime.errors import BusUnavailableError, TransientError
+from hermes_common.runtime.errors import TransientError
 from hermes_common.thumbnails import ASK, NoPicture, Thumbnail, ThumbnailAsked
 from hermes_dispatcher.adapters.illustrator import Illustrator
 from hermes_dispatcher.adapters.threads import in_daemon
+from hermes_dispatcher.handlers.answering import Answering
 
 log = logging.getLogger(__name__)
 
@@ -30,39 +29,20 @@ class Picturer:
         self._illustrator = illustrator
         self._name = name
         self._turn = asyncio.Semaphore(1)
-        self._tasks: set[asyncio.Task[None]] = set()
 
     async def run(self) -> None:
-        """Answer until cancelled; the subscription outlives reconnections."""
-        subscription = await self._bus.nc.subscribe(ASK, queue="dispatcher", cb=self._asked)
-        try:
-            await asyncio.Event().wait()
-        finally:
-            for task in self._tasks:
-                task.cancel()
-            if self._bus.nc.is_connected:
-                await subscription.unsubscribe()
+        """Answer until cancelled."""
+        await Answering(self._bus, ASK, self._answer, WAITING + 1).run()
 
-    async def _asked(self, message: Msg) -> None:
-        task = asyncio.create_task(self._answer(message))
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
-
-    async def _answer(self, message: Msg) -> None:
+    async def _answer(self, question: bytes, *, is_busy: bool) -> Thumbnail | None:
         try:
-            asked = ThumbnailAsked.model_validate_json(message.data)
+            asked = ThumbnailAsked.model_validate_json(question)
         except ValidationError:
-            return
-        try:
-            found = await self._found(asked)
-            answer = found.model_copy(update={"dispatcher": self._name}).model_dump_json()
-            await message.respond(answer.encode())
-        except (nats.errors.Error, BusUnavailableError, OSError) as error:
-            log.warning("a request for a picture could not be answered: %s", error)
+            return None
+        found = _unavailable("too many pictures are asked for at once") if is_busy else await self._found(asked)
+        return found.model_copy(update={"dispatcher": self._name})
 
     async def _found(self, asked: ThumbnailAsked) -> Thumbnail:
-        if len(self._tasks) > WAITING:
-            return _unavailable("too many pictures are asked for at once")
         try:
             return await asyncio.wait_for(self._made(asked), LONGEST)
         except TimeoutError:

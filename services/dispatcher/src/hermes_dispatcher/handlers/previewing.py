@@ -4,20 +4,21 @@ import asyncio
 import logging
 from typing import Final
 
-import nats.errors
-from nats.aio.msg import Msg
 from pydantic import TypeAdapter, ValidationError
 
 from hermes_common.previews import ASK, Preview, PreviewAsked
 from hermes_common.runtime.bus import Bus
-from hermes_common.runtime.errors import BusUnavailableError, TransientError
+from hermes_common.runtime.errors import TransientError
 from hermes_common.targets import AnyTarget, Target
 from hermes_dispatcher.adapters.changed import Supplies
 from hermes_dispatcher.adapters.threads import in_daemon
+from hermes_dispatcher.handlers.answering import Answering
 
 log = logging.getLogger(__name__)
 
 AT_ONCE: Final = 2
+MOST: Final = 16
+"""Requests that are worked on or wait; another one is refused."""
 LONGEST: Final = 50.0
 
 _TARGET: TypeAdapter[AnyTarget] = TypeAdapter(Target)
@@ -31,36 +32,21 @@ class Previewer:
         self._supplies = supplies
         self._name = name
         self._slots = asyncio.Semaphore(AT_ONCE)
-        self._tasks: set[asyncio.Task[None]] = set()
 
     async def run(self) -> None:
-        """Answer until cancelled; the subscription outlives reconnections."""
-        subscription = await self._bus.nc.subscribe(ASK, queue="dispatcher", cb=self._asked)
-        try:
-            await asyncio.Event().wait()
-        finally:
-            for task in self._tasks:
-                task.cancel()
-            if self._bus.nc.is_connected:
-                await subscription.unsubscribe()
+        """Answer until cancelled."""
+        await Answering(self._bus, ASK, self._answer, MOST).run()
 
-    async def _asked(self, message: Msg) -> None:
-        task = asyncio.create_task(self._answer(message))
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
-
-    async def _answer(self, message: Msg) -> None:
+    async def _answer(self, question: bytes, *, is_busy: bool) -> Preview | None:
         try:
-            asked = PreviewAsked.model_validate_json(message.data)
+            asked = PreviewAsked.model_validate_json(question)
             target = _TARGET.validate_python(asked.target)
         except ValidationError:
-            return
-        try:
-            async with self._slots:
-                answer = await self._made(asked, target)
-            await message.respond(answer.model_dump_json().encode())
-        except (nats.errors.Error, BusUnavailableError, OSError) as error:
-            log.warning("the preview for target %s could not be answered: %s", target.slug, error)
+            return None
+        if is_busy:
+            return _failed(asked, "too many previews are asked for at once; try again in a minute")
+        async with self._slots:
+            return await self._made(asked, target)
 
     async def _made(self, asked: PreviewAsked, target: AnyTarget) -> Preview:
         try:

@@ -14,6 +14,9 @@ from hermes_dispatcher.core import saying
 _SOONEST = timedelta(seconds=1)
 """A timer is not armed for an instant that may have passed when the server reads it."""
 
+TIMERS = (subjects.delivery_timer("*"), subjects.commitment_timer("*"))
+"""Patterns of every timer that is armed here."""
+
 _LATER = timedelta(minutes=1)
 """From one look at a delivery that is too old to the next."""
 
@@ -36,13 +39,13 @@ class Speaker:
         if said is not None:
             await self._bus.publish(*said)
 
-    async def await_commitment(self, record: DeliveryRecord) -> None:
+    async def await_commitment(self, record: DeliveryRecord, not_before: datetime | None = None) -> None:
         """Have the storage commitment of a delivery that has arrived looked at in time, if it is asked for."""
         commitment = record.commitment
         if record.state is DeliveryState.SUCCEEDED and commitment is not None and commitment.next_at is not None:
-            at = max(commitment.next_at, now() + _SOONEST)
+            at = max(commitment.next_at, not_before or now() + _SOONEST)
             timer = subjects.commitment_timer(record.delivery_id)
-            await self._bus.arm(timer, subjects.commitment_due(record.delivery_id), at)
+            await self._bus.arm_after(timer, subjects.commitment_due(record.delivery_id), at)
 
     async def commitment_requested(self, record: DeliveryRecord, transaction: str, instances: int) -> None:
         """Say that a target has taken a request for storage commitment."""

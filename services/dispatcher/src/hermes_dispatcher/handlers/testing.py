@@ -5,18 +5,16 @@ import logging
 from datetime import timedelta
 from typing import Final
 
-import nats.errors
-from nats.aio.msg import Msg
 from pydantic import ValidationError
 
 from hermes_common.runtime.bus import Bus
 from hermes_common.runtime.configview import ConfigView
-from hermes_common.runtime.errors import BusUnavailableError
 from hermes_common.targets import AnyTarget
 from hermes_common.targettests import ASK, Step, TargetTestAsked, TargetTested
 from hermes_dispatcher.adapters.targets.interface import SenderOf
 from hermes_dispatcher.adapters.targets.steps import StepFailedError, Steps
 from hermes_dispatcher.adapters.threads import in_daemon
+from hermes_dispatcher.handlers.answering import Answering
 
 log = logging.getLogger(__name__)
 
@@ -24,6 +22,8 @@ STEP: Final = timedelta(seconds=8)
 LONGEST: Final = timedelta(seconds=45)
 AT_ONCE: Final = 8
 """Tests of people at a time; those of breakers are bounded by the number of targets."""
+MOST: Final = 64
+"""Tests of people that are made or wait; another one is refused."""
 
 
 class Prober:
@@ -81,35 +81,21 @@ class Answerer:
         self._config = config
         self._tester = tester
         self._slots = asyncio.Semaphore(AT_ONCE)
-        self._tasks: set[asyncio.Task[None]] = set()
 
     async def run(self) -> None:
-        """Answer until cancelled; the subscription outlives reconnections."""
-        subscription = await self._bus.nc.subscribe(ASK, queue="dispatcher", cb=self._asked)
-        try:
-            await asyncio.Event().wait()
-        finally:
-            for task in self._tasks:
-                task.cancel()
-            if self._bus.nc.is_connected:
-                await subscription.unsubscribe()
+        """Answer until cancelled."""
+        await Answering(self._bus, ASK, self._answer, MOST).run()
 
-    async def _asked(self, message: Msg) -> None:
-        task = asyncio.create_task(self._answer(message))
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
-
-    async def _answer(self, message: Msg) -> None:
+    async def _answer(self, question: bytes, *, is_busy: bool) -> TargetTested | None:
         try:
-            slug = TargetTestAsked.model_validate_json(message.data).slug
+            slug = TargetTestAsked.model_validate_json(question).slug
         except ValidationError:
-            return
-        try:
-            async with self._slots:
-                answer = await self._tested(slug)
-            await message.respond(answer.model_dump_json().encode())
-        except (nats.errors.Error, BusUnavailableError, OSError) as error:
-            log.warning("the test of target %s could not be answered: %s", slug, error)
+            return None
+        if is_busy:
+            step = _failed("too many tests are asked for at once; try again in a minute", timedelta(0))
+            return TargetTested(target=slug, ok=False, steps=[step])
+        async with self._slots:
+            return await self._tested(slug)
 
     async def _tested(self, slug: str) -> TargetTested:
         await self._config.refresh()  # it may have been saved a moment ago
