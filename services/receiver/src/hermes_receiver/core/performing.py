@@ -96,7 +96,7 @@ def refused(error: InvalidStep) -> Refused:
         case "empty":
             return Refused(status.MISSING_ATTRIBUTE_VALUE, words, error.tags)
         case "invalid":
-            return Refused(status.INVALID_ATTRIBUTE_VALUE, words, error.tags)
+            return Refused(status.INVALID_ATTRIBUTE_VALUE, words)
         case "too_much":
             return Refused(status.RESOURCE_LIMITATION, words)
         case "unreadable":

@@ -194,10 +194,10 @@ class StudyDecider:
         there = [member for member in members if member.batches]
         read = await together(self._read, there, AT_A_TIME)
         fields_of = [series.fields for series, _, _ in read]
-        there = {series.member.series_uid: count for series, count, _ in read}
+        counts = {series.member.series_uid: count for series, count, _ in read}
         latest = max(read, key=lambda each: each[2])[0].fields if read else {}
-        study = Context(study_fields(fields_of, sum(there.values()), latest), fields_of)
-        return Contents([series for series, _, _ in read], study, there)
+        study = Context(study_fields(fields_of, sum(counts.values()), latest), fields_of)
+        return Contents([series for series, _, _ in read], study, counts)
 
     async def _read(self, member: completeness.Member) -> tuple[rounds.Series, int, datetime]:
         """Return a series, how many distinct instances it has, and when the last of them came."""
