@@ -8,9 +8,10 @@ from itertools import permutations, product
 import pytest
 from router_kit import SENDER, STUDY, Router, configure, policies, rule, said, stored
 
-from hermes_common import config, events, subjects
+from hermes_common import config, events, records, subjects
 from hermes_common.ids import derived_id
 from hermes_common.runtime.bus import Bus
+from hermes_common.runtime.clock import now
 from hermes_router.core import performing
 from hermes_router.handlers.performing import Steps
 
@@ -132,6 +133,38 @@ async def test_repetitions_do_not_make_up_for_what_is_missing(patient: Router) -
     await images(patient, CT, 2)
     await until(lambda: completed(patient))
     assert (await completed(patient))[0].instances == 2
+
+
+async def test_what_comes_beyond_what_a_step_names_waits_for_quiet_as_ever(patient: Router) -> None:
+    await say(patient.bus, step("COMPLETED", ct=2))
+    await images(patient, CT, 1, 2)
+    await until(lambda: _batches(patient))
+    for number in (3, 4, 1):  # more than was named, and a repetition
+        await arrived(patient, CT, number)
+        await arrived(patient, MR, number)  # in a later batch of the assembler, which is done with the first one then
+        due = await patient.bus.armed(subjects.series_timer(CT))
+        assert due is not None
+        assert due > now() + timedelta(minutes=50)
+    assert len(await completed(patient)) == 1
+    await patient.due(CT)
+    assert [batch.instances for batch in (await patient.record(CT)).batches] == [2, 2]
+
+
+async def _batches(router: Router) -> bool:
+    loaded = await router.bus.load(subjects.STATE, subjects.series_state(CT), records.SeriesRecord)
+    return loaded is not None and loaded[0].batches[-1].said
+
+
+async def arrived(router: Router, series: str, number: int) -> None:
+    """Have an instance come, and its series wait for quiet again."""
+    timer = subjects.series_timer(series)
+    before = await router.bus.last_sequence(subjects.TIMERS, timer)
+    await images(router, series, number)
+
+    async def armed_anew() -> bool:
+        return await router.bus.last_sequence(subjects.TIMERS, timer) > before
+
+    await until(armed_anew)
 
 
 async def test_a_study_is_complete_at_once_when_all_of_its_steps_are(patient: Router) -> None:

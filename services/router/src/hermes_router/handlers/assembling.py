@@ -8,6 +8,7 @@ from hermes_common import subjects
 from hermes_common.durations import format_duration
 from hermes_common.events import InstanceStored, MalformedEventError, MppsSet, UnknownEventError, decode
 from hermes_common.ids import InvalidIdentifierError, token_uid
+from hermes_common.records import SeriesRecord, SeriesState
 from hermes_common.runtime.bus import Bus
 from hermes_common.runtime.clock import now
 from hermes_common.runtime.configview import ConfigView
@@ -87,12 +88,21 @@ class Assembler:
             return
         try:
             said = await self._bus.subjects(subjects.EVENTS, subjects.instances_of(arrival.series_uid))
-            if sum(said.values()) >= arrival.expected:
+            if sum(said.values()) >= arrival.expected and not await self._comes_later(arrival):
                 why = why_shortened(arrival.expected, arrival.named_by)
                 wait = Quiet(shortened(arrival.quiet.period, arrival.named_by))
                 await self._arm(arrival, wait, {"shortened_by": why, "expected": arrival.expected})
         except BusUnavailableError as error:
             log.warning("series %s waits for its whole quiet period: %s", arrival.series_uid, error)
+
+    async def _comes_later(self, arrival: Arrival) -> bool:
+        """Whether all that a step names was in batches before: what comes then is not known of it, and may be a lot."""
+        if arrival.expected is None or arrival.named_by != MPPS:
+            return False
+        loaded = await self._bus.load(subjects.STATE, subjects.series_state(arrival.series_uid), SeriesRecord)
+        if loaded is None or loaded[0].state is SeriesState.DELETED:
+            return False
+        return sum(batch.instances for batch in loaded[0].batches) >= arrival.expected
 
     async def _arrived(self, last: tuple[str, Message]) -> None:
         series_uid, message = last
