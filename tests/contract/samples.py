@@ -18,6 +18,13 @@ COMMITMENT = {
     "transaction_uid": "1.2.826.0.1.3680043.10.99",
     "instances": 300,
 }
+STEP = {
+    **ASSOCIATION,
+    "sop_instance_uid": "1.2.826.0.1.3680043.10.77",
+    "study_uid": SERIES["study_uid"],
+    "studies": [SERIES["study_uid"]],
+    "modality": "CT",
+}
 USER = {"user": "anna", "actor": "admin", "address": "10.0.0.9", "detail": "role viewer"}
 SERVICE = {"service": "router", "instance": "router@host.17", "version": "0.1.0"}
 
@@ -59,6 +66,16 @@ SAMPLES: list[Event] = [
     events.CommitmentRequested(**COMMITMENT),
     events.CommitmentReported(**COMMITMENT, committed=299, failed=1, where="same association"),
     events.CommitmentFailed(**COMMITMENT, reason="the peer rejected the association", attempts=12),
+    events.MppsCreated(**STEP, status="IN PROGRESS"),
+    events.MppsSet(
+        **STEP,
+        status="COMPLETED",
+        series=[
+            events.PerformedSeries(series_uid="1.2.826.0.1.3680043.10.1", images=300, others=1),
+            events.PerformedSeries(series_uid="1.2.826.0.1.3680043.10.3", images=0),
+        ],
+        change=2,
+    ),
     events.AssociationRejected(**ASSOCIATION, reason="no source allows calling AE title 'CT01' from 10.0.0.7"),
     events.InstanceStored(
         reception_id=RECEPTION,

@@ -1,17 +1,18 @@
 """What senders get besides C-STORE, on the whole router: STOW-RS, storage commitment, a second look at quarantine."""
 
 import threading
+from collections.abc import Callable
 from pathlib import Path
 
 import httpx
 import pydicom
 import pytest
 from dicomweb_client import DICOMwebClient
-from harness import Hermes, make_series, storescu, until
+from harness import Hermes, Series, StoreScp, make_series, rule, storescu, target, until
 from pydicom.dataset import Dataset
 from pydicom.uid import generate_uid
 from pynetdicom import AE, evt
-from pynetdicom.sop_class import StorageCommitmentPushModel
+from pynetdicom.sop_class import ModalityPerformedProcedureStep, StorageCommitmentPushModel
 
 pytestmark = [pytest.mark.e2e, pytest.mark.interop, pytest.mark.timeout(180)]
 
@@ -69,6 +70,54 @@ def test_storage_commitment_is_answered_on_the_same_association(hermes: Hermes, 
     association.release()
     assert len(results[0].ReferencedSOPSequence) == 5
     assert "FailedSOPSequence" not in results[0]
+
+
+def begun(study_uid: str) -> Dataset:
+    """Return what a modality says when it begins a procedure step."""
+    step, scheduled = Dataset(), Dataset()
+    scheduled.StudyInstanceUID = study_uid
+    step.ScheduledStepAttributesSequence = [scheduled]
+    step.Modality, step.PerformedStationAETitle, step.PerformedProcedureStepID = "CT", "MODALITY", "1"
+    step.PerformedProcedureStepStartDate, step.PerformedProcedureStepStartTime = "20260102", "101500"
+    step.PerformedProcedureStepStatus = "IN PROGRESS"
+    return step
+
+
+def ended(series: Series) -> Dataset:
+    """Return what it says when the step is over and has made a series."""
+    step, performed = Dataset(), Dataset()
+    performed.SeriesInstanceUID, performed.ProtocolName, performed.ReferencedImageSequence = series.uid, "HEAD", []
+    for file in series.files:
+        dataset, image = pydicom.dcmread(file, stop_before_pixels=True), Dataset()
+        image.ReferencedSOPClassUID, image.ReferencedSOPInstanceUID = dataset.SOPClassUID, dataset.SOPInstanceUID
+        performed.ReferencedImageSequence.append(image)
+    step.PerformedSeriesSequence = [performed]
+    step.PerformedProcedureStepStatus = "COMPLETED"
+    return step
+
+
+def test_a_completed_procedure_step_ends_the_wait_for_its_series_and_its_study(
+    hermes: Hermes, peer: Callable[[str, str], str], storescp: Callable[[str], StoreScp], tmp_path: Path
+) -> None:
+    scp = storescp("store")
+    hermes.configure([target("store", scp.port)], [rule("all", "Modality is present", "store")], quiet="15m")
+    series, step = make_series(tmp_path / "series", 3), generate_uid()
+    ae = AE(ae_title="MODALITY")
+    ae.add_requested_context(ModalityPerformedProcedureStep)
+    association = ae.associate("127.0.0.1", hermes.dicom_port)
+    assert association.send_n_create(begun(series.study_uid), ModalityPerformedProcedureStep, step)[0].Status == 0
+    assert storescu(peer("storescu", "dcmtk"), hermes.dicom_port, series.files).returncode == 0
+    assert association.send_n_set(ended(series), ModalityPerformedProcedureStep, step)[0].Status == 0
+    association.release()
+    until("delivered", lambda: hermes.reached(series.uid, "delivered"))
+    assert scp.digests() == sorted(series.digests().values())
+    why = "MPPS: the procedure step is completed and all 3 instances that it names are there"
+    found = hermes.series(series.uid)
+    assert found is not None
+    assert [batch["shortened_by"] for batch in found["batch_list"]] == [why]
+    with hermes.api() as api:
+        study = until("the study", lambda: (known := api.get(f"/studies/{series.study_uid}"))["decisions"] and known)
+    assert "MPPS: its procedure steps are completed" in study["decisions"][0]["reason"]
 
 
 def test_what_is_in_quarantine_is_read_and_received_again_through_the_api(hermes: Hermes, tmp_path: Path) -> None:

@@ -21,6 +21,10 @@ from hermes_common.events import (
     DeliveryStarted,
     DeliverySucceeded,
     DeliveryWaiting,
+    MppsCreated,
+    MppsSet,
+    PerformedSeries,
+    Sender,
     StoreCleaned,
     StorePressed,
     StoreRelieved,
@@ -378,6 +382,22 @@ async def test_a_study_reads_as_it_was_held_and_decided(books, query, stream):
         (2, "late", ""),
     ]
     assert query("SELECT actor, action, about FROM ledger.audit") == [("ann", "study.completed", "1.1.99")]
+
+
+async def test_what_a_modality_says_of_its_steps_is_recorded_with_its_study_once(books, query, stream):
+    said = {
+        "sop_instance_uid": "1.9", "association_id": "a1", "study_uid": "1.3", "studies": ["1.3"], "modality": "CT",
+        "sender": Sender(calling_aet="CT01", called_aet="HERMES", address="10.0.0.7"),
+    }  # fmt: skip
+    created = stream.say(MppsCreated(**said, status="IN PROGRESS"))
+    series = [PerformedSeries(series_uid="1.3.1", images=3, others=1)]
+    ended = stream.say(MppsSet(**said, status="COMPLETED", series=series, change=2))
+    await books.record(facts([created, ended, stream.again(ended)]))
+    rows = query("SELECT type, about, data->>'status', data->'series' FROM ledger.events ORDER BY seq")
+    assert rows == [
+        ("hermes.v1.mpps.created", "study:1.3", "IN PROGRESS", []),
+        ("hermes.v1.mpps.set", "study:1.3", "COMPLETED", [{"series_uid": "1.3.1", "images": 3, "others": 1}]),
+    ]
 
 
 async def test_how_long_a_series_had_to_be_quiet_is_kept_with_its_batch(books, query, stream):

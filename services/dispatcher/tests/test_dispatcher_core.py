@@ -15,6 +15,7 @@ from hermes_common.records import ENDED, DeliveryRecord, DeliveryState, Lease, P
 from hermes_dispatcher.core import breaking, lifecycle, pausing, saying
 from hermes_dispatcher.core.outcomes import PASSING, Delivered, NotDelivered, Trouble, outcome_of
 from hermes_dispatcher.core.queues import REMOVED, Want, wanted
+from hermes_dispatcher.core.retry_after import asked_wait
 from hermes_dispatcher.core.retrying import GiveUp, Succeed, TryAgain, decide, delay, missing_of
 from hermes_dispatcher.core.turns import LONGEST_WAIT, Served, choose
 
@@ -85,6 +86,56 @@ def test_a_delivery_is_tried_again_only_if_an_attempt_may_cure_something_and_att
         assert isinstance(decision, GiveUp)
     assert all(f"because {trouble}" in decision.reason for trouble in troubles) or len(set(troubles)) < len(troubles)
     assert f"{len(troubles)} of 10 instances missing" in decision.reason
+
+
+@pytest.mark.parametrize(
+    ("asked", "waited", "words"),
+    [
+        (None, 10, ""), (3, 10, "left alone for 3s"), (120, 120, "left alone for 2m"),
+        (999_999_999, 3600, "of which 1h are granted"),
+    ],
+)  # fmt: skip
+def test_a_target_is_left_alone_for_as_long_as_it_asks_within_bounds(
+    asked: int | None, waited: int, words: str
+) -> None:
+    busy = NotDelivered(Trouble.BUSY, "HTTP 503", wait=None if asked is None else timedelta(seconds=asked))
+    decision = decide(POLICY, 1, [NotDelivered(Trouble.BUSY, "why"), busy], 10, NOW, 0)
+    assert isinstance(decision, TryAgain)
+    assert decision.at == NOW + timedelta(seconds=waited)
+    assert words in decision.reason
+    assert ("left alone" in decision.reason) == (asked is not None)
+    old = decide(POLICY, 1, [busy], 10, NOW, 0, NOW + timedelta(seconds=5))
+    assert isinstance(old, TryAgain)
+    assert old.at == NOW + timedelta(seconds=5)
+    patient = POLICY.model_copy(update={"max_delay": timedelta(hours=6)})
+    longer = decide(patient, 1, [busy], 10, NOW, 0)
+    assert isinstance(longer, TryAgain)
+    assert longer.at - NOW == timedelta(seconds=max(10, min(asked or 0, 6 * 3600)))
+    assert isinstance(decide(POLICY, 3, [busy], 10, NOW, 0), GiveUp)
+
+
+@pytest.mark.parametrize(
+    ("value", "date", "seconds"),
+    [
+        ("120", None, 120), (" 7 ", None, 7), ("Thu, 01 Jan 2026 00:01:00 GMT", None, 60),
+        ("Thursday, 01-Jan-26 00:01:00 GMT", None, 60), ("Thu Jan  1 00:01:00 2026", None, 60),
+        ("Fri, 02 Jan 2026 00:01:00 GMT", "Fri, 02 Jan 2026 00:00:30 GMT", 30),
+        ("Thu, 01 Jan 2026 00:01:00 GMT", "yesterday", 60),
+        (None, None, None), ("", None, None), ("0", None, None), ("-5", None, None), ("1.5", None, None),
+        ("1, 2", None, None), ("soon", None, None), ("9" * 5000, None, None), ("\u0663", None, None),
+        ("Wed, 31 Dec 2025 23:59:59 GMT", None, None), ("Thu, 99 Jan 2026 00:01:00 GMT", None, None),
+    ],
+)  # fmt: skip
+def test_retry_after_is_seconds_or_a_date_and_anything_else_is_ignored(
+    value: str | None, date: str | None, seconds: int | None
+) -> None:
+    assert asked_wait(value, date, NOW) == (None if seconds is None else timedelta(seconds=seconds))
+
+
+@given(st.text(max_size=60), st.text(max_size=60) | st.none())
+def test_whatever_stands_in_retry_after_is_a_time_or_nothing(value: str, date: str | None) -> None:
+    found = asked_wait(value, date, NOW)
+    assert found is None or found > timedelta(0)
 
 
 def test_nothing_missing_is_success_also_after_too_many_tries() -> None:

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import email.utils
 import hashlib
 import json
 import re
@@ -12,6 +13,7 @@ import subprocess
 import threading
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
+from datetime import timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -25,6 +27,7 @@ from pydantic import SecretStr
 from hermes_common import config
 from hermes_common.dicom.part10 import parse_file_meta
 from hermes_common.records import DeliveryState
+from hermes_common.runtime.clock import now
 from hermes_common.runtime.sealing import Sealer
 from hermes_common.targets import BasicAuth, BearerAuth, OAuth2Auth, Tls
 from hermes_common.targettests import TargetTested
@@ -83,7 +86,11 @@ class Web:
         self.tokens: list[dict[str, list[str]]] = []
         self.valid: str | None = None
         """The bearer token that is wanted, if any."""
+        self.refusal = 401
+        """What who comes without it is told."""
         self.script: Callable[[list[str]], tuple[int, Any]] = lambda uids: (200, stored(*uids))
+        self.headers: dict[str, str] = {}
+        """What answers have beside their length."""
         self.hang = threading.Event()
         web = self
 
@@ -95,6 +102,8 @@ class Web:
                 content = body if isinstance(body, bytes) else json.dumps(body).encode()
                 self.send_response(status)
                 self.send_header("Content-Length", str(len(content)))
+                for name, value in web.headers.items():
+                    self.send_header(name, value)
                 self.end_headers()
                 self.wfile.write(content)
 
@@ -110,7 +119,7 @@ class Web:
                     self.answer(200, {"access_token": web.valid, "token_type": "Bearer", "expires_in": 60})
                     return
                 if web.refuses(self.headers):
-                    self.answer(401, b"")
+                    self.answer(web.refusal, b"")
                     return
                 boundary = re.search("boundary=([^;]+)", self.headers["Content-Type"])[1]
                 parts = body.split(f"--{boundary}".encode())[1:-1]
@@ -253,6 +262,41 @@ async def test_an_answer_that_says_nothing_of_an_instance_never_counts_as_delive
     assert record.attempt == 2
     [retrying] = await place.said(delivery, "retrying")
     assert words in retrying.reason
+
+
+@pytest.mark.parametrize("status", [429, 503])
+async def test_a_target_that_asks_to_be_left_alone_is_not_tried_before_that_and_the_reason_says_so(
+    place, web: Web, status: int
+) -> None:
+    came: list[float] = []
+
+    def script(uids: list[str]) -> tuple[int, Any]:
+        came.append(time.monotonic())
+        if len(came) > 1:
+            return 200, stored(*uids)
+        web.headers = {"Retry-After": "3"}
+        return status, b""
+
+    web.script = script
+    record = await delivered(place, stow(web), [place.instance(n) for n in range(2)])
+    assert (record.state, record.attempt) == (DeliveryState.SUCCEEDED, 2)
+    assert came[1] - came[0] >= 3  # its own policy would have come back after one second
+    [retrying] = await place.said(record.delivery_id, "retrying")
+    assert f"HTTP {status}" in retrying.reason
+    assert "asked to be left alone for 3s" in retrying.reason
+
+
+async def test_a_token_service_may_ask_to_be_left_alone_too(place, web: Web) -> None:
+    auth = OAuth2Auth(token_url=f"{web.url}/dw/none", client_id="client", client_secret=SecretStr(SECRET))
+    web.headers = {"Retry-After": email.utils.format_datetime(now() + timedelta(minutes=10), usegmt=True)}
+    web.valid = "nobody"
+    await place.targets(stow(web, auth=auth))
+    web.refusal = 503
+    delivery = await place.delivery("dw", [place.instance(1)])
+    async with place.dispatcher():
+        record = await place.until(delivery, DeliveryState.RETRYING)
+    assert timedelta(minutes=9) < record.next_attempt_at - now() < timedelta(minutes=11)
+    assert "the token service answered HTTP 503" in record.reason
 
 
 # -- S3

@@ -13,12 +13,13 @@ from concurrent.futures import Future
 from pathlib import Path
 
 import pytest
+from pydantic import BaseModel
 from pydicom.data import get_testdata_file
 
 from hermes_common.config import CommitmentAddress, Sources
 from hermes_common.dicom.part10 import Part10, parse_file_meta
 from hermes_common.events import Event, Sender
-from hermes_common.runtime.errors import BusUnavailableError
+from hermes_common.runtime.errors import BusUnavailableError, ConflictError
 from hermes_common.runtime.objectstore import StoreUnavailable
 from hermes_common.runtime.objectstore.directory import DirectoryStore
 from hermes_common.sources import Caller, Judgement, Refusal, judge_caller
@@ -33,6 +34,7 @@ class MemoryBus:
         self.events: list[tuple[str | None, Event]] = []
         self.away = False
         self.records: dict[str, bytes] = {}
+        self.revisions: dict[str, int] = {}
 
     async def publish(self, event: Event, event_id: str | None = None, time: object = None) -> int:
         if self.away:
@@ -50,7 +52,20 @@ class MemoryBus:
         if self.away:
             raise BusUnavailableError("away")
         body = self.records.get(f"$KV.{bucket}.{key}")
-        return None if body is None else (model.model_validate_json(body), 1)
+        return None if body is None else (model.model_validate_json(body), self.revisions.get(f"$KV.{bucket}.{key}", 1))
+
+    async def create(self, bucket: str, key: str, record: BaseModel) -> int:
+        return await self.update(bucket, key, record, 0)
+
+    async def update(self, bucket: str, key: str, record: BaseModel, revision: int) -> int:
+        if self.away:
+            raise BusUnavailableError("away")
+        name = f"$KV.{bucket}.{key}"
+        if self.revisions.get(name, 0) != revision:
+            raise ConflictError(name)
+        self.records[name] = record.model_dump_json().encode()
+        self.revisions[name] = revision + 1
+        return revision + 1
 
     def of(self, kind: type[Event]) -> list[Event]:
         return [event for _, event in self.events if type(event) is kind]

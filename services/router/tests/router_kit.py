@@ -15,6 +15,7 @@ from hermes_router.adapters.documents import Documents
 from hermes_router.handlers import assembling, commanding, deciding, studies
 from hermes_router.handlers.associations import Associations
 from hermes_router.handlers.joining import Studies
+from hermes_router.handlers.performing import Steps
 
 STUDY = "1.2"
 SERIES = "1.2.3"
@@ -29,12 +30,15 @@ class Router:
         self.store = store
         self.config = ConfigView(bus)
         self.documents = Documents(store)
-        self.studies = Studies(bus, self.config)
+        self.steps = Steps(bus)
+        self.studies = Studies(bus, self.config, self.steps)
         self.associations: Associations[assembling.Arrival] = Associations(bus)
         self.decider = deciding.Decider(bus, self.config, self.documents, self.studies)
-        self.study_decider = studies.StudyDecider(bus, self.config, self.documents, self.decider, self.studies)
+        self.study_decider = studies.StudyDecider(
+            bus, self.config, self.documents, self.decider, self.studies, self.steps
+        )
         self.commander = commanding.Commander(bus, self.config, self.documents, self.decider, self.studies)
-        self.assembler = assembling.Assembler(bus, self.config, self.studies, self.associations)
+        self.assembler = assembling.Assembler(bus, self.config, self.studies, self.associations, self.steps)
         self.stopping = asyncio.Event()
         self.tasks: list[asyncio.Task[None]] = []
 
@@ -47,6 +51,7 @@ class Router:
             ConsumerLoop(self.bus, studies.CONSUMER, self.stopping).each(self.study_decider.handle, 2),
             ConsumerLoop(self.bus, studies.COMMANDS, self.stopping).each(self.study_decider.command, 2),
             self.associations.run(),
+            self.steps.run(),
         )
         self.tasks = [asyncio.create_task(each) for each in loops]
 

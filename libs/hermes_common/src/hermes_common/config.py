@@ -281,6 +281,8 @@ class Source(Document):
     users: Annotated[tuple[SourceUser, ...], Field(max_length=200)] = ()
     """With any, an association has to give the identity of one of them."""
     commitment: CommitmentAddress | None = None
+    mpps: bool = True
+    """Whether its performed procedure steps (MPPS) are taken."""
     comment: Annotated[str, Field(max_length=2000)] = ""
 
     @field_validator("network")

@@ -11,7 +11,8 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from hermes_common.durations import Duration
-from hermes_common.events.base import Time
+from hermes_common.events.base import Sender, Time
+from hermes_common.events.mpps import PerformedSeries, StepStatus
 from hermes_common.ids import Slug, Uid
 from hermes_common.targets import Priority
 
@@ -202,6 +203,25 @@ class HeldRecord(_Record):
     sop_class_uid: str
     series_uid: Uid
     key: str
+
+
+class StepRecord(_Record):
+    """A performed procedure step, as the modality has said so far (PS3.4 F.7). Written by receivers."""
+
+    sop_instance_uid: Uid
+    status: StepStatus
+    studies: tuple[Uid, ...]
+    series: tuple[PerformedSeries, ...] = ()
+    modality: str = ""
+    sender: Sender
+    """Who spoke last, and over which association."""
+    association_id: str
+    change: Annotated[int, Field(ge=1)] = 1
+    request: str
+    """Digest of the request that made it what it is."""
+    said: bool = False
+    """Whether that has been published; until then its request has not been answered."""
+    updated_at: Time
 
 
 class SeriesState(StrEnum):

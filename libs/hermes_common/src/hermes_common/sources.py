@@ -1,6 +1,6 @@
 """Who may send: what the document ``sources`` says about one sender that asks for an association."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import TypeAlias
 
@@ -32,6 +32,8 @@ class Admission:
     """The sender is let in. ``user`` is the name of a user whose identity was verified, else empty."""
 
     user: str = ""
+    mpps: bool = True
+    """Whether its performed procedure steps are taken."""
 
 
 Judgement: TypeAlias = Admission | Refusal
@@ -70,7 +72,8 @@ def judge_caller(sources: Sources, caller: Caller) -> Judgement:
         if source.matches(caller.calling_aet, caller.called_aet, caller.address):
             if not source.allow:
                 return Refusal(f"the source {source.slug} is denied")
-            return _identified(source.users, f"the source {source.slug}", caller.identity, sources)
+            found = _identified(source.users, f"the source {source.slug}", caller.identity, sources)
+            return replace(found, mpps=source.mpps) if isinstance(found, Admission) else found
     mode = called.mode if called is not None and called.mode is not None else sources.mode
     if mode is SourceMode.ALLOW_LIST:
         return Refusal(f"no source allows calling AE title {caller.calling_aet.strip()!r} from {caller.address}")

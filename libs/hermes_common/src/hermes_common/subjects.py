@@ -25,6 +25,7 @@ PARKED_ALL = "hermes.parked.>"
 
 INSTANCE_STORED = "hermes.v1.instance.stored"
 ASSOCIATION_CLOSED = "hermes.v1.association.closed"
+MPPS_SET = "hermes.v1.mpps.set"
 
 PRIORITIES = ("urgent", "normal", "off_peak")
 """Tokens of the queues of a target, most urgent first."""
@@ -135,6 +136,16 @@ def held_instance(sop_instance_uid: str) -> str:
 def transaction(transaction_uid: str) -> str:
     """Return the key, in the bucket :data:`HELD`, of the record of a storage commitment that was asked of a target."""
     return f"transaction.{uid_token(transaction_uid)}"
+
+
+def step(sop_instance_uid: str) -> str:
+    """Return the key, in the bucket :data:`HELD`, of the record of a performed procedure step."""
+    return f"mpps.{uid_token(sop_instance_uid)}"
+
+
+def steps_of(study_uid: str) -> str:
+    """Return the subjects that everything about the performed procedure steps of a study is announced on."""
+    return f"hermes.v1.mpps.*.{uid_token(study_uid)}"
 
 
 def series_state(series_uid: str) -> str:

@@ -6,7 +6,7 @@ import asyncio
 import logging
 import socket
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 from hermes_common.config import CommitmentAddress, Kind, Sources
@@ -17,7 +17,7 @@ from hermes_common.runtime.dicom.wire import Wire
 from hermes_common.runtime.roomkeeping import answer_room, host, store_folder, volume_of
 from hermes_common.runtime.service import Context
 from hermes_common.runtime.store import store_of
-from hermes_common.sources import Caller, Judgement, Refusal, Why, is_open, judge_caller, policy_words
+from hermes_common.sources import Admission, Caller, Judgement, Refusal, Why, is_open, judge_caller, policy_words
 from hermes_receiver.adapters.admissions import Admissions
 from hermes_receiver.adapters.announcer import QueuedAnnouncer
 from hermes_receiver.adapters.commitments import RequestFolder
@@ -40,7 +40,9 @@ from hermes_receiver.handlers.commitment_results import ResultTaker, TakeResult
 from hermes_receiver.handlers.committing import Commitments, Find
 from hermes_receiver.handlers.grace import Grace
 from hermes_receiver.handlers.line import Line
-from hermes_receiver.handlers.ports import Announcer, Objects, Publisher, Uploads
+from hermes_receiver.handlers.performing import Bus as StepBus
+from hermes_receiver.handlers.performing import Steps
+from hermes_receiver.handlers.ports import Announcer, Objects, Uploads
 from hermes_receiver.handlers.resubmitting import Quarantine
 from hermes_receiver.handlers.storing import Store
 from hermes_receiver.handlers.uploading import Uploader
@@ -49,8 +51,8 @@ from hermes_receiver.settings import Settings
 log = logging.getLogger(__name__)
 
 
-class BusPort(Publisher, Records, Protocol):
-    """What the receiver uses of the bus: events, and records of what is held."""
+class BusPort(Records, StepBus, Protocol):
+    """What the receiver uses of the bus: events, and records of what is held and performed."""
 
 
 @dataclass(slots=True)
@@ -135,11 +137,13 @@ def build(
     announcer = QueuedAnnouncer(bus, asyncio.get_running_loop())
     store = Store(spool, uploads, announcer, limits, collected, settings.ack)
     guarded = _requiring(settings.dicom_aet, judge) if settings.dicom_require_called_aet else judge
+    guarded = guarded if settings.mpps else _without_steps(guarded)
     folder = RequestFolder(settings.spool)
     ready = ready_folders(settings.spool, number, workers)
     commitments = Commitments(folder, Holdings(bus, objects, ready), Reporter(settings.client_tls), find, announcer)
     sockets = listening(settings)
-    listeners = _listeners(sockets, limits, _serving(store, announcer, guarded, commitments, ResultTaker(bus)), tls)
+    serve = _serving(store, announcer, guarded, commitments, ResultTaker(bus), Steps(bus))
+    listeners = _listeners(sockets, limits, serve, tls)
     waiting = uploading.uploader.replay() if uploading is not None else 0
     if waiting:
         log.info("%d entries of the spool wait to be uploaded", waiting)
@@ -249,10 +253,10 @@ def _tell_policy(sources: Sources) -> None:
 
 
 def _serving(
-    store: Store, announcer: Announcer, judge: Judge, commitments: Commitments, take_result: TakeResult
+    store: Store, announcer: Announcer, judge: Judge, commitments: Commitments, take_result: TakeResult, steps: Steps
 ) -> Callable[[Wire, Origin, Callable[[], Rejection | None]], None]:
     def serve(wire: Wire, origin: Origin, admit: Callable[[], Rejection | None]) -> None:
-        AssociationHandler(wire, origin, store, announcer, judge, admit, commitments, take_result).run()
+        AssociationHandler(wire, origin, store, announcer, judge, admit, commitments, take_result, steps).run()
 
     return serve
 
@@ -272,6 +276,14 @@ def _commitment_address(config: ConfigView) -> Find:
         return source.commitment if source is not None else None
 
     return find
+
+
+def _without_steps(judge: Judge) -> Judge:
+    def judged(caller: Caller) -> Judgement:
+        found = judge(caller)
+        return replace(found, mpps=False) if isinstance(found, Admission) else found
+
+    return judged
 
 
 def _requiring(aet: str, judge: Judge) -> Judge:

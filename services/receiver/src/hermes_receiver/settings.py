@@ -46,6 +46,8 @@ class Settings(RuntimeSettings, ObjectStoreSettings):
     dicomweb_connections: Annotated[int, Field(ge=1, le=2000)] = 64
     dicom_require_called_aet: bool = False
     """Refuse associations that call another AE title than ours."""
+    mpps: bool = True
+    """Whether performed procedure steps (MPPS) are taken, from those sources whose entry does not say no."""
     spool: Path
     """Folder on a local disk, for this receiver alone."""
     spool_max_bytes: Annotated[int, Field(gt=0)] = _DEFAULT.spool_bytes

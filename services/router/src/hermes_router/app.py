@@ -11,6 +11,7 @@ from hermes_router.adapters.documents import Documents
 from hermes_router.handlers import assembling, commanding, deciding, studies
 from hermes_router.handlers.associations import Associations
 from hermes_router.handlers.joining import Studies
+from hermes_router.handlers.performing import Steps
 from hermes_router.settings import Settings
 
 DECIDERS = 8
@@ -31,13 +32,15 @@ async def build(context: Context[Settings]) -> None:
     context.health.require("configuration", config.problem)
     await bus.ready()
     documents = Documents(store)
-    records = Studies(bus, config)
+    steps = Steps(bus)
+    records = Studies(bus, config, steps)
     associations: Associations[assembling.Arrival] = Associations(bus)
-    assembler = assembling.Assembler(bus, config, records, associations)
+    assembler = assembling.Assembler(bus, config, records, associations, steps)
     decider = deciding.Decider(bus, config, documents, records)
-    study_decider = studies.StudyDecider(bus, config, documents, decider, records)
+    study_decider = studies.StudyDecider(bus, config, documents, decider, records, steps)
     commander = commanding.Commander(bus, config, documents, decider, records)
     context.background("associations", associations.run())
+    context.background("steps", steps.run())
     stopping = context.stopping
     context.work("timers", Rearming(bus, ("hermes.timer.series.*", "hermes.timer.study.*")).run(stopping))
     context.work("assembler", ConsumerLoop(bus, assembling.CONSUMER, stopping).batches(assembler.handle, 500))

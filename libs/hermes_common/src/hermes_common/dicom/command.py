@@ -1,4 +1,6 @@
-"""DIMSE command sets (C-ECHO, C-STORE, N-ACTION, N-EVENT-REPORT), implicit VR little endian (PS3.7 6.3, 9, 10, E.1)."""
+"""DIMSE command sets (C-ECHO, C-STORE, N-ACTION, N-EVENT-REPORT, N-CREATE, N-SET), implicit VR little endian (PS3.7
+6.3, 9, 10, E.1).
+"""
 
 from __future__ import annotations
 
@@ -28,9 +30,11 @@ DATA_SET_TYPE: Final = 0x0800
 STATUS: Final = 0x0900
 OFFENDING_ELEMENT: Final = 0x0901
 ERROR_COMMENT: Final = 0x0902
+ERROR_ID: Final = 0x0903
 AFFECTED_SOP_INSTANCE: Final = 0x1000
 REQUESTED_SOP_INSTANCE: Final = 0x1001
 EVENT_TYPE: Final = 0x1002
+ATTRIBUTE_IDENTIFIERS: Final = 0x1005
 ACTION_TYPE: Final = 0x1008
 MOVE_ORIGINATOR_AET: Final = 0x1030
 MOVE_ORIGINATOR_ID: Final = 0x1031
@@ -45,8 +49,12 @@ class CommandField(IntEnum):
     C_ECHO_RSP = 0x8030
     N_EVENT_REPORT_RQ = 0x0100
     N_EVENT_REPORT_RSP = 0x8100
+    N_SET_RQ = 0x0120
+    N_SET_RSP = 0x8120
     N_ACTION_RQ = 0x0130
     N_ACTION_RSP = 0x8130
+    N_CREATE_RQ = 0x0140
+    N_CREATE_RSP = 0x8140
     C_CANCEL_RQ = 0x0FFF
 
 
@@ -192,10 +200,19 @@ def action_request(message_id: int, sop_class: str, sop_instance: str, action_ty
     )
 
 
-def response_to(request: CommandSet, status: int, *, comment: str = "", offending: tuple[int, ...] = ()) -> bytes:
-    """Encode the response to any request, with the affected SOP class and instance taken from it (PS3.7 9.3, C).
+def response_to(
+    request: CommandSet,
+    status: int,
+    *,
+    comment: str = "",
+    offending: tuple[int, ...] = (),
+    identifiers: tuple[int, ...] = (),
+    error_id: int | None = None,
+) -> bytes:
+    """Encode the response to any request, with the affected SOP class and instance taken from it (PS3.7 9.3, 10.3, C).
 
-    ``comment`` is cut to the 64 characters of Error Comment (0000,0902); ``offending`` are tags for (0000,0901).
+    ``comment`` is cut to the 64 characters of Error Comment (0000,0902); ``offending`` are tags for (0000,0901),
+    ``identifiers`` for Attribute Identifier List (0000,1005); ``error_id`` is (0000,0903).
     """
     elements: dict[int, int | str | tuple[int, ...]] = {
         COMMAND_FIELD: request.field | RESPONSE_BIT,
@@ -216,4 +233,8 @@ def response_to(request: CommandSet, status: int, *, comment: str = "", offendin
         elements[ERROR_COMMENT] = comment[:MAX_COMMENT]
     if offending:
         elements[OFFENDING_ELEMENT] = offending
+    if identifiers:
+        elements[ATTRIBUTE_IDENTIFIERS] = identifiers
+    if error_id is not None:
+        elements[ERROR_ID] = error_id
     return encode_command(elements)

@@ -21,6 +21,8 @@ COMMITMENT: Final = "1.2.840.10008.1.20.1"
 """Storage Commitment Push Model SOP class (PS3.4 J.3)."""
 COMMITMENT_INSTANCE: Final = "1.2.840.10008.1.20.1.1"
 """Its well-known instance."""
+MPPS: Final = "1.2.840.10008.3.1.2.3.3"
+"""Modality Performed Procedure Step SOP class (PS3.4 F.7)."""
 
 IMPLEMENTATION_CLASS_UID: Final = "2.25.129782588092694493159499723291737932872"
 IMPLEMENTATION_VERSION: Final = "HERMES_0_1"

@@ -4,7 +4,7 @@
 to and from the wire (CloudEvents 1.0, NATS binary mode: attributes in headers, data in the body).
 """
 
-from hermes_common.events import commitment, delivery, operations, reception, series, store, study, target
+from hermes_common.events import commitment, delivery, mpps, operations, reception, series, store, study, target
 from hermes_common.events.base import Envelope, Event, Sender, SeriesRef, Tags, Time, Value
 from hermes_common.events.commitment import (
     CommitmentAnswered,
@@ -33,6 +33,7 @@ from hermes_common.events.delivery import (
     SentAs,
     Uncommitted,
 )
+from hermes_common.events.mpps import MppsCreated, MppsSet, PerformedSeries, StepStatus
 from hermes_common.events.operations import (
     AlertCleared,
     AlertRaised,
@@ -87,7 +88,7 @@ from hermes_common.events.wire import MalformedEventError, UnknownEventError, de
 
 EVENT_TYPES: dict[str, type[Event]] = {
     model.type(): model
-    for module in (reception, commitment, series, study, delivery, target, store, operations)
+    for module in (reception, commitment, mpps, series, study, delivery, target, store, operations)
     for model in vars(module).values()
     if isinstance(model, type) and issubclass(model, Event) and "verb" in vars(model)
 }
@@ -133,7 +134,10 @@ __all__ = [
     "InstanceStored",
     "MalformedEventError",
     "MessageParked",
+    "MppsCreated",
+    "MppsSet",
     "NotKept",
+    "PerformedSeries",
     "PlannedDelivery",
     "RuleOutcome",
     "Sender",
@@ -149,6 +153,7 @@ __all__ = [
     "ServiceCrashed",
     "ServiceStarted",
     "ServiceStopped",
+    "StepStatus",
     "StoreCleaned",
     "StorePressed",
     "StoreRelieved",

@@ -9,7 +9,16 @@ from datetime import datetime
 from pydantic import TypeAdapter, ValidationError
 
 from hermes_bookkeeper.core.text import clean, clean_json, to_json
-from hermes_common.events import Event, MalformedEventError, UnknownEventError, decode, operations, reception, study
+from hermes_common.events import (
+    Event,
+    MalformedEventError,
+    UnknownEventError,
+    decode,
+    mpps,
+    operations,
+    reception,
+    study,
+)
 from hermes_common.events.base import Time
 
 _TIME: TypeAdapter[datetime] = TypeAdapter(Time)
@@ -67,7 +76,7 @@ def _about(event: Event) -> str | None:
             return f"service:{clean(event.instance)}"
         case operations.AlertRaised() | operations.AlertCleared():
             return f"alert:{clean(event.alert_id)}"
-        case study.StudyCompleted() | study.StudyHeld():
+        case study.StudyCompleted() | study.StudyHeld() | mpps.MppsCreated() | mpps.MppsSet():
             return f"study:{event.study_uid}"
         case _:
             return None

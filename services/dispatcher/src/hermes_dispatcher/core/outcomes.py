@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import timedelta
 from enum import StrEnum
 
 from hermes_common.dicom.status import StatusCategory, StatusMeaning
@@ -56,6 +57,8 @@ class NotDelivered:
     trouble: Trouble
     reason: str
     status: int | None = None
+    wait: timedelta | None = None
+    """For how long the target has asked to be left alone."""
 
 
 Outcome = Delivered | NotDelivered

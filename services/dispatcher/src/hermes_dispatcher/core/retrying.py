@@ -18,6 +18,9 @@ SPREAD = 0.1
 STRIDE = 3
 """Instances that a try begins behind where the one before it began."""
 
+LONGEST_ASKED = timedelta(hours=1)
+"""How long a target may ask to be left alone, where the longest delay of its policy is not longer."""
+
 LONGEST = 1500
 """Characters of a reason that are kept."""
 
@@ -70,6 +73,9 @@ def decide(
     ``left`` has one entry for each missing instance. Instances that the target refuses, or that are damaged, are no
     reason to try again; the others are, until the policy's attempts are used up or ``expiry`` has come. The last
     attempt is not later than that.
+
+    Where the target has asked to be left alone for a time, the next attempt is not before it: up to
+    :data:`LONGEST_ASKED` or the policy's longest delay, and up to ``expiry``.
     """
     if not left:
         return Succeed()
@@ -82,7 +88,18 @@ def decide(
     if expiry is not None and now >= expiry:
         return GiveUp(f"{reason}; given up after {format_duration(policy.max_age)}")
     at = now + delay(policy, tries, jitter)
+    asked = max((item.wait for item in left if item.wait is not None), default=None)
+    if asked is not None:
+        most = max(policy.max_delay, LONGEST_ASKED)
+        at = max(at, now + min(asked, most))
+        reason = f"{reason}; {_asked(asked, most)}"
     return TryAgain(at if expiry is None else min(at, expiry), reason)
+
+
+def _asked(wait: timedelta, most: timedelta) -> str:
+    """Return in words for how long a target has asked to be left alone, and what of that is granted."""
+    words = f"the target asked to be left alone for {format_duration(timedelta(seconds=round(wait.total_seconds())))}"
+    return words if wait <= most else f"{words}, of which {format_duration(most)} are granted"
 
 
 def from_elsewhere(items: Sequence[T], tries: int) -> Sequence[T]:

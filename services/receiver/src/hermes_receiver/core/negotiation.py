@@ -1,4 +1,4 @@
-"""The answer to an association request (PS3.8 7.1, 9.3; PS3.7 D.3.3; PS3.4 B.3, B.5, J.3)."""
+"""The answer to an association request (PS3.8 7.1, 9.3; PS3.7 D.3.3; PS3.4 B.3, B.5, F.7, J.3)."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from hermes_common.dicom.uids import (
     COMMITMENT,
     EXPLICIT_LITTLE,
     IMPLICIT_LITTLE,
+    MPPS,
     STORAGE_SERVICE,
     VERIFICATION,
     is_storage_class,
@@ -28,6 +29,9 @@ ONE_AT_A_TIME: Final = (1, 1)
 
 STORAGE_INFORMATION: Final = bytes((2, 0, 3, 0, 0, 0))
 """Level 2 (full) storage, signature level 3 (bit preserving), no element is coerced (PS3.4 table B.3-2)."""
+
+_MESSAGES: Final = frozenset({COMMITMENT, MPPS})
+"""What is read and written by ourselves, and is not stored as it comes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +77,7 @@ def answer(request: AssociateRequest, address: str, judge: Judge) -> Answer:
     judgement = judge(Caller(request.calling_aet, request.called_aet, address, _identity(identity)))
     if isinstance(judgement, Refusal):
         return Rejection(RejectResult.PERMANENT, RejectSource.SERVICE_USER, _reason(judgement.why), judgement.words)
-    contexts = _contexts(request)
+    contexts = _contexts(request, takes_steps=judgement.mpps)
     return Acceptance(contexts, _reply(request, contexts, judgement), judgement.user)
 
 
@@ -99,18 +103,20 @@ def _identity(given: UserIdentity | None) -> Identity | None:
     return Identity(given.words, given.primary.decode("utf-8", "replace"), passcode)
 
 
-def _contexts(request: AssociateRequest) -> tuple[NegotiatedContext, ...]:
-    """Take storage (private and unknown classes too), verification and storage commitment."""
+def _contexts(request: AssociateRequest, *, takes_steps: bool) -> tuple[NegotiatedContext, ...]:
+    """Take storage (private and unknown classes too), verification, storage commitment, and performed procedure steps
+    where the sender's are taken.
+    """
     elsewhere = {
         entry.sop_class for entry in request.proposal.common if entry.service_class not in ("", STORAGE_SERVICE)
     }
     backwards = {role.sop_class for role in request.proposal.roles if role.scp and not role.scu}
-    syntaxes = choose_syntaxes(c for c in request.contexts if c.abstract_syntax != COMMITMENT)
-    syntaxes |= {c.id: _plain(c) for c in request.contexts if c.abstract_syntax == COMMITMENT and _plain(c)}
+    syntaxes = choose_syntaxes(c for c in request.contexts if c.abstract_syntax not in _MESSAGES)
+    syntaxes |= {c.id: _plain(c) for c in request.contexts if c.abstract_syntax in _MESSAGES and _plain(c)}
     answers = []
     for context in request.contexts:
         number, abstract = context.id, context.abstract_syntax
-        if not _is_served(abstract, elsewhere):
+        if not _is_served(abstract, elsewhere) or (abstract == MPPS and not takes_steps):
             result = ContextResult.ABSTRACT_SYNTAX_NOT_SUPPORTED
         elif abstract in backwards and abstract != COMMITMENT:
             result = (
@@ -131,7 +137,7 @@ def _plain(context: ProposedContext) -> str:
 
 
 def _is_served(abstract: str, elsewhere: Iterable[str]) -> bool:
-    if abstract in (VERIFICATION, COMMITMENT):
+    if abstract in (VERIFICATION, COMMITMENT, MPPS):
         return True
     return abstract not in elsewhere and is_storage_class(abstract)
 
@@ -151,7 +157,7 @@ def _reply(request: AssociateRequest, contexts: tuple[NegotiatedContext, ...], a
         information=tuple(
             ServiceInformation(entry.sop_class, STORAGE_INFORMATION)
             for entry in proposal.information
-            if entry.sop_class in accepted and entry.sop_class not in (VERIFICATION, COMMITMENT)
+            if entry.sop_class in accepted and entry.sop_class not in (VERIFICATION, COMMITMENT, MPPS)
         ),
         identity_response=b"" if admission.user and wants_response else None,
     )

@@ -17,7 +17,7 @@ from hermes_common.dicom.associate import AssociateRequest, NegotiatedContext, d
 from hermes_common.dicom.command import CommandField, CommandSet
 from hermes_common.dicom.errors import DicomError, MalformedPdu
 from hermes_common.dicom.pdu import AbortReason, AbortSource, PduType, Pdv, RejectResult
-from hermes_common.dicom.uids import COMMITMENT, VERIFICATION
+from hermes_common.dicom.uids import COMMITMENT, MPPS, VERIFICATION
 from hermes_common.events import AssociationAborted, AssociationClosed, AssociationOpened, AssociationRejected
 from hermes_common.runtime.dicom.commitment import report_refusal
 from hermes_common.runtime.dicom.wire import Wire, WireClosed, WireError, WireStopping, WireTimeout
@@ -25,6 +25,7 @@ from hermes_receiver.adapters import metrics
 from hermes_receiver.core.limits import Limits
 from hermes_receiver.core.negotiation import Acceptance, Judge, Rejection, answer
 from hermes_receiver.core.reception import Origin
+from hermes_receiver.handlers import performing
 from hermes_receiver.handlers.commitment_messages import CommitmentInbox, ResultSender, refusal_of
 from hermes_receiver.handlers.commitment_results import ResultInbox, TakeResult
 from hermes_receiver.handlers.committing import Commitments
@@ -56,6 +57,7 @@ class AssociationHandler:
         admit: Admit,
         commitments: Commitments | None = None,
         take_result: TakeResult | None = None,
+        steps: performing.Steps | None = None,
     ) -> None:
         self._wire = wire
         self._origin = origin
@@ -66,6 +68,7 @@ class AssociationHandler:
         self._limits: Limits = store.limits
         self._commitments = commitments
         self._take_result = take_result
+        self._steps = steps
         self._results = ResultSender(wire, store.limits)
         self._contexts: dict[int, NegotiatedContext] = {}
         self._peer_max = 0
@@ -242,7 +245,7 @@ class AssociationHandler:
         match command.field:
             case CommandField.C_ECHO_RQ:
                 self._begin(context_id, command, Drain(Answer(dimse_status.SUCCESS), self._limits.pdu_length))
-            case CommandField.C_STORE_RQ if context.abstract_syntax in (VERIFICATION, COMMITMENT):
+            case CommandField.C_STORE_RQ if context.abstract_syntax in (VERIFICATION, COMMITMENT, MPPS):
                 refusal = Answer(dimse_status.SOP_CLASS_NOT_SUPPORTED, "no storage on this context")
                 self._begin(context_id, command, Drain(refusal, self._limits.instance_bytes))
             case CommandField.C_STORE_RQ if not command.has_data_set:
@@ -256,6 +259,8 @@ class AssociationHandler:
                 self._begin(context_id, command, self._commitment_sink(context, command))
             case CommandField.N_EVENT_REPORT_RQ if context.abstract_syntax == COMMITMENT:
                 self._begin(context_id, command, self._result_sink(context, command))
+            case CommandField.N_CREATE_RQ | CommandField.N_SET_RQ if context.abstract_syntax == MPPS:
+                self._begin(context_id, command, self._step_sink(context, command))
             case CommandField.N_EVENT_REPORT_RSP if self._results.answered(command):
                 if command.has_data_set:
                     drain = Drain(Answer(dimse_status.SUCCESS), self._limits.pdu_length)
@@ -263,9 +268,8 @@ class AssociationHandler:
             case _ if command.is_response:
                 raise ViolationError("a response without a request")
             case _:
-                refusal = Answer(
-                    dimse_status.UNRECOGNISED_OPERATION, "C-STORE, C-ECHO and storage commitment are served"
-                )
+                words = "C-STORE, C-ECHO, storage commitment and MPPS are served"
+                refusal = Answer(dimse_status.UNRECOGNISED_OPERATION, words)
                 self._begin(context_id, command, Drain(refusal, self._limits.pdu_length))
 
     def _begin(self, context_id: int, command: CommandSet, sink: Sink) -> None:
@@ -279,7 +283,14 @@ class AssociationHandler:
             self._stored += outcome.stored
             self._refused += not outcome.stored
             self._octets += outcome.octets
-        response = dimse.response_to(command, outcome.status, comment=outcome.comment, offending=outcome.offending)
+        response = dimse.response_to(
+            command,
+            outcome.status,
+            comment=outcome.comment,
+            offending=outcome.offending,
+            identifiers=outcome.identifiers,
+            error_id=outcome.error_id,
+        )
         self._wire.send([pdus.command_pdus(context_id, response, self._peer_max)], self._limits.transfer, "answering")
 
     def _commitment_sink(self, context: NegotiatedContext, command: CommandSet) -> CommitmentInbox | Drain:
@@ -296,6 +307,13 @@ class AssociationHandler:
             answer = Answer(dimse_status.SOP_CLASS_NOT_SUPPORTED if code is None else code, "no result is expected")
             return Drain(answer, self._limits.instance_bytes)
         return ResultInbox(self._take_result, self._origin, context.transfer_syntax)
+
+    def _step_sink(self, context: NegotiatedContext, command: CommandSet) -> performing.StepInbox | Drain:
+        refusal = performing.refusal_of(command)
+        if refusal is not None or self._steps is None:
+            answer = Answer(dimse_status.SOP_CLASS_NOT_SUPPORTED, "performed procedure steps are not taken here")
+            return Drain(refusal or answer, self._limits.instance_bytes)
+        return performing.StepInbox(self._steps, self._origin, command, context.transfer_syntax)
 
     def _commitment_context(self) -> NegotiatedContext | None:
         return next((c for c in self._contexts.values() if c.abstract_syntax == COMMITMENT), None)

@@ -9,6 +9,7 @@ from hermes_common.dicom.command import CommandSet
 from hermes_common.dicom.pdu import AbortReason
 from hermes_receiver.handlers.commitment_messages import CommitmentInbox
 from hermes_receiver.handlers.commitment_results import ResultInbox
+from hermes_receiver.handlers.performing import StepInbox
 from hermes_receiver.handlers.storing import Answer, EndlessDataSetError, Reception
 
 
@@ -43,7 +44,7 @@ class Drain:
         """Nothing is held."""
 
 
-Sink: TypeAlias = Reception | Drain | CommitmentInbox | ResultInbox
+Sink: TypeAlias = Reception | Drain | CommitmentInbox | ResultInbox | StepInbox
 
 
 @dataclass(slots=True)

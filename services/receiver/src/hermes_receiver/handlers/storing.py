@@ -33,6 +33,9 @@ class Answer:
     comment: str = ""
     offending: tuple[int, ...] = ()
     octets: int = 0
+    identifiers: tuple[int, ...] = ()
+    """Attributes that are concerned, of a request that creates or sets (PS3.7 C.5)."""
+    error_id: int | None = None
 
     @property
     def stored(self) -> bool:

@@ -75,11 +75,14 @@ def judge(
     instances: int,
     policy: StudyCompletion,
     now: datetime,
+    performed: int | None = None,
 ) -> Judgement:
     """Return whether a study is complete.
 
     ``missing``: what the conditions of policies and rules ask for and is not there. ``instances``: distinct SOP
-    instances in its batches. An instant in the far future means that a clock was set back: it holds nothing up.
+    instances in its batches. ``performed``: how many its procedure steps have made, if all of them are completed and
+    all of it is there (:func:`hermes_router.core.performing.all_of`). An instant in the far future means that a clock
+    was set back: it holds nothing up.
     """
     undecided = [batch for member in members for batch in member.batches if batch.awaits_study]
     if not undecided:
@@ -90,10 +93,15 @@ def judge(
     receiving = sum(member.receiving for member in members)
     last = max(batch.received_at or batch.decided_at for batch in undecided)
     quiet_until = last + policy.quiet_period
-    all_there = record.expected is not None and instances >= record.expected
+    counted = record.expected is not None and instances >= record.expected
+    all_there = counted or performed is not None
     quiet = now >= quiet_until or last > now + LATEST
     if (quiet or all_there) and not receiving and not missing:
-        all_of_them = f"all {record.expected} instances are there (NumberOfStudyRelatedInstances)"
+        all_of_them = (
+            f"all {record.expected} instances are there (NumberOfStudyRelatedInstances)"
+            if counted
+            else f"MPPS: its procedure steps are completed and all {performed} instances that they name are there"
+        )
         return Complete(f"nothing has come for {_seconds(policy.quiet_period)}" if quiet else all_of_them)
     lacks = [*missing, *_still_received(receiving, policy)]
     waited_for = [lack for lack in lacks if now < record.opened_at + lack.max_wait]
@@ -112,12 +120,20 @@ def _still_received(receiving: int, policy: StudyCompletion) -> list[Lack]:
     return [Lack(words, policy.max_wait, policy.then)] if receiving else []
 
 
-def may_end(judgement: Judgement, record: StudyRecord, members: Sequence[Member]) -> bool:
-    """Return whether a study that was judged without its contents has to be judged with them."""
+def may_end(judgement: Judgement, record: StudyRecord, members: Sequence[Member], performed: int | None = None) -> bool:
+    """Return whether a study that was judged without its contents has to be judged with them.
+
+    ``performed`` is as in :func:`judge`, by what batches say of their size: it may be too much, and never too little.
+    """
     if isinstance(judgement, Wait):
-        there = sum(batch.instances for member in members for batch in member.batches)
-        return record.expected is not None and there >= record.expected
+        there = sum(at_most_there(members).values())
+        return performed is not None or (record.expected is not None and there >= record.expected)
     return not isinstance(judgement, Nothing)
+
+
+def at_most_there(members: Iterable[Member]) -> dict[str, int]:
+    """Return how many instances there are of each series at most: what came twice, with other bytes, counts twice."""
+    return {member.series_uid: sum(batch.instances for batch in member.batches) for member in members}
 
 
 def _too_late(lacks: Sequence[Lack]) -> Hold | Complete:

@@ -10,6 +10,9 @@ from hermes_common.config import SHORTEST_QUIET, Completion, Sources
 from hermes_common.durations import Duration
 from hermes_common.events import InstanceStored, Sender, Tags
 
+MPPS = "MPPS"
+"""Who names a number of instances where a performed procedure step does, that is completed."""
+
 MOST_EXPECTED = 1_000_000
 """A larger number of instances is taken as a mistake of the sender."""
 
@@ -77,9 +80,19 @@ def expected_of_series(tags: Tags) -> tuple[int, str] | None:
 def shortened(period: timedelta, named_by: str) -> timedelta:
     """Return how long to wait when as many instances are there as an attribute names, at least a second.
 
-    A series may have another acquisition to come, so its number of images shortens the wait by half only.
+    A series may have another acquisition to come, so its number of images shortens the wait by half only. Once a
+    modality has said that it is done with a step, and what of a series it has made, there is nothing to wait for.
     """
+    if named_by == MPPS:
+        return timedelta(0)
     return max(SHORTEST_QUIET, period / 2) if named_by == "ImagesInAcquisition" else SHORTEST_QUIET
+
+
+def why_shortened(expected: int, named_by: str) -> str:
+    """Return in words why less is waited for."""
+    if named_by == MPPS:
+        return f"MPPS: the procedure step is completed and all {expected} instances that it names are there"
+    return f"the association is closed and all {expected} instances are there ({named_by})"
 
 
 def expected_of_study(tags: Tags) -> int | None:

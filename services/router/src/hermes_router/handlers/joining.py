@@ -14,6 +14,7 @@ from hermes_common.runtime.configview import ConfigView
 from hermes_common.runtime.errors import ConflictError
 from hermes_router.core import studies
 from hermes_router.core.completeness import SOONEST
+from hermes_router.handlers.performing import Steps
 
 REMEMBERED = 10_000
 ATTEMPTS = 20
@@ -22,9 +23,10 @@ ATTEMPTS = 20
 class Studies:
     """The live records of studies, and their timers."""
 
-    def __init__(self, bus: Bus, config: ConfigView) -> None:
+    def __init__(self, bus: Bus, config: ConfigView, steps: Steps) -> None:
         self._bus = bus
         self._config = config
+        self._steps = steps
         self._known: OrderedDict[tuple[str, str], None] = OrderedDict()
 
     async def load(self, study_uid: str) -> tuple[StudyRecord, int] | None:
@@ -57,7 +59,7 @@ class Studies:
     async def batched(self, study_uid: str, series_uid: str, expected: int | None, *, afresh: bool = False) -> None:
         """Say that a series has something that its study has to decide: it is open, and its timer is armed."""
         record = await self._change(study_uid, series_uid, expected, reopen=True, afresh=afresh)
-        soon = afresh or record.expected is not None
+        soon = afresh or record.expected is not None or await self._steps.concern(study_uid)
         wait = SOONEST if soon else self._config.policies.completion.study.quiet_period
         await self.look_at(study_uid, now() + wait)
 

@@ -6,7 +6,7 @@ for each series, and that is done until it has been done for all of them.
 """
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import partial
@@ -17,7 +17,7 @@ from pydantic import ValidationError
 
 from hermes_common import subjects
 from hermes_common.commands import SeriesCommand, StudyCommand
-from hermes_common.events import StudyCompleted, StudyHeld
+from hermes_common.events import MppsSet, StudyCompleted, StudyHeld
 from hermes_common.ids import derived_id, token_uid
 from hermes_common.records import PendingCommand, SeriesState, StudyRecord, StudyState
 from hermes_common.rules import Context
@@ -28,10 +28,11 @@ from hermes_common.runtime.configview import ConfigView
 from hermes_common.runtime.consumer import Consumer, Done, Message, Outcome, Park, RetryAfter
 from hermes_common.runtime.crashpoints import crash_point
 from hermes_router.adapters.documents import Documents
-from hermes_router.core import completeness, lifecycle, planning, rounds, studies
+from hermes_router.core import completeness, lifecycle, performing, planning, rounds, studies
 from hermes_router.core.batching import rule_fields
 from hermes_router.handlers.deciding import Decider, report_failures
 from hermes_router.handlers.joining import Studies
+from hermes_router.handlers.performing import Steps
 from hermes_router.handlers.together import together
 
 log = logging.getLogger(__name__)
@@ -65,18 +66,41 @@ class Contents:
 
     series: Sequence[rounds.Series]
     study: Context
-    instances: int
+    there: Mapping[str, int]
+    """Distinct SOP instances of each series."""
+
+    @property
+    def instances(self) -> int:
+        """How many there are in all."""
+        return sum(self.there.values())
 
 
 class StudyDecider:
     """Handles ``hermes.due.study`` and :class:`StudyCommand`."""
 
-    def __init__(self, bus: Bus, config: ConfigView, documents: Documents, decider: Decider, records: Studies) -> None:
+    def __init__(
+        self,
+        bus: Bus,
+        config: ConfigView,
+        documents: Documents,
+        decider: Decider,
+        records: Studies,
+        steps: Steps,
+    ) -> None:
         self._bus = bus
         self._config = config
         self._documents = documents
         self._decider = decider
         self._records = records
+        self._steps = steps
+        steps.on_completed(self.performed)
+
+    async def performed(self, step: MppsSet) -> None:
+        """Have the studies of a completed step looked at."""
+        for study_uid in step.studies:
+            loaded = await self._records.load(study_uid)
+            if loaded is not None and loaded[0].state is not StudyState.COMPLETE:
+                await self._records.look_soon(study_uid)
 
     async def handle(self, message: Message) -> Outcome:
         """Look at a study whose timer is due."""
@@ -95,11 +119,14 @@ class StudyDecider:
         members = await self._members(record)
         policy = self._config.policies.completion.study
         judgement, contents = completeness.judge(record, members, [], 0, policy, now()), None
-        if completeness.may_end(judgement, record, members):  # only then is it worth reading everything
+        steps = await self._steps.of_study(study_uid)
+        at_most = performing.all_of(steps, completeness.at_most_there(members))
+        if completeness.may_end(judgement, record, members, at_most):  # only then is it worth reading everything
             contents = await self._contents(members)
             conditions = completeness.conditions_of(policy, self._config.rules[1].rules)
             missing = completeness.unmet(conditions, policy, contents.study, now())
-            judgement = completeness.judge(record, members, missing, contents.instances, policy, now())
+            performed = performing.all_of(steps, contents.there)
+            judgement = completeness.judge(record, members, missing, contents.instances, policy, now(), performed)
         match judgement:
             case completeness.Nothing():
                 if (changed := studies.over(record, now())) is not record:
@@ -167,10 +194,10 @@ class StudyDecider:
         there = [member for member in members if member.batches]
         read = await together(self._read, there, AT_A_TIME)
         fields_of = [series.fields for series, _, _ in read]
-        instances = sum(count for _, count, _ in read)
+        counts = {series.member.series_uid: count for series, count, _ in read}
         latest = max(read, key=lambda each: each[2])[0].fields if read else {}
-        study = Context(study_fields(fields_of, instances, latest), fields_of)
-        return Contents([series for series, _, _ in read], study, instances)
+        study = Context(study_fields(fields_of, sum(counts.values()), latest), fields_of)
+        return Contents([series for series, _, _ in read], study, counts)
 
     async def _read(self, member: completeness.Member) -> tuple[rounds.Series, int, datetime]:
         """Return a series, how many distinct instances it has, and when the last of them came."""

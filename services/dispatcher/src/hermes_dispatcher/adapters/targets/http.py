@@ -17,12 +17,14 @@ from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
 from urllib3.exceptions import HTTPError, MaxRetryError, NewConnectionError
 
+from hermes_common.runtime.clock import now
 from hermes_common.runtime.dicom.connect import connect
 from hermes_common.runtime.dicom.errors import Unreachable
 from hermes_common.targets import S3Target, StowTarget, Tls
 from hermes_dispatcher.adapters.targets.steps import TroubleError
 from hermes_dispatcher.adapters.targets.tls import context_of
 from hermes_dispatcher.core.outcomes import Trouble
+from hermes_dispatcher.core.retry_after import asked_wait
 
 LARGEST_ANSWER: Final = 4 * 1024 * 1024
 SLOWEST: Final = 64 * 1024
@@ -38,6 +40,13 @@ class Answer:
     status: int
     headers: Mapping[str, str]
     body: bytes
+
+    @property
+    def wait(self) -> timedelta | None:
+        """For how long the server asks to be left alone, if it is one that cannot now (RFC 9110 15.6.4, RFC 6585 4)."""
+        if self.status not in (429, 503):
+            return None
+        return asked_wait(self.headers.get("Retry-After"), self.headers.get("Date"), now())
 
 
 class Http:
@@ -174,8 +183,11 @@ def slowest_of(target: StowTarget | S3Target) -> int:
     return max(1, min(SLOWEST, target.bandwidth // (2 * at_once)))
 
 
-def trouble_of(status: int, words: str, *, alone: bool) -> TroubleError:
-    """Return what an HTTP status other than 2xx means (RFC 9110 15): for the target, or for the instance ``alone``."""
+def trouble_of(status: int, words: str, *, alone: bool, wait: timedelta | None = None) -> TroubleError:
+    """Return what an HTTP status other than 2xx means (RFC 9110 15): for the target, or for the instance ``alone``.
+
+    ``wait``: for how long the target has asked to be left alone.
+    """
     said = f"HTTP {status}{': ' + words if words else ''}"
     match status:
         case 401 | 403 | 407:
@@ -185,8 +197,8 @@ def trouble_of(status: int, words: str, *, alone: bool) -> TroubleError:
         case _ if 300 <= status < 400:
             return TroubleError(Trouble.REJECTED, f"{said}: it points elsewhere; put that address into the target")
         case 408 | 425 | 429:
-            return TroubleError(Trouble.BUSY, f"{said}: the target cannot now")
+            return TroubleError(Trouble.BUSY, f"{said}: the target cannot now", wait)
         case 400 | 406 | 409 | 413 | 415 | 422 if alone:
             return TroubleError(Trouble.REFUSED, said)
         case _:
-            return TroubleError(Trouble.BUSY, said)
+            return TroubleError(Trouble.BUSY, said, wait)

@@ -72,7 +72,7 @@ class Authorisation:
         if answer.status in (400, 401, 403, 404):
             words = "refused us: check the client id, its secret, the scope and the address"
             return TroubleError(Trouble.REJECTED, f"the token service {words} (HTTP {answer.status})")
-        return TroubleError(Trouble.BUSY, f"the token service answered HTTP {answer.status}")
+        return TroubleError(Trouble.BUSY, f"the token service answered HTTP {answer.status}", answer.wait)
 
 
 def basic(user: str, password: str) -> str:

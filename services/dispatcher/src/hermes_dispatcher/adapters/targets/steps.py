@@ -24,15 +24,16 @@ class StepFailedError(Exception):
 class TroubleError(Exception):
     """A target cannot be used, or not now: what a kind makes of the errors of its library."""
 
-    def __init__(self, trouble: Trouble, reason: str) -> None:
+    def __init__(self, trouble: Trouble, reason: str, wait: timedelta | None = None) -> None:
         super().__init__(reason)
         self.trouble = trouble
         self.reason = reason
+        self.wait = wait
 
     @property
     def outcome(self) -> NotDelivered:
         """What this means for the instances that were not tried."""
-        return NotDelivered(self.trouble, self.reason)
+        return NotDelivered(self.trouble, self.reason, wait=self.wait)
 
 
 class Steps:

@@ -168,7 +168,7 @@ class StowSender:
         if named or answer.status in (200, 202):
             return named
         is_refusal = answer.status in (400, 406, 409, 413, 415, 422)
-        raise trouble_of(answer.status, "", alone=is_refusal)
+        raise trouble_of(answer.status, "", alone=is_refusal, wait=answer.wait)
 
     def _posted(self, http: Http, authorisation: Authorisation, batch: list[_Part]) -> Answer:
         boundary = f"hermes-{new_id()}"
