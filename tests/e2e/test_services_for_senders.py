@@ -100,8 +100,9 @@ def test_a_completed_procedure_step_ends_the_wait_for_its_series_and_its_study(
     hermes: Hermes, peer: Callable[[str, str], str], storescp: Callable[[str], StoreScp], tmp_path: Path
 ) -> None:
     scp = storescp("store")
-    hermes.configure([target("store", scp.port)], [rule("all", "Modality is present", "store")], quiet="15m")
-    series, step = make_series(tmp_path / "series", 3), generate_uid()
+    rules = [rule("steps", 'StationName == "STEPS"', "store")]  # and nothing that other tests have sent before
+    hermes.configure([target("store", scp.port)], rules, quiet="15m")
+    series, step = make_series(tmp_path / "series", 3, StationName="STEPS"), generate_uid()
     ae = AE(ae_title="MODALITY")
     ae.add_requested_context(ModalityPerformedProcedureStep)
     association = ae.associate("127.0.0.1", hermes.dicom_port)
