@@ -442,3 +442,16 @@ async def test_a_study_whose_series_were_routed_by_rules_about_series_is_routed(
     stream.study("1.7.99", outcome="unmatched")
     await books.record(facts(stream.messages))
     assert query("SELECT outcome FROM ledger.studies ORDER BY study_uid") == [("routed",), ("unmatched",)]
+
+
+async def test_a_study_whose_procedure_step_was_told_before_it_was_decided_has_its_row(books, query, stream):
+    step = {"sop_instance_uid": "2.25.7", "association_id": "a", "study_uid": "1.5.99"}
+    step["sender"] = Sender(calling_aet="CT01", called_aet="HERMES", address="10.0.0.7")
+    stream.say(MppsCreated(**step, studies=["1.5.99"], status="IN PROGRESS"))
+    stream.held("1.5.99")
+    stream.say(MppsSet(**step, studies=["1.5.99"], status="COMPLETED", change=2))
+    stream.study("1.5.99", outcome="unmatched", instances=1)
+    for message in stream.messages:
+        await books.record(facts([message]))
+    rows = query("SELECT study_uid, state, outcome, last_seq FROM ledger.studies")
+    assert rows == [("1.5.99", "complete", "unmatched", 4)]

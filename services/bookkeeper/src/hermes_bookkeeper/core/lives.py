@@ -11,6 +11,8 @@ from hermes_common.events import (
     AssociationClosed,
     AssociationOpened,
     AssociationRejected,
+    MppsCreated,
+    MppsSet,
     Sender,
     ServiceCrashed,
     ServiceStarted,
@@ -26,16 +28,22 @@ def sender_columns(sender: Sender) -> Row:
 
 
 def life_row(said: Sequence[Said]) -> tuple[str, Row] | None:
-    """Return the table and the row of one thing. ``said``: what was said about it, in the order of the stream."""
-    match said[0].event:
+    """Return the table and the row of one thing; None if nothing was said that makes one.
+
+    ``said``: what was said about it, in the order of the stream. What a modality says of its steps lies with its study.
+    """
+    telling = [item for item in said if not isinstance(item.event, MppsCreated | MppsSet)]
+    if not telling:
+        return None
+    match telling[0].event:
         case AssociationOpened() | AssociationClosed() | AssociationRejected():
-            return "associations", _association(said)
+            return "associations", _association(telling)
         case ServiceStarted() | ServiceStopped() | ServiceCrashed():
-            return "services", _service(said)
+            return "services", _service(telling)
         case AlertRaised() | AlertCleared():
-            return "alerts", _alert(said)
+            return "alerts", _alert(telling)
         case StudyCompleted() | StudyHeld():
-            return "studies", _study(said)
+            return "studies", _study(telling)
         case _:
             return None
 
