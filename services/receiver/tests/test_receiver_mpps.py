@@ -250,6 +250,21 @@ def test_two_that_end_a_step_at_once_end_it_once(receiver):
         speaker.close()
 
 
+def test_a_request_whose_step_somebody_else_says_meanwhile_is_answered_with_success(receiver, modality, monkeypatch):
+    uid, publish = generate_uid(), receiver.bus.publish
+
+    async def overtaken(*arguments, **more):
+        sequence = await publish(*arguments, **more)
+        record, revision = await receiver.bus.load(subjects.HELD, subjects.step(uid), StepRecord)
+        said = record.model_copy(update={"said": True})
+        await receiver.bus.update(subjects.HELD, subjects.step(uid), said, revision)
+        return sequence
+
+    monkeypatch.setattr(receiver.bus, "publish", overtaken)
+    assert modality.create(uid).Status == 0
+    assert modality.set(uid, ending("COMPLETED", series())).Status == 0
+
+
 @settings(max_examples=200, deadline=None)
 @given(st.binary(max_size=300), st.sampled_from([EXPLICIT_LITTLE, IMPLICIT_LITTLE]))
 @pytest.mark.filterwarnings("ignore::UserWarning")

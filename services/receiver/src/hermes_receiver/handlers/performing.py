@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import hashlib
 import logging
 from collections.abc import Callable
@@ -99,7 +100,8 @@ class Steps:
             else await self._bus.update(subjects.HELD, key, found, revision)
         )
         crash_point("mpps.recorded")
-        await self._say(found, key, written)
+        with contextlib.suppress(ConflictError):  # the same request over another association found it, and marked it
+            await self._say(found, key, written)
         crash_point("mpps.said")
         log.info("performed procedure step %s: %s", found.sop_instance_uid, found.status.value)
         return Answer(status.SUCCESS)
