@@ -4,14 +4,10 @@ import asyncio
 import heapq
 import logging
 from collections import Counter
-from collections.abc import Coroutine
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
 
-import nats.errors
-from nats.aio.msg import Msg
-from pydantic import BaseModel, ValidationError
+from pydantic import ValidationError
 
 from hermes_cleaner.core.retention import Delete, Keep, Wait, judge, may_go_early
 from hermes_cleaner.core.room import Candidate, Room, excess, octets_of, oldest_first
@@ -30,6 +26,7 @@ from hermes_common.cleaning import (
 )
 from hermes_common.records import DeliveryRecord, DeliveryState, SeriesRecord, SeriesState, WatermarkRecord
 from hermes_common.retention import watermark_words
+from hermes_common.runtime.answering import Answering
 from hermes_common.runtime.bus import Bus
 from hermes_common.runtime.clock import now
 from hermes_common.runtime.configview import ConfigView
@@ -39,6 +36,8 @@ log = logging.getLogger(__name__)
 
 MOST_REASONS = 50
 MOST_ORPHANS = 200
+MOST_ASKED = 16
+"""Questions of a kind that are answered or wait."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -177,60 +176,44 @@ class Answerer:
         self._sweeper = sweeper
         self._name = name
         self._planning = asyncio.Lock()
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._sweep: asyncio.Task[None] | None = None
 
     async def run(self) -> None:
-        """Answer until cancelled; the subscriptions outlive reconnections."""
-        subscriptions = [
-            await self._bus.nc.subscribe(ASK_PLAN, queue="cleaner", cb=self._plan_asked),
-            await self._bus.nc.subscribe(ASK_SWEEP, queue="cleaner", cb=self._sweep_asked),
-        ]
+        """Answer until cancelled."""
         try:
-            await asyncio.Event().wait()
+            await asyncio.gather(
+                Answering(self._bus, ASK_PLAN, self._plan, MOST_ASKED, "cleaner").run(),
+                Answering(self._bus, ASK_SWEEP, self._begin_sweep, MOST_ASKED, "cleaner").run(),
+            )
         finally:
-            for task in self._tasks:
-                task.cancel()
-            for subscription in subscriptions if self._bus.nc.is_connected else []:
-                await subscription.unsubscribe()
+            if self._sweep is not None:
+                self._sweep.cancel()
 
-    async def _plan_asked(self, message: Msg) -> None:
-        self._start(self._answer_plan(message), "plan")
-
-    async def _sweep_asked(self, message: Msg) -> None:
+    async def _plan(self, question: bytes, *, is_busy: bool) -> Plan | None:
+        if is_busy:
+            log.warning("more than %d plans are asked for at once", MOST_ASKED)
+            return None
         try:
-            asked = SweepAsked.model_validate_json(message.data)
-        except ValidationError as error:
-            log.warning("a request for a sweep that cannot be read: %s", error)
-            return
-        if self._sweeper.is_at_work:
-            await self._respond(message, SweepBegun(state="under_way", cleaner=self._name))
-            return
-        self._start(self._sweep(asked), "sweep")
-        await self._respond(message, SweepBegun(state="begun", cleaner=self._name))
-
-    def _start(self, work: Coroutine[Any, Any, None], name: str) -> None:
-        task = asyncio.create_task(work, name=name)
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
-
-    async def _answer_plan(self, message: Msg) -> None:
-        try:
-            asked = PlanAsked.model_validate_json(message.data)
+            asked = PlanAsked.model_validate_json(question)
             async with self._planning:
-                plan = await self._planner.plan(asked.limit)
+                return await self._planner.plan(asked.limit)
         except (ValidationError, TransientError) as error:
             log.warning("a plan was asked for, and cannot be given: %s", error)
-            return
-        await self._respond(message, plan)
+            return None
 
-    async def _sweep(self, asked: SweepAsked) -> None:
+    async def _begin_sweep(self, question: bytes, *, is_busy: bool) -> SweepBegun | None:
+        try:
+            asked = SweepAsked.model_validate_json(question)
+        except ValidationError as error:
+            log.warning("a request for a sweep that cannot be read: %s", error)
+            return None
+        if is_busy or self._sweeper.is_at_work or (self._sweep is not None and not self._sweep.done()):
+            return SweepBegun(state="under_way", cleaner=self._name)
+        self._sweep = asyncio.create_task(self._swept(asked), name="sweep")
+        return SweepBegun(state="begun", cleaner=self._name)
+
+    async def _swept(self, asked: SweepAsked) -> None:
         try:
             await self._sweeper.sweep(remove=asked.remove, actor=asked.actor)
         except TransientError as error:
             log.warning("the sweep that %s asked for was broken off: %s", asked.actor, error)
-
-    async def _respond(self, message: Msg, answer: BaseModel) -> None:
-        try:
-            await message.respond(answer.model_dump_json().encode())
-        except (nats.errors.Error, OSError) as error:
-            log.warning("a request could not be answered: %s", error)

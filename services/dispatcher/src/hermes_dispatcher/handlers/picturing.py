@@ -6,12 +6,12 @@ from typing import Final
 
 from pydantic import ValidationError
 
+from hermes_common.runtime.answering import Answering
 from hermes_common.runtime.bus import Bus
 from hermes_common.runtime.errors import TransientError
 from hermes_common.thumbnails import ASK, NoPicture, Thumbnail, ThumbnailAsked
 from hermes_dispatcher.adapters.illustrator import Illustrator
 from hermes_dispatcher.adapters.threads import in_daemon
-from hermes_dispatcher.handlers.answering import Answering
 
 log = logging.getLogger(__name__)
 
@@ -32,7 +32,7 @@ class Picturer:
 
     async def run(self) -> None:
         """Answer until cancelled."""
-        await Answering(self._bus, ASK, self._answer, WAITING + 1).run()
+        await Answering(self._bus, ASK, self._answer, WAITING + 1, "dispatcher").run()
 
     async def _answer(self, question: bytes, *, is_busy: bool) -> Thumbnail | None:
         try:

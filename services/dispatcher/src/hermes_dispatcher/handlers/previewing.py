@@ -7,12 +7,12 @@ from typing import Final
 from pydantic import TypeAdapter, ValidationError
 
 from hermes_common.previews import ASK, Preview, PreviewAsked
+from hermes_common.runtime.answering import Answering
 from hermes_common.runtime.bus import Bus
 from hermes_common.runtime.errors import TransientError
 from hermes_common.targets import AnyTarget, Target
 from hermes_dispatcher.adapters.changed import Supplies
 from hermes_dispatcher.adapters.threads import in_daemon
-from hermes_dispatcher.handlers.answering import Answering
 
 log = logging.getLogger(__name__)
 
@@ -35,7 +35,7 @@ class Previewer:
 
     async def run(self) -> None:
         """Answer until cancelled."""
-        await Answering(self._bus, ASK, self._answer, MOST).run()
+        await Answering(self._bus, ASK, self._answer, MOST, "dispatcher").run()
 
     async def _answer(self, question: bytes, *, is_busy: bool) -> Preview | None:
         try:

@@ -7,6 +7,7 @@ from typing import Final
 
 from pydantic import ValidationError
 
+from hermes_common.runtime.answering import Answering
 from hermes_common.runtime.bus import Bus
 from hermes_common.runtime.configview import ConfigView
 from hermes_common.targets import AnyTarget
@@ -14,7 +15,6 @@ from hermes_common.targettests import ASK, Step, TargetTestAsked, TargetTested
 from hermes_dispatcher.adapters.targets.interface import SenderOf
 from hermes_dispatcher.adapters.targets.steps import StepFailedError, Steps
 from hermes_dispatcher.adapters.threads import in_daemon
-from hermes_dispatcher.handlers.answering import Answering
 
 log = logging.getLogger(__name__)
 
@@ -84,7 +84,7 @@ class Answerer:
 
     async def run(self) -> None:
         """Answer until cancelled."""
-        await Answering(self._bus, ASK, self._answer, MOST).run()
+        await Answering(self._bus, ASK, self._answer, MOST, "dispatcher").run()
 
     async def _answer(self, question: bytes, *, is_busy: bool) -> TargetTested | None:
         try:

@@ -1,4 +1,4 @@
-"""Questions on the bus whose answer takes a while: each answered by one dispatcher, in a task of its own, bounded."""
+"""Questions on the bus whose answer takes a while: each answered by one process, in a task of its own, bounded."""
 
 import asyncio
 import logging
@@ -23,18 +23,22 @@ class Answer(Protocol):
 
 
 class Answering:
-    """Answers what is asked on a subject; of more than ``most`` at a time each is told so at once."""
+    """Answers what is asked on a subject; of more than ``most`` at a time each is told so at once.
 
-    def __init__(self, bus: Bus, subject: str, answer: Answer, most: int) -> None:
+    Of all processes of the same ``service`` one gets each question.
+    """
+
+    def __init__(self, bus: Bus, subject: str, answer: Answer, most: int, service: str) -> None:
         self._bus = bus
         self._subject = subject
         self._answer = answer
         self._most = most
+        self._service = service
         self._tasks: set[asyncio.Task[None]] = set()
 
     async def run(self) -> None:
         """Answer until cancelled; the subscription outlives reconnections."""
-        subscription = await self._bus.nc.subscribe(self._subject, queue="dispatcher", cb=self._asked)
+        subscription = await self._bus.nc.subscribe(self._subject, queue=self._service, cb=self._asked)
         try:
             await asyncio.Event().wait()
         finally:
