@@ -70,6 +70,10 @@ def test_books_that_agree_are_no_violation(evidence: Evidence) -> None:
             replace(COMMITTED, deliveries=[replace(KEEPS, commitment="failed")], series={"1.2": "deleted"}),
             "early: series 1.2 is deleted, and pacs has not committed to delivery d1",
         ),
+        (
+            replace(GOOD, steps=frozenset({("2.25.1", "set")})),
+            "lost: procedure step 2.25.1 was answered with Success when",
+        ),
         (replace(GOOD, parked=["bookkeeper: a reason"]), "parked: bookkeeper: a reason"),
     ],
 )

@@ -117,6 +117,10 @@ class Evidence:
     """Targets that are asked for storage commitment."""
     promised: frozenset[tuple[str, str]] = frozenset()
     """Target and SOP instance: what a target says that it keeps."""
+    steps: frozenset[tuple[str, str]] = frozenset()
+    """Procedure step, ``created`` or ``set``: what a modality was answered with Success."""
+    steps_told: frozenset[tuple[str, str]] = frozenset()
+    """The same, of the events in the tables."""
 
 
 @dataclass(slots=True)
@@ -129,6 +133,8 @@ class Ledger:
     """How often the sender was answered with which status; None: there was no answer."""
     promised: set[tuple[str, str]] = field(default_factory=set)
     """Target and SOP instance: what a target was going to say, or has said, that it keeps."""
+    steps: set[tuple[str, str]] = field(default_factory=set)
+    """Procedure steps that were answered with Success: UID, and ``created`` or ``set``."""
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
     def send(self, instance: Sent) -> None:
@@ -160,6 +166,11 @@ class Ledger:
         """Return what was committed to up to now."""
         with self._lock:
             return frozenset(self.promised)
+
+    def acknowledge_step(self, sop_instance_uid: str, verb: str) -> None:
+        """Take down that a procedure step was answered with Success."""
+        with self._lock:
+            self.steps.add((sop_instance_uid, verb))
 
     def snapshot(self) -> tuple[list[Sent], list[Kept]]:
         """Return what there is now."""

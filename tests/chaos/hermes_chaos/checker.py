@@ -35,6 +35,7 @@ def contradictions(evidence: Evidence) -> list[str]:
     join = _Join(evidence)
     checks = (
         join.acknowledged_is_held(),
+        join.steps_are_told(),
         join.held_is_unchanged(),
         join.delivered_is_confirmed(),
         join.committed_is_promised(),
@@ -52,7 +53,7 @@ def contradictions(evidence: Evidence) -> list[str]:
 def unended(evidence: Evidence) -> list[str]:
     """Return what has not come to its end yet: to be waited for, or, when the time is over, stuck."""
     join = _Join(evidence)
-    return [*join.acknowledged_is_held(), *join.everything_ends(), *join.questions_end()]
+    return [*join.acknowledged_is_held(), *join.steps_are_told(), *join.everything_ends(), *join.questions_end()]
 
 
 class _Join:
@@ -82,6 +83,11 @@ class _Join:
             elif all(reception.digest != sent.digest for reception in receptions):
                 digests = ", ".join(sorted({reception.digest[:12] for reception in receptions}))
                 yield f"changed: {_name(sent)} was sent as {sent.digest[:12]} and received as {digests}"
+
+    def steps_are_told(self) -> Iterator[str]:
+        """What a modality was answered with Success is in the history."""
+        for uid, verb in sorted(self._evidence.steps - self._evidence.steps_told):
+            yield f"lost: procedure step {uid} was answered with Success when it was {verb}; no event says so"
 
     def held_is_unchanged(self) -> Iterator[str]:
         """Of what was received of a series that was not deleted an object is there, with the sender's bytes.

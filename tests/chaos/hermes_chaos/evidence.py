@@ -112,6 +112,12 @@ class Collector:
             outcomes=outcomes,
             faults=faults,
             parked=parked,
+            steps_told=frozenset(
+                (uid, kind.rpartition(".")[2])
+                for uid, kind in self.query(
+                    "SELECT data ->> 'sop_instance_uid', type FROM ledger.events WHERE type LIKE 'hermes.v1.mpps.%'"
+                )
+            ),
         )
 
     async def _live(self, delivery_ids: Sequence[str]) -> dict[str, DeliveryRecord]:

@@ -100,10 +100,12 @@ def _verify(world: World) -> None:
     world.tally.deliveries = len(evidence.deliveries)
     world.tally.said_delivered = sum(outcome.result == "delivered" for outcome in evidence.outcomes)
     log.info(
-        "settled in %.0f s, joined in %.0f s: %d instances, %d deliveries, %d C-STOREs at targets, no contradiction",
+        "settled in %.0f s, joined in %.0f s: %d instances, %d deliveries, %d C-STOREs at targets, "
+        "%d answers to procedure steps, no contradiction",
         settled - began,
         time.monotonic() - settled,
         len(evidence.sent),
         len(evidence.deliveries),
         len(evidence.kept),
+        len(evidence.steps),
     )

@@ -36,15 +36,14 @@ reached."""
 LONGEST = 600.0
 """Seconds after which no more is killed; what is left over counts as not reached."""
 
+PERFORMED = 2.0
+"""Seconds from one procedure step of the modality to the next."""
+
 _NONE = Path("/usr/lib/faketime/libfaketimeMT.so.1")
 FAKETIME = next(iter(sorted(Path("/usr/lib").glob("*/faketime/libfaketimeMT.so.1"))), _NONE)
 DOUBLED: Final = ("router", "dispatcher")
 REPEATING = frozenset({"dispatcher", "nats", "s3"})
 """Whose death has instances sent again that were under way."""
-
-
-NEEDS_MODALITIES = "mpps."
-"""Crash points of procedure steps, which nobody sends here; services/receiver/tests kills there."""
 
 
 @dataclass(slots=True)
@@ -72,8 +71,7 @@ def kills(world: World) -> None:
     points = crash_points(CHECKOUT)
     chains = []
     for service in SERVICE_NAMES:
-        named = [point for point in points[service] if not point.startswith(NEEDS_MODALITIES)]
-        cards = [*named, *[RANDOM] * world.random_kills]
+        cards = [*points[service], *[RANDOM] * world.random_kills]
         world.chance.shuffle(cards)
         if service in DOUBLED:
             chains += [Chain(service, cards[::2]), Chain(f"{service}.2", cards[1::2])]
@@ -86,9 +84,13 @@ def kills(world: World) -> None:
             world.fleet.kill(chain.name)
             _next(world, chain)
         saves = 0
+        perform_at = time.monotonic()
         deadline = time.monotonic() + LONGEST
         while not all(chain.is_over() for chain in chains) and time.monotonic() < deadline:
             world.tend()
+            if time.monotonic() >= perform_at:
+                world.modality.perform()
+                perform_at = time.monotonic() + PERFORMED
             for chain in chains:
                 if not chain.is_over():
                     _watch(world, chain)

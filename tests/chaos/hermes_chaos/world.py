@@ -16,6 +16,7 @@ from hermes_chaos.books import End, Evidence, Fault, Ledger, confirms
 from hermes_chaos.checker import LedgerViolation, unended, verify
 from hermes_chaos.evidence import Collector
 from hermes_chaos.fleet import SERVICE_NAMES, Fleet
+from hermes_chaos.modality import Modality
 from hermes_chaos.sender import MIXED, Route, Sender
 from hermes_chaos.targets import STATUSES, TRICKS, ScriptedTarget, StoreScpTarget, Trick, implicit_only
 from hermes_cli.errors import CliError
@@ -66,6 +67,7 @@ class World:
         self.outages: Sequence[str] = ()
         """Servers and seconds of each outage: "nats+s3:30"."""
         self.sender = Sender(lambda: fleet.site.dicom_port, ledger, self.chance.getrandbits(32))
+        self.modality = Modality(lambda: fleet.site.dicom_port, ledger, self.chance.getrandbits(32))
         self.collector = Collector(fleet.environment)
         port = self._port
         self.tricky: dict[Trick, ScriptedTarget] = {
@@ -212,7 +214,7 @@ class World:
         left: list[str] = []
         while time.monotonic() - began < within:
             sent, kept, _ = self.books()
-            left = unended(self._with_promises(self.collector.quickly(sent, kept)))
+            left = unended(self._with_own_books(self.collector.quickly(sent, kept)))
             if not left:
                 self.tally.settled.append(time.monotonic() - began)
                 for trick, target in self.tricky.items():
@@ -227,7 +229,7 @@ class World:
         """Join all books; raise :class:`LedgerViolation` where they contradict each other."""
         deadline = time.monotonic() + 15
         while True:  # what was said last may still be on its way into the tables
-            evidence = self._with_promises(self.collector.thoroughly(*self.books()))
+            evidence = self._with_own_books(self.collector.thoroughly(*self.books()))
             try:
                 verify(evidence)
             except LedgerViolation:
@@ -237,8 +239,13 @@ class World:
             else:
                 return evidence
 
-    def _with_promises(self, evidence: Evidence) -> Evidence:
-        return replace(evidence, committing=frozenset({COMMITTING}), promised=self.ledger.promises())
+    def _with_own_books(self, evidence: Evidence) -> Evidence:
+        return replace(
+            evidence,
+            committing=frozenset({COMMITTING}),
+            promised=self.ledger.promises(),
+            steps=frozenset(self.ledger.steps),
+        )
 
     def close(self) -> None:
         """Stop senders and targets."""
