@@ -47,7 +47,8 @@ async def until(check: Callable[[], Awaitable[object]], seconds: float = 15) -> 
 
 
 async def completed(router: Router, series: str = CT) -> list[events.SeriesCompleted]:
-    return await said(router.bus, f"series.completed.{series.replace('.', '-')}")  # type: ignore[return-value]
+    found = await said(router.bus, f"series.completed.{series.replace('.', '-')}")
+    return [event for event in found if isinstance(event, events.SeriesCompleted)]
 
 
 async def waits(router: Router, series: str) -> bool:
