@@ -128,12 +128,20 @@ def peer() -> Iterator[Callable[[Script], int]]:
         listener.close()
 
 
+def exactly(sock: socket.socket, octets: int) -> bytes:
+    """A socket with a time limit gives what is there, with ``MSG_WAITALL`` too."""
+    data = b""
+    while len(data) < octets and (part := sock.recv(octets - len(data))):
+        data += part
+    return data
+
+
 def read(sock: socket.socket) -> tuple[int, bytes]:
-    head = sock.recv(6, socket.MSG_WAITALL)
+    head = exactly(sock, 6)
     if len(head) < 6:
         return 0, b""
     kind, length = pdus.parse_header(head)
-    return kind, head + sock.recv(length, socket.MSG_WAITALL)
+    return kind, head + exactly(sock, length)
 
 
 def accept(sock: socket.socket, max_length: int = 16384, result=ContextResult.ACCEPTED) -> None:
