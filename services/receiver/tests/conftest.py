@@ -10,6 +10,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -83,6 +84,10 @@ class FlakyStore:
         if self.away:
             raise StoreUnavailable("away")
         self.inner.put_file(key, path)
+
+    @contextmanager
+    def together(self):
+        yield self
 
     def open(self, key: str):
         if self.away:

@@ -8,12 +8,14 @@ import os
 import subprocess
 import threading
 import time
+from contextlib import contextmanager
 from datetime import timedelta
 
 import pytest
 
 from hermes_common.events import InstanceRefused, InstanceStored
 from hermes_common.runtime.dicom.requestor import StorageAssociation
+from hermes_common.runtime.objectstore import StoreUnavailable
 
 
 def associate(running, sample):
@@ -177,6 +179,32 @@ def test_a_store_that_is_slow_does_not_slow_down_answers(make_receiver, ct):
                 assert one.c_store(ct.sop_class, ct.sop_instance, ct.syntax, ct.data).status == 0
         assert time.monotonic() - began < 5
         running.events(InstanceStored, 20)
+    finally:
+        running.stop()
+
+
+def test_nothing_is_announced_of_objects_that_are_visible_but_not_durable(make_receiver, ct):
+    running = make_receiver(start=False)
+    lost = 0
+
+    @contextmanager
+    def forgetful():
+        nonlocal lost
+        yield running.store
+        if lost < 2:
+            lost += 1
+            assert running.bus.of(InstanceStored) == []
+            raise StoreUnavailable("the folder cannot be fsynced")
+
+    running.store.together = forgetful
+    running.start()
+    try:
+        for _ in range(5):
+            assert send(running, ct).status == 0
+        assert len({event.reception_id for event in running.events(InstanceStored, 5)}) == 5
+        assert lost == 2
+        assert running.eventually(lambda: not running.files("ready"))
+        assert len(running.bus.of(InstanceStored)) == 5
     finally:
         running.stop()
 

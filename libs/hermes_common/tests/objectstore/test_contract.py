@@ -228,6 +228,19 @@ def test_eight_threads_put_at_once(store: ObjectStore, tmp_path: Path) -> None:
         assert hashlib.sha256(data).digest() == hashlib.sha256(source.read_bytes()).digest()
 
 
+def test_files_put_together_come_back_as_they_were(store: ObjectStore, tmp_path: Path) -> None:
+    sources = {f"series-{n % 7}/{n}.dcm": write(tmp_path, os.urandom(3_000 + n), str(n)) for n in range(60)}
+    with store.together() as puts:
+        for key, source in sources.items():
+            puts.put_file(key, source)
+        with pytest.raises(OSError, match=r"none|such"):
+            puts.put_file("a/b", tmp_path / "none")
+        with pytest.raises(KeyInvalid):
+            puts.put_file("../b", source)
+    assert all(store.get_bytes(key, 100_000) == source.read_bytes() for key, source in sources.items())
+    assert len(list(store.list(""))) == 60
+
+
 def test_eight_threads_put_the_same_key_at_once(store: ObjectStore, tmp_path: Path) -> None:
     source = write(tmp_path, os.urandom(50_000))
     with ThreadPoolExecutor(8) as pool:

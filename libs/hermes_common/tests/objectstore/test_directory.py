@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
 
-from hermes_common.runtime.objectstore import KeyInvalid, ObjectMissing, StoreDenied, StoreFull
+from hermes_common.runtime.objectstore import KeyInvalid, ObjectMissing, StoreDenied, StoreFull, StoreUnavailable
 from hermes_common.runtime.objectstore.directory import DirectoryStore
 from hermes_common.runtime.objectstore.temps import TEMPS
 
@@ -248,3 +250,99 @@ def test_every_name_is_fsynced_up_to_the_root(
     assert TEMPS in synced[-4]
     assert synced[-3:] == [str(root / "a/b"), str(root / "a"), str(root)]
     assert str(root.parent) in synced
+
+
+def test_files_put_together_share_the_fsync_of_their_folder(
+    store: DirectoryStore, root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store.ping()
+    synced: list[str] = []
+    really = os.fsync
+
+    def record(fd: int) -> None:
+        synced.append(str(Path(f"/proc/self/fd/{fd}").readlink()))
+        really(fd)
+
+    monkeypatch.setattr(os, "fsync", record)
+    with store.together() as puts:
+        for number in range(40):
+            source = tmp_path / str(number)
+            source.write_bytes(b"x")
+            puts.put_file(f"a/{number}", source)
+        assert str(root / "a") not in synced
+        assert len(files(root / "a")) == 40
+    assert synced.count(str(root / "a")) == 1
+    assert synced[-2:] == [str(root / "a"), str(root)]
+
+
+def test_more_folders_than_are_held_are_each_fsynced_after_their_last_file(
+    store: DirectoryStore, root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source = tmp_path / "source"
+    source.write_bytes(b"x")
+    happened: list[tuple[str, str]] = []
+    replace, fsync = os.replace, os.fsync
+
+    def note_replace(src: str, dst: str, *, src_dir_fd: int, dst_dir_fd: int) -> None:
+        happened.append(("put", str(Path(f"/proc/self/fd/{dst_dir_fd}").readlink())))
+        replace(src, dst, src_dir_fd=src_dir_fd, dst_dir_fd=dst_dir_fd)
+
+    def note_fsync(fd: int) -> None:
+        happened.append(("sync", str(Path(f"/proc/self/fd/{fd}").readlink())))
+        fsync(fd)
+
+    monkeypatch.setattr(os, "replace", note_replace)
+    monkeypatch.setattr(os, "fsync", note_fsync)
+    before = len(list(Path("/proc/self/fd").iterdir()))
+    with store.together() as puts:
+        for _ in range(2):
+            for number in range(100):
+                puts.put_file(f"{number}/b", source)
+        assert len(list(Path("/proc/self/fd").iterdir())) < before + 100
+    for number in range(100):
+        folder = str(root / str(number))
+        last = max(at for at, what in enumerate(happened) if what == ("put", folder))
+        assert ("sync", folder) in happened[last:]
+    assert len(list(Path("/proc/self/fd").iterdir())) <= before + 1  # the folder of temporary names
+
+
+def test_an_fsync_that_failed_is_never_made_good_by_another(
+    store: DirectoryStore, root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source = tmp_path / "source"
+    source.write_bytes(b"x")
+    store.ping()
+    failed: list[str] = []
+    really = os.fsync
+
+    def fail_once(fd: int) -> None:
+        where = str(Path(f"/proc/self/fd/{fd}").readlink())
+        if where.startswith(str(root / "1")) and not failed:
+            failed.append(where)
+            raise OSError(errno.EIO, "lost")
+        really(fd)
+
+    monkeypatch.setattr(os, "fsync", fail_once)
+
+    def put_many() -> None:
+        with store.together() as puts:
+            for number in range(60):  # more than are held: the failure comes from a put, and must come again at the end
+                with suppress(StoreUnavailable):
+                    puts.put_file(f"{number}/b", source)
+
+    with pytest.raises(StoreUnavailable):
+        put_many()
+    assert failed
+    with store.together() as puts:
+        puts.put_file("1/b", source)
+
+
+def test_a_folder_that_is_pruned_meanwhile_is_made_again(store: DirectoryStore, root: Path, tmp_path: Path) -> None:
+    source = tmp_path / "source"
+    source.write_bytes(b"x")
+    with store.together() as puts:
+        puts.put_file("a/1", source)
+        store.delete("a/1")
+        assert not (root / "a").exists()
+        puts.put_file("a/2", source)
+    assert [info.key for info in store.list("")] == ["a/2"]

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Protocol
 
 from hermes_common.events import Event
-from hermes_common.runtime.objectstore import ObjectStream
+from hermes_common.runtime.objectstore import ObjectStream, Puts
 
 
 class Announcer(Protocol):
@@ -46,6 +46,9 @@ class Objects(Protocol):
 
     def put_file(self, key: str, path: Path) -> None:
         """Store the file durably under ``key``."""
+
+    def together(self) -> AbstractContextManager[Puts]:
+        """Return what stores several files, durable when the ``with`` is left without an error."""
 
     def open(self, key: str) -> AbstractContextManager[ObjectStream]:
         """Return the object as a stream; ObjectMissing on entering."""

@@ -26,7 +26,7 @@ from hermes_common.keys import quarantine_key
 from hermes_common.runtime.clock import now
 from hermes_common.runtime.crashpoints import crash_point
 from hermes_common.runtime.errors import TransientError
-from hermes_common.runtime.objectstore import StoreError, StoreUnavailable
+from hermes_common.runtime.objectstore import Puts, StoreError, StoreUnavailable
 from hermes_common.runtime.tracing import within
 from hermes_receiver.adapters import metrics, traces
 from hermes_receiver.adapters.entry import Entry, read_entry
@@ -59,12 +59,16 @@ class Waiting:
     folder: Folder
 
 
+Put = tuple[Waiting, Entry, InstanceStored | InstanceQuarantined]
+"""An entry whose object is put, and what is to be announced of it."""
+
+
 @dataclass(slots=True)
 class Batch:
     """Entries on their way: those still to be put, and those that are put, with their events."""
 
     left: list[Waiting]
-    put: list[tuple[Waiting, Entry, InstanceStored | InstanceQuarantined]] = field(default_factory=list)
+    put: list[Put] = field(default_factory=list)
     since: float = field(default_factory=time.monotonic)
     """When its objects were last known to be put, on the monotonic clock."""
     begun: datetime = field(default_factory=now)
@@ -245,14 +249,27 @@ class Uploader:
 
     def _put_some(self, batch: Batch) -> StoreUnavailable | None:
         """Put objects for a short while, in a thread; return what keeps the store from taking more."""
-        end = time.monotonic() + _BATCH_TIME
-        while batch.left and (not batch.put or time.monotonic() < end):
-            waiting = batch.left[0]
+        put: list[Put] = []
+        try:
+            with self._objects.together() as puts:
+                trouble = self._put_until(time.monotonic() + _BATCH_TIME, batch.left, puts, put)
+        except StoreUnavailable as exc:
+            batch.left = [waiting for waiting, _, _ in put] + batch.left  # visible perhaps, not durable
+            return exc
+        if put:
+            crash_point("upload.stored")
+        batch.put += put
+        return trouble
+
+    def _put_until(self, end: float, left: list[Waiting], puts: Puts, put: list[Put]) -> StoreUnavailable | None:
+        """Put one object, and more until ``end``: from ``left`` to ``put``. Return why it ends before."""
+        while left and (not put or time.monotonic() < end):
+            waiting = left[0]
             path = self._spool.path(waiting.folder, waiting.entry)
             try:
                 entry = read_entry(waiting.entry, path, self._collected())
                 event, key = _event(entry)
-                self._objects.put_file(key, path)
+                puts.put_file(key, path)
             except StoreUnavailable as exc:
                 return exc
             except FileNotFoundError:
@@ -262,9 +279,8 @@ class Uploader:
             except (StoreError, DamagedEntryError, OSError, ValueError) as exc:
                 self._loop.call_soon_threadsafe(self._put_back, waiting, exc)
             else:
-                crash_point("upload.stored")
-                batch.put.append((waiting, entry, event))
-            batch.left.pop(0)
+                put.append((waiting, entry, event))
+            left.pop(0)
         return None
 
     async def _announce(self, batch: Batch) -> None:

@@ -10,7 +10,7 @@ from hermes_common.runtime.objectstore.errors import (
     StoreUnavailable,
 )
 from hermes_common.runtime.objectstore.factory import open_store
-from hermes_common.runtime.objectstore.interface import ObjectInfo, ObjectStore, ObjectStream
+from hermes_common.runtime.objectstore.interface import ObjectInfo, ObjectStore, ObjectStream, Puts
 
 __all__ = [
     "KeyInvalid",
@@ -19,6 +19,7 @@ __all__ = [
     "ObjectStore",
     "ObjectStream",
     "ObjectTooLarge",
+    "Puts",
     "StoreDenied",
     "StoreError",
     "StoreFull",

@@ -17,12 +17,12 @@ import shutil
 import stat as stat_bits
 import threading
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from datetime import UTC, datetime
 from itertools import groupby
 from pathlib import Path
 
-from hermes_common.runtime.objectstore.errors import ObjectMissing, ObjectTooLarge, StoreUnavailable
+from hermes_common.runtime.objectstore.errors import ObjectMissing, ObjectTooLarge, StoreError, StoreUnavailable
 from hermes_common.runtime.objectstore.folders import (
     fsync_up,
     is_absence,
@@ -31,7 +31,7 @@ from hermes_common.runtime.objectstore.folders import (
     prune,
     translated,
 )
-from hermes_common.runtime.objectstore.interface import ObjectInfo, ObjectStream
+from hermes_common.runtime.objectstore.interface import ObjectInfo, ObjectStream, Puts
 from hermes_common.runtime.objectstore.keys import is_segment, prefix_folder, segments
 from hermes_common.runtime.objectstore.streams import CountedStream
 from hermes_common.runtime.objectstore.temps import Temps
@@ -41,6 +41,7 @@ _NEW = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 _READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC  # a FIFO must not block us
 _COPY_BLOCK = 1024 * 1024
 _RACES = 100
+_HELD = 32
 _NO_LINK = frozenset({errno.EXDEV, errno.EPERM, errno.EACCES, errno.EMLINK, errno.ENOTSUP, errno.ENOSYS})
 
 
@@ -63,17 +64,19 @@ class DirectoryStore:
         return f"DirectoryStore({str(self._root)!r})"
 
     def put_file(self, key: str, path: Path) -> None:
-        parts = segments(key)
-        source = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-        try:
-            if not stat_bits.S_ISREG(os.fstat(source).st_mode):
-                raise OSError(errno.EINVAL, "not a regular file", str(path))
-            self._put(key, parts, lambda folder, name: _link_or_copy(path, source, folder, name))
-        finally:
-            os.close(source)
+        with self.together() as puts:
+            puts.put_file(key, path)
+
+    @contextmanager
+    def together(self) -> Iterator[Puts]:
+        with _Together(self._root, self._temps, self._prepare) as puts:
+            yield puts
+            puts.sync()
 
     def put_bytes(self, key: str, data: bytes) -> None:
-        self._put(key, segments(key), lambda folder, name: _write(data, folder, name))
+        with _Together(self._root, self._temps, self._prepare) as puts:
+            puts.put(key, segments(key), lambda folder, name: _write(data, folder, name))
+            puts.sync()
 
     def get_bytes(self, key: str, limit: int) -> bytes:
         with self.open(key) as stream:
@@ -154,20 +157,6 @@ class DirectoryStore:
             make_root(self._root)
             self._prepared = True
 
-    def _put(self, key: str, parts: tuple[str, ...], fill: Callable[[int, str], None]) -> None:
-        self._prepare()
-        with translated(key), self._temps.name() as (temps, temp):
-            fill(temps, temp)
-            for _ in range(_RACES):
-                try:
-                    with opened_chain(self._root, parts[:-1], create=True) as chain:
-                        os.replace(temp, parts[-1], src_dir_fd=temps, dst_dir_fd=chain[-1])
-                        fsync_up(chain)
-                        return
-                except FileNotFoundError:
-                    continue  # the folder was pruned between being opened and being used
-        raise StoreUnavailable(f"object {key!r}: its folder, or the temporary file, keeps disappearing")
-
     def _delete(self, folder: tuple[str, ...], names: Iterable[str]) -> None:
         with translated("/".join(folder)):
             try:
@@ -209,6 +198,75 @@ class DirectoryStore:
         return entries
 
 
+class _Together:
+    """Puts whose folders are fsynced once, by :meth:`sync`. Holds the folders meanwhile, at most :data:`_HELD` of the
+    last level; those before are fsynced when one more is needed. For one thread.
+    """
+
+    def __init__(self, root: Path, temps: Temps, prepare: Callable[[], None]) -> None:
+        self._root = root
+        self._temps = temps
+        self._prepare = prepare
+        self._held = ExitStack()
+        self._chains: dict[tuple[str, ...], list[int]] = {}
+        self._failure: StoreError | None = None
+
+    def __enter__(self) -> _Together:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._held.close()
+        self._chains.clear()
+
+    def put_file(self, key: str, path: Path) -> None:
+        parts = segments(key)
+        source = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            if not stat_bits.S_ISREG(os.fstat(source).st_mode):
+                raise OSError(errno.EINVAL, "not a regular file", str(path))
+            self.put(key, parts, lambda folder, name: _link_or_copy(path, source, folder, name))
+        finally:
+            os.close(source)
+
+    def put(self, key: str, parts: tuple[str, ...], fill: Callable[[int, str], None]) -> None:
+        """Makes the object visible; ``fill`` writes it, fsynced, under the name and in the folder that it is given."""
+        self._prepare()
+        with translated(key), self._temps.name() as (temps, temp):
+            fill(temps, temp)
+            for _ in range(_RACES):
+                try:
+                    os.replace(temp, parts[-1], src_dir_fd=temps, dst_dir_fd=self._folder(parts[:-1]))
+                except FileNotFoundError:
+                    self._chains.pop(parts[:-1], None)  # the folder was pruned between being opened and being used
+                else:
+                    return
+        raise StoreUnavailable(f"object {key!r}: its folder, or the temporary file, keeps disappearing")
+
+    def sync(self) -> None:
+        """Makes every name that was put durable, the deepest first.
+
+        Also folders that were there before: another thread may have made them a moment ago and not have fsynced yet.
+        """
+        if self._failure is not None:
+            raise self._failure  # a second fsync would say nothing of what the first one lost
+        try:
+            for parts, chain in self._chains.items():
+                with translated("/".join(parts)):
+                    fsync_up(chain)
+        except StoreError as exc:
+            self._failure = exc
+            raise
+        self._chains.clear()
+        self._held.close()
+
+    def _folder(self, parts: tuple[str, ...]) -> int:
+        if parts not in self._chains:
+            if len(self._chains) >= _HELD:
+                self.sync()
+            self._chains[parts] = self._held.enter_context(opened_chain(self._root, parts, create=True))
+        return self._chains[parts][-1]
+
+
 def _stat_entry(entry: os.DirEntry[str]) -> os.stat_result | None:
     """Status of a regular file or a folder; None for anything else, and for what was deleted since it was listed."""
     try:
@@ -224,6 +282,7 @@ def _unlink(name: str, folder: int) -> None:
 
 
 def _link_or_copy(path: Path, source: int, folder: int, name: str) -> None:
+    os.fsync(source)  # before the link, which would make it a matter of the file system's journal
     try:
         os.link(path, name, dst_dir_fd=folder, follow_symlinks=False)
     except OSError as exc:
@@ -231,7 +290,6 @@ def _link_or_copy(path: Path, source: int, folder: int, name: str) -> None:
             raise
     else:
         if os.path.samestat(os.fstat(source), os.stat(name, dir_fd=folder, follow_symlinks=False)):
-            os.fsync(source)
             return
         os.unlink(name, dir_fd=folder)  # ``path`` is a symbolic link, or another file by now
     with os.fdopen(os.open(name, _NEW, _FILE_MODE, dir_fd=folder), "wb") as target:

@@ -38,6 +38,13 @@ class ObjectStream(Protocol):
         """Fills ``buffer`` from the start, less only at the end; returns the bytes written, 0 after the end."""
 
 
+class Puts(Protocol):
+    """Puts that become durable together; for one thread (see ``ObjectStore.together``)."""
+
+    def put_file(self, key: str, path: Path) -> None:
+        """Stores the file at ``path`` as ``ObjectStore.put_file`` does, but for when it is durable."""
+
+
 class ObjectStore(Protocol):
     """Objects under keys (see ``keys``).
 
@@ -50,6 +57,11 @@ class ObjectStore(Protocol):
 
         The file must not be written to any more, now or later: the directory store keeps a hard link to the same inode.
         Memory does not grow with the file. Raises ``OSError`` if ``path`` cannot be read, ``ObjectTooLarge``.
+        """
+
+    def together(self) -> AbstractContextManager[Puts]:
+        """For several files at once, where that is cheaper than one by one: they are visible as they are put, and
+        durable when the ``with`` is left without an error. Whatever leaves it with an error promises nothing of any.
         """
 
     def put_bytes(self, key: str, data: bytes) -> None:

@@ -22,7 +22,7 @@ from minio.deleteobjects import DeleteObject
 from minio.error import S3Error
 
 from hermes_common.runtime.objectstore.errors import ObjectMissing, ObjectTooLarge, StoreUnavailable
-from hermes_common.runtime.objectstore.interface import ObjectInfo, ObjectStream
+from hermes_common.runtime.objectstore.interface import ObjectInfo, ObjectStream, Puts
 from hermes_common.runtime.objectstore.keys import check_key, prefix_folder
 from hermes_common.runtime.objectstore.s3_errors import MISSING, NO_BUCKET, from_code, translated
 from hermes_common.runtime.objectstore.s3_put import ONE_PUT, PutBody, Signer, send
@@ -93,6 +93,10 @@ class S3Store:
             if not stat_bits.S_ISREG(status.st_mode):
                 raise OSError(f"{path} is not a regular file")
             self._put(key, file, status.st_size)
+
+    @contextmanager
+    def together(self) -> Iterator[Puts]:
+        yield self  # each PUT is answered when it is done
 
     def put_bytes(self, key: str, data: bytes) -> None:
         self._put(check_key(key), io.BytesIO(data), len(data))
