@@ -116,7 +116,10 @@ def orthanc_run(series: Series, folder: Path) -> Run:
     }  # fmt: skip
     (folder / "orthanc.json").write_text(json.dumps(configuration))
     orthanc = subprocess.Popen(
-        [ORTHANC, str(folder / "orthanc.json")], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+        [ORTHANC, str(folder / "orthanc.json")],
+        env={**os.environ, "TCP_NODELAY": "1"},  # it is built on DCMTK, which asks for this
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
     )
     try:
         until("Orthanc listens", lambda: listens(port), 30)

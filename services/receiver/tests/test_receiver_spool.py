@@ -16,6 +16,7 @@ import pytest
 from hermes_common.events import InstanceRefused, InstanceStored
 from hermes_common.runtime.dicom.requestor import StorageAssociation
 from hermes_common.runtime.objectstore import StoreUnavailable
+from hermes_receiver.core.backoff import delay
 
 
 def associate(running, sample):
@@ -230,3 +231,9 @@ def test_an_entry_that_the_store_refuses_does_not_hold_up_the_others(make_receiv
         assert refused[0] in running.eventually(running.receiver.uploads.uploader.problem)
     finally:
         running.stop()
+
+
+def test_a_store_that_was_away_for_long_is_tried_within_seconds_of_its_return():
+    waits = [delay(attempt, jitter) for attempt in range(1, 2000) for jitter in (0.0, 0.5, 0.999)]
+    assert max(waits) <= timedelta(seconds=4)
+    assert min(waits) >= timedelta(milliseconds=100)

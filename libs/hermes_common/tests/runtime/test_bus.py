@@ -1,6 +1,8 @@
 """The bus on a real server: what it promises, and what it does when the server does not play along."""
 
 import asyncio
+import itertools
+import time
 from datetime import timedelta
 from pathlib import Path
 
@@ -151,6 +153,25 @@ async def test_waiting_for_something_does_not_count_against_a_message(bus: Bus) 
     await bus.send("hermes.work.delivery.a", b"{}")
     await run_until(bus, Consumer(subjects.WORK, "t", ("hermes.work.delivery.*",), max_attempts=2), handler, done)
     assert await parked(bus) == []
+
+
+async def test_what_waited_long_for_something_that_is_away_comes_within_seconds_of_its_return(bus: Bus) -> None:
+    came: list[float] = []
+
+    async def handler(message: Message) -> Outcome:
+        came.append(time.monotonic())
+        if len(came) < 6:
+            raise BusUnavailableError("away")
+        return Done()
+
+    async def done() -> bool:
+        return len(came) == 6
+
+    await bus.send("hermes.work.delivery.a", b"{}")
+    await run_until(bus, Consumer(subjects.WORK, "t", ("hermes.work.delivery.*",)), handler, done)
+    pauses = [later - earlier for earlier, later in itertools.pairwise(came)]
+    assert pauses[-1] < 7  # the fifth; it would be 8 s if they went on doubling
+    assert pauses[-1] > pauses[0]
 
 
 async def test_a_document_that_cannot_be_read_is_not_taken_for_one_that_nobody_saved(bus: Bus) -> None:

@@ -12,7 +12,7 @@ from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Any
+from typing import Any, Final
 
 import nats.errors
 import nats.js.errors
@@ -32,6 +32,9 @@ MESSAGES = Counter("hermes_messages_total", "Messages handled, by consumer and o
 
 _FETCH = 2.0
 _REMEMBERED = 10_000
+_ERROR_MOST: Final = timedelta(seconds=30)
+_AWAY_MOST: Final = timedelta(seconds=5)
+"""Longest wait while something is away: work goes on within ten seconds of its return, however long it was."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,9 +87,9 @@ class Consumer:
     """Unexpected errors before a message is parked."""
 
 
-def retry_delay(attempt: int) -> timedelta:
-    """Return how long to wait before a message comes again after an error: 0.5 s doubling up to 30 s."""
-    return timedelta(seconds=min(30.0, 0.5 * 2 ** min(attempt - 1, 10)))
+def retry_delay(attempt: int, longest: timedelta = _ERROR_MOST) -> timedelta:
+    """Return how long to wait before a message comes again after an error: 0.5 s doubling up to ``longest``."""
+    return min(longest, timedelta(seconds=0.5 * 2 ** min(attempt - 1, 10)))
 
 
 class ConsumerLoop:
@@ -170,7 +173,7 @@ class ConsumerLoop:
         name = self._consumer.durable
         if isinstance(error, TransientError | ConflictError):
             log.warning("%s: %s; trying again", name, error)
-            return RetryAfter(retry_delay(message.attempt), str(error))
+            return RetryAfter(retry_delay(message.attempt, _AWAY_MOST), str(error))
         log.error("%s: message %d on %s failed", name, message.sequence, message.subject, exc_info=error)
         errors = self._errors.pop(message.sequence, 0) + 1
         if errors >= self._consumer.max_attempts:

@@ -6,7 +6,8 @@ from datetime import timedelta
 from typing import Final
 
 FIRST: Final = timedelta(milliseconds=250)
-LONGEST: Final = timedelta(seconds=15)
+LONGEST: Final = timedelta(seconds=4)
+"""Work is to go on within ten seconds of the return of what was away, however long that was."""
 
 
 def delay(attempt: int, jitter: float) -> timedelta:
