@@ -15,6 +15,7 @@ from sqlalchemy import (
     Integer,
     MetaData,
     PrimaryKeyConstraint,
+    SmallInteger,
     Table,
     Text,
     event,
@@ -394,10 +395,29 @@ audit = Table(
     Column("about", Text, nullable=False, server_default=""),
     Column("address", Text, nullable=False, server_default=""),
     Column("detail", JSONB, nullable=False, server_default="{}"),
+    Column("sequence", BigInteger, unique=True),
+    Column("previous", Text, nullable=False, server_default=""),
+    Column("hash", Text, nullable=False, server_default=""),
+    Column("key_id", Text, nullable=False, server_default=""),
+    Column("adopted", Boolean, nullable=False, server_default=false()),
     Index(None, "time"),
     Index(None, "actor", "time"),
 )
-"""What people did: ``action`` is the type of the event without ``hermes.v1.``."""
+"""What people did: ``action`` is the type of the event without ``hermes.v1.``. The last five columns are its place in
+the chain (``hermes_common.auditchain``); ``sequence`` is null in one of the release before, until it is taken over."""
+
+audit_chain = Table(
+    "audit_chain",
+    metadata,
+    Column("id", SmallInteger, primary_key=True, autoincrement=False),
+    _instant("began_at", nullable=False),
+    _instant("adopt_until", nullable=False),
+    Column("genesis", Text, nullable=False),
+    Column("genesis_key_id", Text, nullable=False),
+    Column("sequence", BigInteger, nullable=False),
+    Column("hash", Text, nullable=False),
+)
+"""One row, ``id`` 1: how the chain of the audit began, and its head, which who adds to it locks."""
 
 services = Table(
     "services",
