@@ -4,7 +4,7 @@ import asyncio
 import logging
 from collections.abc import Sequence
 from datetime import datetime, timedelta
-from typing import Final, Literal
+from typing import Any, Final, Literal
 
 from sqlalchemy import ColumnElement, Connection, Row, Text, cast, select, text
 
@@ -116,7 +116,7 @@ def verify(connection: Connection, key: ChainKey, anchors: Sequence[Anchor] | No
 
 def _slice(
     connection: Connection, order: ColumnElement[int], after: int, *more: ColumnElement[bool]
-) -> Sequence[Row[tuple[object, ...]]]:
+) -> Sequence[Row[Any]]:
     said = [audit.c[name] for name in ("number", "event_id", "time", "actor", "action", "about", "address")]
     its = [audit.c[name] for name in ("sequence", "previous", "hash", "key_id", "adopted")]
     columns = (*said, cast(audit.c.detail, Text), *its)
