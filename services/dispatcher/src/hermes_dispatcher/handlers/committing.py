@@ -159,31 +159,43 @@ class Committer:
     async def _begin(
         self, record: DeliveryRecord, commitment: Commitment, revision: int, target: DicomTarget
     ) -> Outcome:
-        """Note the transaction, then ask; what breaks off in between is asked again under another one."""
+        """Note the transactions, then ask; what breaks off in between is asked again under others."""
         instances = await self._instances(record)
         if not instances:
             why = "its manifest cannot be read, so nobody knows which instances to ask for"
             return await self._change(committing.failed(record, commitment, why, now()), revision)
         kept = parse_ranges(commitment.committed)
         sent = await references(self._bus, record, target, instances)
-        wanted = tuple(reference for position, reference in enumerate(sent) if position not in kept)
-        transaction = TransactionRecord(
-            transaction_uid=f"2.25.{uuid.uuid4().int}",  # to know it is the proof of having been asked
-            delivery_id=record.delivery_id,
-            series_uid=record.series_uid,
-            study_uid=record.study_uid,
-            batch_id=record.batch_id,
-            target=record.target,
-        )
-        uid = transaction.transaction_uid
-        record = committing.asking(record, commitment, uid, now() + committing.lease(target), now())
+        wanted = [reference for position, reference in enumerate(sent) if position not in kept]
+        parts = committing.in_parts(wanted, committing.PER_TRANSACTION)
+        asked = [(_transaction(record), part) for part in parts]
+        uids = [transaction.transaction_uid for transaction, _ in asked]
+        until = now() + committing.lease(target, len(parts))
+        record = committing.asking(record, commitment, uids, until, now())
         await self._deliveries.note(record, revision)
-        await self._bus.create(subjects.HELD, subjects.transaction(uid), transaction)
+        for uid, (transaction, _) in zip(uids, asked, strict=True):
+            await self._bus.create(subjects.HELD, subjects.transaction(uid), transaction)
         await self._speaker.await_commitment(record)
         crash_point("dispatcher.commitment-noted")
-        refusal = await self._asked(target, CommitmentRequest(uid, wanted), transaction)
+        refusal = await self._ask_in_parts(record, target, asked)
         crash_point("dispatcher.commitment-asked")
-        return await self._conclude(record, uid, refusal, target, len(wanted))
+        return await self._conclude(record, uids, refusal, target)
+
+    async def _ask_in_parts(
+        self,
+        record: DeliveryRecord,
+        target: DicomTarget,
+        asked: Sequence[tuple[TransactionRecord, tuple[Reference, ...]]],
+    ) -> NotAsked | _Interrupted | None:
+        """Ask one part after the other; return why the first that was not taken was not. Those before it count."""
+        for transaction, part in asked:
+            if self._stopping.is_set():
+                return _Interrupted("the service stopped before it was asked")
+            refusal = await self._asked(target, CommitmentRequest(transaction.transaction_uid, part), transaction)
+            if refusal is not None:
+                return refusal
+            await self._speaker.commitment_requested(record, transaction.transaction_uid, len(part))
+        return None
 
     async def _asked(
         self, target: DicomTarget, request: CommitmentRequest, transaction: TransactionRecord
@@ -230,22 +242,19 @@ class Committer:
     async def _conclude(
         self,
         record: DeliveryRecord,
-        uid: str,
+        uids: Sequence[str],
         refusal: NotAsked | _Interrupted | None,
         target: DicomTarget,
-        wanted: int,
     ) -> Outcome:
         """Write what came of a request, unless a result or a person was faster."""
-        if refusal is None:
-            await self._speaker.commitment_requested(record, uid, wanted)
         if isinstance(refusal, NotAsked) and await self._is_down(target, refusal):
             refusal = _Interrupted(f"the target is down: {refusal.reason}"[:1500])
         for _ in range(_CONFLICTS):
             try:
-                return await self._written(record, uid, refusal, target)
+                return await self._written(record, uids, refusal, target)
             except ConflictError:
                 log.debug("delivery %s: a part of a result came while this was written", record.delivery_id)
-        return await self._written(record, uid, refusal, target)
+        return await self._written(record, uids, refusal, target)
 
     async def _is_down(self, target: DicomTarget, refusal: NotAsked) -> bool:
         """Find out whether a target that could not be asked is down as a whole: then the request costs no try.
@@ -260,14 +269,14 @@ class Committer:
         return True
 
     async def _written(
-        self, record: DeliveryRecord, uid: str, refusal: NotAsked | _Interrupted | None, target: DicomTarget
+        self, record: DeliveryRecord, uids: Sequence[str], refusal: NotAsked | _Interrupted | None, target: DicomTarget
     ) -> Outcome:
         found = await self._deliveries.load(record.delivery_id)
         if found is None or found[0].commitment is None:
             return Done()
         present, revision = found
         commitment = found[0].commitment
-        is_ours = commitment.state is CommitmentState.ASKING and commitment.transactions[-1:] == (uid,)
+        is_ours = commitment.state is CommitmentState.ASKING and committing.last_request(commitment) == tuple(uids)
         if not is_ours or present.state is not DeliveryState.SUCCEEDED:
             return Done()
         if refusal is None:
@@ -305,3 +314,14 @@ class Committer:
     def _delay(self, policy: Retry, record: DeliveryRecord) -> timedelta:
         tries = 1 if record.commitment is None else max(1, record.commitment.tries)
         return retrying.delay(policy, tries, random.random())  # noqa: S311  # it spreads requests, no more
+
+
+def _transaction(record: DeliveryRecord) -> TransactionRecord:
+    return TransactionRecord(
+        transaction_uid=f"2.25.{uuid.uuid4().int}",  # to know it is the proof of having been asked
+        delivery_id=record.delivery_id,
+        series_uid=record.series_uid,
+        study_uid=record.study_uid,
+        batch_id=record.batch_id,
+        target=record.target,
+    )
