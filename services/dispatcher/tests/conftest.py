@@ -358,6 +358,7 @@ class Place:
         bus = Bus(RuntimeSettings(nats_url=SecretStr(self.url)), name)
         bus.start()
         await bus.ready()
+        await bus.common_time()
         view, stop = ConfigView(bus), asyncio.Event()
         pace = Pace(self.lease, timedelta(milliseconds=20), timedelta(seconds=2))
         tester = Prober(name, self.sender_of)
@@ -370,6 +371,7 @@ class Place:
         queues = Queues(bus, view, watch, worker.handle, stop, self.lease, ack_wait=timedelta(seconds=2))
         background = [asyncio.create_task(view.run()), asyncio.create_task(Answerer(bus, view, tester).run())]
         background.append(asyncio.create_task(running.run()))
+        background.append(asyncio.create_task(bus.keep_time(stop)))
         background.append(asyncio.create_task(Previewer(bus, supplies, name).run()))
         tasks = [
             asyncio.create_task(queues.run()),

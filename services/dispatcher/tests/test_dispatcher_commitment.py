@@ -360,11 +360,9 @@ async def test_a_dispatcher_that_comes_after_one_that_died_waiting_hears_the_res
 async def test_a_dispatcher_whose_clock_is_wrong_waits_for_a_result_as_long_as_it_was_to_wait(
     place, wrong: timedelta, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def clock() -> datetime:
-        return now() + wrong
-
-    monkeypatch.setattr(bus_module, "now", clock)
-    monkeypatch.setattr(speaking, "now", clock)
+    monkeypatch.setattr(bus_module, "now", lambda: now() + wrong)
+    await place.bus.common_time()
+    clock = place.bus.now
     delivery = await place.delivery("pacs", [place.instance(0)], state=DeliveryState.SUCCEEDED)
     waiting = Commitment(since=clock(), state=CommitmentState.ASKED, next_at=clock() + timedelta(seconds=2))
     began = time.monotonic()

@@ -10,7 +10,6 @@ from typing import Any
 from hermes_common.events import SentAs
 from hermes_common.manifest import Manifest
 from hermes_common.runtime.bus import Bus
-from hermes_common.runtime.clock import now
 from hermes_common.runtime.crashpoints import crash_point
 from hermes_common.runtime.errors import TransientError
 from hermes_dispatcher.adapters import metrics
@@ -72,11 +71,12 @@ class Attempt:
 
     def __init__(self, bus: Bus, hold: Hold, permit: Permit, pace: Pace, stopping: asyncio.Event) -> None:
         self._hold = hold
+        self._now = bus.now
         self._pace = pace
         self._permit = permit
         self._stopping = stopping
         self._told_to_end = False
-        self._checkpoints = Checkpointer(bus, hold, permit, pace.lease, pace.checkpoint, now)
+        self._checkpoints = Checkpointer(bus, hold, permit, pace.lease, pace.checkpoint, bus.now)
 
     async def run(self, manifest: Manifest, sender: Sender, supply: Supply) -> Over | Interrupted:
         """Send until the end, the stop, or the loss of the delivery; everything heard is durable on return."""
@@ -110,7 +110,9 @@ class Attempt:
         def report(item: Item, outcome: Outcome, octets: int) -> None:
             crash_point("dispatcher.answered")
             asked = received[item.position]
-            heard = Heard(item.position, asked.instance.sop_instance_uid, outcome, now(), sent_instead(asked, item))
+            heard = Heard(
+                item.position, asked.instance.sop_instance_uid, outcome, self._now(), sent_instead(asked, item)
+            )
             if isinstance(outcome, Delivered):
                 delivered.inc()
                 sent_octets.inc(octets)

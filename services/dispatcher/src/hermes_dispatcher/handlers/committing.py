@@ -23,7 +23,6 @@ from hermes_common.manifest import ManifestInstance
 from hermes_common.ranges import parse_ranges
 from hermes_common.records import Commitment, CommitmentState, DeliveryRecord, DeliveryState, TransactionRecord
 from hermes_common.runtime.bus import Bus
-from hermes_common.runtime.clock import now
 from hermes_common.runtime.configview import ConfigView
 from hermes_common.runtime.consumer import Consumer, Done, Message, Outcome, RetryAfter
 from hermes_common.runtime.crashpoints import crash_point
@@ -36,7 +35,7 @@ from hermes_dispatcher.adapters.records import Deliveries
 from hermes_dispatcher.adapters.sent import references
 from hermes_dispatcher.adapters.threads import in_daemon
 from hermes_dispatcher.core import committing, retrying
-from hermes_dispatcher.handlers.speaking import Speaker
+from hermes_dispatcher.handlers.speaking import Speaker, is_over
 from hermes_dispatcher.handlers.watching import Watch
 
 log = logging.getLogger(__name__)
@@ -47,7 +46,6 @@ ANSWERS = Consumer(subjects.EVENTS, "dispatcher-commitment-answers", (f"{Commitm
 AT_ONCE = 2
 """Requests to one target at a time: one that hangs must not keep those to others waiting."""
 
-_EARLY = timedelta(seconds=2)
 _SOON = timedelta(seconds=2)
 _RESTING = timedelta(seconds=30)
 """From one look at a target that is paused or down to the next."""
@@ -89,7 +87,7 @@ class Committer:
         commitment = record.commitment
         if commitment is None or record.state is not DeliveryState.SUCCEEDED:
             return Done()
-        if commitment.next_at is None or commitment.next_at > now() + _EARLY:
+        if commitment.next_at is None or not is_over(message.data, commitment.next_at, self._bus.now()):
             await self._say(record)
             return Done()
         target = self._config.targets.get(record.target)
@@ -99,15 +97,17 @@ class Committer:
         asked = committing.asked_of(target)
         if asked is None or not isinstance(target, DicomTarget):
             why = "storage commitment is not asked of the target any more"
-            return await self._change(committing.failed(record, commitment, why, now()), revision)
+            return await self._change(committing.failed(record, commitment, why, self._bus.now()), revision)
         if commitment.state is CommitmentState.ASKED:
-            return await self._change(committing.silent(record, commitment, asked.max_wait, now()), revision)
+            return await self._change(committing.silent(record, commitment, asked.max_wait, self._bus.now()), revision)
         if (why := self._is_resting(target)) is not None:
-            return await self._change(committing.postponed(record, commitment, now() + _RESTING, why), revision)
+            return await self._change(
+                committing.postponed(record, commitment, self._bus.now() + _RESTING, why), revision
+            )
         if self._stopping.is_set():
             return RetryAfter(_SOON, "the service stops")
         if self._asking[target.slug] >= AT_ONCE:
-            await self._speaker.await_commitment(record, now() + _SOON)
+            await self._speaker.await_commitment(record, self._bus.now() + _SOON)
             return Done()  # what is to come again would count against the messages that may be under way
         self._asking[target.slug] += 1
         try:
@@ -116,7 +116,7 @@ class Committer:
             self._asking[target.slug] -= 1
 
     def _is_resting(self, target: DicomTarget) -> str | None:
-        if target.is_paused(now()):
+        if target.is_paused(self._bus.now()):
             return "the target is paused"
         return "the target is down" if target.slug in self._watch.down else None
 
@@ -146,7 +146,7 @@ class Committer:
         }
         policy = Retry() if target is None else target.retry
         changed = committing.answered(
-            record, event.transaction_uid, kept, refused, policy, self._delay(policy, record), now()
+            record, event.transaction_uid, kept, refused, policy, self._delay(policy, record), self._bus.now()
         )
         if changed != record:
             await self._deliveries.note(changed, revision)
@@ -163,15 +163,15 @@ class Committer:
         instances = await self._instances(record)
         if not instances:
             why = "its manifest cannot be read, so nobody knows which instances to ask for"
-            return await self._change(committing.failed(record, commitment, why, now()), revision)
+            return await self._change(committing.failed(record, commitment, why, self._bus.now()), revision)
         kept = parse_ranges(commitment.committed)
         sent = await references(self._bus, record, target, instances)
         wanted = [reference for position, reference in enumerate(sent) if position not in kept]
         parts = committing.in_parts(wanted, committing.PER_TRANSACTION)
         asked = [(_transaction(record), part) for part in parts]
         uids = [transaction.transaction_uid for transaction, _ in asked]
-        until = now() + committing.lease(target, len(parts))
-        record = committing.asking(record, commitment, uids, until, now())
+        until = self._bus.now() + committing.lease(target, len(parts))
+        record = committing.asking(record, commitment, uids, until, self._bus.now())
         await self._deliveries.note(record, revision)
         for uid, (transaction, _) in zip(uids, asked, strict=True):
             await self._bus.create(subjects.HELD, subjects.transaction(uid), transaction)
@@ -282,14 +282,14 @@ class Committer:
         if refusal is None:
             wait = committing.asked_of(target)
             most = timedelta(hours=1) if wait is None else wait.max_wait
-            return await self._change(committing.taken(present, commitment, most, now()), revision)
+            return await self._change(committing.taken(present, commitment, most, self._bus.now()), revision)
         log.info("delivery %s: no storage commitment: %s", record.delivery_id, refusal.reason)
         if isinstance(refusal, _Interrupted):
-            until = now() if self._stopping.is_set() else now() + _RESTING
+            until = self._bus.now() if self._stopping.is_set() else self._bus.now() + _RESTING
             return await self._change(committing.interrupted(present, commitment, until, refusal.reason), revision)
         delay = self._delay(target.retry, present)
         return await self._change(
-            committing.refused(present, commitment, target.retry, delay, refusal.reason, now()), revision
+            committing.refused(present, commitment, target.retry, delay, refusal.reason, self._bus.now()), revision
         )
 
     async def _change(self, record: DeliveryRecord, revision: int) -> Outcome:
