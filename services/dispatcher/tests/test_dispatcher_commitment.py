@@ -495,7 +495,8 @@ async def test_an_error_of_ours_while_asking_is_given_up_after_the_attempts_of_t
     async with place.dispatcher():
         record = await settled(place, delivery, CommitmentState.FAILED)
     assert record.commitment is not None
-    assert "ValueError: a mistake of ours; given up after 2 requests" in record.commitment.reason
+    assert "an error of ours: ValueError in test_dispatcher_commitment.py, line " in record.commitment.reason
+    assert "; given up after 2 requests" in record.commitment.reason
 
 
 @pytest.fixture

@@ -11,7 +11,7 @@ from hermes_common.events import SentAs
 from hermes_common.manifest import Manifest
 from hermes_common.runtime.bus import Bus
 from hermes_common.runtime.crashpoints import crash_point
-from hermes_common.runtime.errors import TransientError
+from hermes_common.runtime.errors import TransientError, steps_to, without_words
 from hermes_dispatcher.adapters import metrics
 from hermes_dispatcher.adapters.objects import Item, Supply
 from hermes_dispatcher.adapters.records import Hold
@@ -158,8 +158,8 @@ class Attempt:
             return Interrupted(str(error))
         delivered, failures = self._checkpoints.delivered, self._checkpoints.failures
         if error is not None:
-            log.error("delivery %s: the sender failed", self._hold.record.delivery_id, exc_info=error)
-            otherwise = NotDelivered(Trouble.INTERNAL, f"{type(error).__name__}: {error}")
+            log.error("delivery %s: the sender failed\n%s", self._hold.record.delivery_id, steps_to(error))
+            otherwise = NotDelivered(Trouble.INTERNAL, f"an error of ours: {without_words(error)}")
         else:
             found = sending.result()
             if len(delivered) + len(failures) < total and (found is None or self._told_to_end):

@@ -26,7 +26,7 @@ from hermes_common.runtime.bus import Bus
 from hermes_common.runtime.configview import ConfigView
 from hermes_common.runtime.consumer import Consumer, Done, Message, Outcome, RetryAfter
 from hermes_common.runtime.crashpoints import crash_point
-from hermes_common.runtime.errors import ConflictError, TransientError
+from hermes_common.runtime.errors import ConflictError, TransientError, steps_to, without_words
 from hermes_common.targets import DicomTarget, Retry
 from hermes_dispatcher.adapters.commitment_scu import Ask, NotAsked
 from hermes_dispatcher.adapters.objects import ManifestUnusableError, Objects
@@ -231,8 +231,8 @@ class Committer:
                 return _Interrupted("the service stopped while it was asked")
             return NotAsked(f"the target could not be asked within {limit:g} s")
         if (error := request.exception()) is not None:
-            log.error("asking for storage commitment failed", exc_info=error)
-            return NotAsked(f"an error of ours: {type(error).__name__}: {error}")
+            log.error("asking for storage commitment failed\n%s", steps_to(error))
+            return NotAsked(f"an error of ours: {without_words(error)}")
         return request.result()
 
     async def _publish(self, transaction: TransactionRecord, result: CommitmentResult) -> None:
