@@ -294,11 +294,12 @@ class Place:
         return config.FolderTarget(slug=slug, name=slug, path=str(path), **({"retry": QUICK} | more))
 
     async def command(
-        self, delivery_id: str, action: Any, scope: Any = "missing", command_id: str = "", to: str | None = None
+        self, delivery_id: str, action: Any, scope: Any = "missing", command_id: str = "", to: str | None = None,
+        bulk: str = "",
     ) -> None:
         command = DeliveryCommand(
             command_id=command_id or new_id(), actor="ann", reason="so it is", delivery_id=delivery_id, action=action,
-            scope=scope, to=to,
+            scope=scope, to=to, bulk=bulk,
         )  # fmt: skip
         await self.bus.enqueue(subjects.DELIVERY_COMMANDS, command, new_id())
 

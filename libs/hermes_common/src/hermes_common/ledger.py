@@ -267,6 +267,7 @@ deliveries = Table(
     Column("attempt", Integer, nullable=False, server_default="0"),
     Column("reason", Text, nullable=False, server_default=""),
     Column("actor", Text, nullable=False, server_default=""),
+    Column("bulk", Text, nullable=False, server_default=""),
     Column("commitment", Text, nullable=False, server_default=""),
     Column("commitment_uid", Text, nullable=False, server_default=""),
     Column("commitment_reason", Text, nullable=False, server_default=""),
@@ -284,13 +285,14 @@ deliveries = Table(
     Index(None, "target", "updated_at"),
     Index(None, "updated_at", "delivery_id"),
     Index("ix_deliveries_acted_on", "target", "actor", "updated_at", postgresql_where=text("actor <> ''")),
+    Index("ix_deliveries_bulk", "bulk", "state", postgresql_where=text("bulk <> ''")),
     Index("ix_deliveries_commitment", "commitment", "updated_at", postgresql_where=text("commitment <> ''")),
     Index("ix_deliveries_rules", "rules", postgresql_using="gin", postgresql_ops={"rules": "jsonb_path_ops"}),
 )
 """One row a delivery. ``state`` is one of ``hermes_common.records.DeliveryState``; ``delivered`` counts the instances
 of which the target said that it has them. ``commitment``: empty, or what came of asking the target to keep them
 (``requested``, ``committed``, ``failed``), with the transaction UID, the time, how many it keeps, and the first 500
-that it does not with the reason of each."""
+that it does not with the reason of each. ``bulk`` is the id of the bulk action that restarted it last."""
 
 attempts = Table(
     "attempts",

@@ -12,9 +12,13 @@ from pydicom.filebase import DicomBytesIO
 from pydicom.filewriter import write_dataset
 from pydicom.tag import Tag
 
+from pydantic import SecretStr
+
 from hermes_common.changes import BurnedIn, Changes, Deidentification
+from hermes_common.dicom.errors import DicomError
+from hermes_common.dicom.header import extract_header
 from hermes_dispatcher.core.changing.change import change
-from hermes_dispatcher.core.changing.errors import UnchangeableError
+from hermes_dispatcher.core.changing.errors import UnchangeableError, kind_of, named
 from hermes_dispatcher.core.changing.order import Order
 
 NAME = "DOE^SECRET"
@@ -59,7 +63,7 @@ CASES = {
     "character set": ({"SpecificCharacterSet": NAME}, edited("set PatientComments to für die Forschung"), None),
     "burned in": (
         {"BurnedInAnnotation": NAME},
-        Changes(deidentify=Deidentification(burned_in=BurnedIn.REQUIRE_NO)),
+        Changes(deidentify=Deidentification(burned_in=BurnedIn.REQUIRE_NO), key=SecretStr("k" * 40)),
         None,
     ),
     "instance": ({"SOPInstanceUID": NAME}, edited("set PatientComments to x"), None),
@@ -73,8 +77,6 @@ def test_no_reason_and_no_log_has_a_value_of_the_data_set(case: str, caplog, cap
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         data = written(image(), **raw)
-        if changes is not None and changes.deidentify is not None:
-            changes = changes.model_copy(update={"key": "k" * 40})
         try:
             found = change(data, Order(EXPLICIT, changes, to, 10.0, 10**9))
         except UnchangeableError as error:
@@ -84,3 +86,17 @@ def test_no_reason_and_no_log_has_a_value_of_the_data_set(case: str, caplog, cap
     assert reason
     for word in ("SECRET", "DOE"):
         assert word not in reason
+
+
+def test_of_what_a_library_says_only_the_kind_and_attributes_of_the_dictionary_are_passed_on() -> None:
+    error = ValueError(f"With tag (0020,0013) got exception: {NAME} (DEAD,BEEF) (0010,0010)")
+    assert kind_of(error) == "ValueError about InstanceNumber (0020,0013), PatientName (0010,0010)"
+    assert kind_of(ValueError(NAME)) == "ValueError"
+    assert named(0x00091001) == "(0009,1001)"
+
+
+def test_the_header_of_an_instance_whose_uid_is_a_name_does_not_quote_it() -> None:
+    with pytest.raises(DicomError) as raised:
+        extract_header(written(image(), SOPInstanceUID=NAME), EXPLICIT)
+    assert "SECRET" not in raised.value.reason
+    assert "SECRET" not in str(raised.value)
