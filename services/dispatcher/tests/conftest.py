@@ -294,7 +294,12 @@ class Place:
         return config.FolderTarget(slug=slug, name=slug, path=str(path), **({"retry": QUICK} | more))
 
     async def command(
-        self, delivery_id: str, action: Any, scope: Any = "missing", command_id: str = "", to: str | None = None,
+        self,
+        delivery_id: str,
+        action: Any,
+        scope: Any = "missing",
+        command_id: str = "",
+        to: str | None = None,
         bulk: str = "",
     ) -> None:
         command = DeliveryCommand(

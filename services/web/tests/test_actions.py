@@ -215,10 +215,10 @@ async def test_two_retries_at_the_same_time_to_the_same_target_are_undone_one_by
 ) -> None:
     make_ledger()
     other = "0195d3a0-0000-7000-8000-0000000000ff"
-    theirs = text("UPDATE ledger.deliveries SET actor = 'admin', target = 'pacs', bulk = :bulk, state = 'queued'")
-    await web.database.run(lambda connection: connection.execute(theirs, {"bulk": other}))
-    mine = text("UPDATE ledger.deliveries SET bulk = :bulk WHERE delivery_id = :id")
-    await web.database.run(lambda connection: connection.execute(mine, {"bulk": BULK_ID, "id": QUEUED_DELIVERY}))
+    change = "UPDATE ledger.deliveries SET actor = 'admin', target = 'pacs', bulk = :bulk, state = 'queued'"
+    one = text(f"{change} WHERE delivery_id = :id")
+    for values in ({"bulk": other, "id": FAILED_DELIVERY}, {"bulk": BULK_ID, "id": QUEUED_DELIVERY}):
+        await web.database.run(lambda connection, values=values: connection.execute(one, values))
     retry = {"id": BULK_ID, "target": "pacs", "since": "2020-01-01T00:00:00+00:00", "asked": "1", "actor": "admin"}
     assert (await admin.post("/errors/undo", retry)).headers["location"].endswith("done=undone")
     assert [found["delivery_id"] for found in await commands(bus, subjects.DELIVERY_COMMANDS)] == [QUEUED_DELIVERY]
