@@ -57,7 +57,7 @@ def asked_for(series: int) -> dict[str, str]:
         "rules: counts": "/rules/_counts",
         "series: later page": "/series?cursor=LATER",
         "errors: of a target": "/errors?target=archive",
-        "errors: progress": "/errors/progress?target=archive&actor=admin&since=2026-01-01T00:00:00Z",
+        "errors: progress": "/errors/progress?id=0195d3a0-0000-7000-8000-0000000000b1&target=archive&actor=admin&since=2026-01-01T00:00:00Z",
         "API: system": "/api/v1/system",
         "API: export": "/api/v1/series/export?q=received:1d+status:failed",
         "API: alerts, open": "/api/v1/alerts?state=open",
