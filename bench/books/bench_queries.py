@@ -42,6 +42,8 @@ WARM = 3
 WANTED = 50.0
 """Milliseconds."""
 
+BULK_ID = "0195d3a0-0000-7000-8000-0000000000b1"
+
 
 def asked_for(series: int) -> dict[str, str]:
     """Return every page and list: those of ``bench/web``, and what it leaves out."""
@@ -57,7 +59,7 @@ def asked_for(series: int) -> dict[str, str]:
         "rules: counts": "/rules/_counts",
         "series: later page": "/series?cursor=LATER",
         "errors: of a target": "/errors?target=archive",
-        "errors: progress": "/errors/progress?target=archive&actor=admin&since=2026-01-01T00:00:00Z",
+        "errors: progress": f"/errors/progress?id={BULK_ID}&target=archive&actor=admin&since=2026-01-01T00:00:00Z",
         "API: system": "/api/v1/system",
         "API: export": "/api/v1/series/export?q=received:1d+status:failed",
         "API: alerts, open": "/api/v1/alerts?state=open",

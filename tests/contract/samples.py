@@ -169,6 +169,7 @@ SAMPLES: list[Event] = [
         series=1,
         opened_at=AT,
     ),
+    events.AuditAnchored(sequence=4711, hash="9f" * 32, key_id="a1b2c3d4"),
     events.StorePressed(
         episode="0195d3a0-0000-7000-8000-000000000009",
         since=AT,

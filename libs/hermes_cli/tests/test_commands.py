@@ -328,3 +328,28 @@ def test_a_study_is_discarded(hermes, router):
     router.on("POST", "/studies/1.2/discard", {"command_id": "c1"})
     done = hermes("studies", "discard", "1.2", "--reason", "a phantom")
     assert (done.returncode, router.requests[-1][4]) == (0, {"reason": "a phantom"})
+
+
+def test_a_whole_audit_ends_with_0_and_a_broken_one_names_the_place_and_ends_with_1(hermes, router):
+    found = {"state": "whole", "words": "whole: 12 rows", "breaks": [], "anchored": 12, "anchors": 3}
+    router.on("GET", "/audit/chain", found)
+    done = hermes("audit", "verify")
+    assert (done.returncode, done.stdout.splitlines()) == (
+        0,
+        ["the chain of the audit is whole: 12 rows", "the bus agrees up to row 12 (3 anchors compared)"],
+    )
+    broken = {
+        "fault": "changed",
+        "sequence": 7,
+        "number": 9,
+        "time": "2026-05-01T12:00:00Z",
+        "words": "row 7 was changed",
+    }
+    router.on("GET", "/audit/chain", {**found, "state": "broken", "words": "broken: row 7", "breaks": [broken]})
+    done = hermes("audit", "verify")
+    assert done.returncode == 1
+    assert "row 7 was changed" in done.stdout
+    done = hermes("audit", "verify", "--json")
+    assert (done.returncode, json.loads(done.stdout)["state"]) == (1, "broken")
+    router.on("GET", "/audit/chain", {**found, "state": "unknown", "words": "cannot be checked"})
+    assert hermes("audit", "verify").returncode == 1

@@ -17,6 +17,8 @@ from hermes_common.events import (
     AlertCleared,
     AlertRaised,
     ConfigChanged,
+    DeliveryHeld,
+    DeliveryReleased,
     DeliveryRestarted,
     DeliveryStarted,
     DeliverySucceeded,
@@ -78,6 +80,26 @@ async def test_any_order_and_any_repetition_makes_the_same_tables(books, query, 
         found = contents()
         for name, rows in expected.items():
             assert found[name] == rows, f"{name} differs with seed {seed}"
+
+
+async def test_a_delivery_belongs_to_the_bulk_action_that_restarted_it_last(books, query, stream):
+    stream.queued("1.1", 1, "pacs", 1)
+
+    def bulk():
+        return query("SELECT bulk, state FROM ledger.deliveries")
+
+    said = {"actor": "ann"}
+    for model, more, expected in (
+        (DeliveryRestarted, {"bulk": "b1"}, ("b1", "queued")),
+        (DeliveryStarted, {"attempt": 1, "missing": 1, "dispatcher": "d1"}, ("b1", "sending")),
+        (DeliveryHeld, {}, ("b1", "held")),
+        (DeliveryReleased, {}, ("b1", "queued")),
+        (DeliveryRestarted, {"bulk": "b2"}, ("b2", "queued")),
+        (DeliveryRestarted, {}, ("", "queued")),
+    ):
+        stream.delivery(model, "1.1", 1, "pacs", **({} if model is DeliveryStarted else said), **more)
+        await books.record(facts(stream.messages))
+        assert bulk() == [expected]
 
 
 async def test_the_life_of_a_series_reads_as_it_was(books, query, stream):

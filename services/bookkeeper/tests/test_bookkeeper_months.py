@@ -1,5 +1,9 @@
 """The events in parts of a month: closed, read through, dropped, with what is not over carried on."""
 
+import asyncio
+import contextlib
+import threading
+import time
 from datetime import UTC, datetime, timedelta
 
 import psycopg2
@@ -7,11 +11,12 @@ import pytest
 from sqlalchemy.engine import make_url
 
 from hermes_bookkeeper.adapters import books as sql_books
-from hermes_bookkeeper.adapters import partitions
+from hermes_bookkeeper.adapters import partitions, upkeep
 from hermes_bookkeeper.adapters.indexes import build_indexes
 from hermes_bookkeeper.adapters.upkeep import turn_months
 from hermes_bookkeeper.core.facts import read
 from hermes_bookkeeper.core.months import Part, expired, part_name
+from hermes_bookkeeper.errors import InUseError
 from hermes_common.events import DeliverySucceeded, SeriesDeleted
 
 MAY, JUNE = datetime(2026, 5, 20, tzinfo=UTC), datetime(2026, 6, 2, tzinfo=UTC)
@@ -114,3 +119,99 @@ async def test_words_and_indexes_that_are_missing_or_broken_are_made(ledger_url,
     assert await build_indexes(ledger_url) == ["ix_series_words"]
     assert query("SELECT words FROM ledger.series") == words
     assert await build_indexes(ledger_url) == []
+
+
+class Reader:
+    """Somebody who reads the events for long, and others who read them shortly all the time."""
+
+    def __init__(self, url):
+        self._url = url.get_secret_value().replace("+psycopg2", "")
+        self._stop = threading.Event()
+        self.waits: list[float] = []
+        self.counts: set[int] = set()
+        self.long = psycopg2.connect(self._url)
+        with self.long.cursor() as cursor:
+            cursor.execute("SET idle_in_transaction_session_timeout = 0")
+        self.long.commit()
+        self.first = self.read_long()
+        self._thread = threading.Thread(target=self._read)
+        self._thread.start()
+
+    def read_long(self) -> int:
+        with self.long.cursor() as cursor:
+            cursor.execute("SELECT count(*) FROM ledger.events")
+            return cursor.fetchone()[0]
+
+    def _read(self) -> None:
+        with contextlib.closing(psycopg2.connect(self._url)) as connection:
+            connection.autocommit = True
+            while not self._stop.is_set():
+                begun = time.monotonic()
+                with connection.cursor() as cursor:
+                    cursor.execute("SELECT count(*) FROM ledger.events")
+                    self.counts.add(cursor.fetchone()[0])
+                self.waits.append(time.monotonic() - begun)
+                time.sleep(0.01)
+
+    def stop(self) -> None:
+        self._stop.set()
+        self._thread.join(30)
+        self.long.close()
+
+
+@pytest.fixture
+def reader(ledger_url):
+    made: list[Reader] = []
+
+    def make():
+        made.append(Reader(ledger_url))
+        return made[-1]
+
+    yield make
+    for each in made:
+        each.stop()
+
+
+@pytest.mark.servers
+@pytest.mark.parametrize("what", ["a month is closed", "a month is dropped"])
+async def test_a_long_reader_neither_fails_nor_keeps_others_from_reading(
+    database, books, stream, query, reader, monkeypatch, what
+):
+    monkeypatch.setattr(upkeep, "PAUSE", timedelta(milliseconds=300))
+    for number in range(200):
+        stream.stored("1.1", number)
+    stream.completed("1.1", 1, 200)
+    stream.say(SeriesDeleted(series_uid="1.1", objects=200, octets=1, reason="retention"))
+    await database.run(lambda cursor: sql_books.record(cursor, facts(stream.messages), MAY))
+    if what == "a month is dropped":
+        await database.run(lambda cursor: partitions.close_month(cursor, JUNE))
+    reading = reader()
+    keep = timedelta(days=31) if what == "a month is dropped" else None
+    turning = asyncio.create_task(turn_months(database, keep))
+    await asyncio.sleep(3)
+    assert not turning.done(), "it waits for the long reader"
+    assert reading.read_long() == reading.first == 202, "who reads for long reads on"
+    reading.long.commit()
+    await asyncio.wait_for(turning, 15)
+    left = await database.run(partitions.parts)
+    await asyncio.sleep(0.3)
+    reading.stop()
+    assert len(reading.waits) > 50
+    assert max(reading.waits) < 1, "nobody who comes to read waits for longer than a moment"
+    if what == "a month is dropped":
+        assert (left, reading.counts) == ([], {202, 0})
+    else:
+        assert (len(left), reading.counts) == (1, {202})
+
+
+@pytest.mark.servers
+async def test_a_table_that_is_never_free_is_left_for_the_next_look(database, books, stream, reader, monkeypatch):
+    monkeypatch.setattr(upkeep, "PAUSE", timedelta(milliseconds=10))
+    monkeypatch.setattr(upkeep, "TRIES", 3)
+    stream.stored("1.1", 1)
+    stream.say(SeriesDeleted(series_uid="1.1", objects=1, octets=1, reason="retention"))
+    await database.run(lambda cursor: sql_books.record(cursor, facts(stream.messages), MAY))
+    reader()
+    with pytest.raises(InUseError):
+        await turn_months(database, None)
+    assert await database.run(partitions.parts) == []

@@ -294,11 +294,17 @@ class Place:
         return config.FolderTarget(slug=slug, name=slug, path=str(path), **({"retry": QUICK} | more))
 
     async def command(
-        self, delivery_id: str, action: Any, scope: Any = "missing", command_id: str = "", to: str | None = None
+        self,
+        delivery_id: str,
+        action: Any,
+        scope: Any = "missing",
+        command_id: str = "",
+        to: str | None = None,
+        bulk: str = "",
     ) -> None:
         command = DeliveryCommand(
             command_id=command_id or new_id(), actor="ann", reason="so it is", delivery_id=delivery_id, action=action,
-            scope=scope, to=to,
+            scope=scope, to=to, bulk=bulk,
         )  # fmt: skip
         await self.bus.enqueue(subjects.DELIVERY_COMMANDS, command, new_id())
 
@@ -358,6 +364,7 @@ class Place:
         bus = Bus(RuntimeSettings(nats_url=SecretStr(self.url)), name)
         bus.start()
         await bus.ready()
+        await bus.common_time()
         view, stop = ConfigView(bus), asyncio.Event()
         pace = Pace(self.lease, timedelta(milliseconds=20), timedelta(seconds=2))
         tester = Prober(name, self.sender_of)
@@ -370,6 +377,7 @@ class Place:
         queues = Queues(bus, view, watch, worker.handle, stop, self.lease, ack_wait=timedelta(seconds=2))
         background = [asyncio.create_task(view.run()), asyncio.create_task(Answerer(bus, view, tester).run())]
         background.append(asyncio.create_task(running.run()))
+        background.append(asyncio.create_task(bus.keep_time(stop)))
         background.append(asyncio.create_task(Previewer(bus, supplies, name).run()))
         tasks = [
             asyncio.create_task(queues.run()),

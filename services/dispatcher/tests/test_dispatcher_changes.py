@@ -8,6 +8,7 @@ import os
 import signal
 import socket
 import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -22,7 +23,7 @@ from pydantic import SecretStr
 from pydicom import dcmread
 from pydicom.pixels import pixel_array
 
-from hermes_common import config, keys
+from hermes_common import config, keys, subjects
 from hermes_common.changes import Changes, Dates, Deidentification, Transcode
 from hermes_common.dicom.header import extract_header
 from hermes_common.dicom.part10 import FileMeta, encode_file_meta, parse_file_meta
@@ -378,3 +379,32 @@ def test_what_takes_too_much_memory_is_refused(changer) -> None:
     found = changer(memory=1 << 24).change(order, 1 << 23, lambda: [data])
     assert isinstance(found, NotDelivered)
     assert "HERMES_DISPATCHER_CHANGE_MEMORY" in found.reason
+
+
+async def test_the_reason_for_which_nothing_is_sent_quotes_no_value_in_events_records_and_logs(
+    place: Any, tmp_path: Path
+) -> None:
+    await place.targets(place.to_folder(changes=Changes(edits=("copy PatientName to AcquisitionNumber",))))
+    delivery = await place.delivery("folder", [stored(place, "CT_small.dcm")])
+    log = tmp_path / "log"
+    environment = os.environ | {
+        "HERMES_NATS_URL": place.url,
+        "HERMES_OBJECT_STORE": f"file://{place.folder / 'store'}",
+        "HERMES_LOG_LEVEL": "debug",
+    }
+    with log.open("wb") as out:
+        process = await asyncio.create_subprocess_exec(
+            sys.executable, "-m", "hermes_dispatcher", env=environment, stdout=out, stderr=out
+        )
+        place.started.append(process)
+        record = await place.until(delivery, DeliveryState.FAILED, seconds=90)
+        process.terminate()
+        await process.wait()
+    assert "AcquisitionNumber (0020,0012) cannot have that value" in record.reason
+    said = [message.data async for message in place.bus.read(subjects.EVENTS, subjects.EVENTS_ALL, 0)]
+    kept = [value async for _, value, _ in place.bus.scan(subjects.STATE, ">")]
+    assert any(b"AcquisitionNumber" in text for text in said)
+    assert any(b"AcquisitionNumber" in text for text in kept)
+    assert delivery.encode() in log.read_bytes()
+    for text in (*said, *kept, log.read_bytes()):
+        assert b"CompressedSamples" not in text, "that is the name of the patient"

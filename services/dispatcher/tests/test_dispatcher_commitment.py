@@ -36,6 +36,7 @@ from hermes_common.runtime.timers import Rearming
 from hermes_common.targets import AskCommitment
 from hermes_dispatcher.adapters import traces
 from hermes_dispatcher.adapters.sent import references
+from hermes_dispatcher.core import committing as core_committing
 from hermes_dispatcher.core import saying
 from hermes_dispatcher.handlers import committing, speaking
 
@@ -158,6 +159,57 @@ async def test_what_arrived_is_committed_when_the_archive_says_so_of_exactly_the
     assert not record.awaits_commitment
     [asked] = await place.said(delivery, "commitment_requested")
     assert (asked.instances, asked.tries) == (3, 1)
+
+
+async def test_a_large_delivery_is_asked_about_in_parts_whose_results_are_joined(
+    place, archive, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(core_committing, "PER_TRANSACTION", 3)
+    [lost] = uids(4)
+    archive.failing = lambda n: {lost: 0x0213} if n == 2 else {}
+    await place.targets(archive.target())
+    delivery = await place.delivery("pacs", [place.instance(n) for n in range(8)])
+    async with place.dispatcher():
+        record = await settled(place, delivery, CommitmentState.COMMITTED)
+        [said] = await heard(place, delivery, "committed")
+    assert [archive.asked_for(n) for n in range(4)] == [uids(0, 1, 2), uids(3, 4, 5), uids(6, 7), uids(4)]
+    assert len({request.TransactionUID for request in archive.requests}) == 4
+    assert [(each.instances, each.tries) for each in await place.said(delivery, "commitment_requested")] == [
+        *((3, 1), (3, 1), (2, 1)),
+        (1, 2),
+    ]
+    assert (said.instances, said.transaction_uid) == (8, archive.requests[-1].TransactionUID)
+    assert record.commitment.parts == 1
+    assert await place.said(delivery, "uncommitted") == []
+
+
+async def test_a_part_that_is_refused_is_asked_again_with_what_is_left_and_no_more(
+    place, archive, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(core_committing, "PER_TRANSACTION", 3)
+    archive.answer = lambda _: 0x0213 if len(archive.requests) == 2 else 0
+    await place.targets(archive.target())
+    delivery = await place.delivery("pacs", [place.instance(n) for n in range(8)])
+    async with place.dispatcher():
+        await settled(place, delivery, CommitmentState.COMMITTED)
+    assert [archive.asked_for(n) for n in range(2)] == [uids(0, 1, 2), uids(3, 4, 5)]
+    later = [uid for n in range(2, len(archive.requests)) for uid in archive.asked_for(n)]
+    assert sorted(later) == uids(3, 4, 5, 6, 7), "the part that was taken and answered is not asked about again"
+
+
+async def test_a_part_of_which_nothing_is_heard_is_not_committed(
+    place, archive, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(core_committing, "PER_TRANSACTION", 3)
+    archive.failing = lambda n: None if n == 3 else {}
+    quick = AskCommitment(max_wait=timedelta(seconds=2), stay=timedelta(seconds=0.5))
+    await place.targets(archive.target(commitment=quick))
+    delivery = await place.delivery("pacs", [place.instance(n) for n in range(8)])
+    async with place.dispatcher():
+        record = await settled(place, delivery, CommitmentState.FAILED)
+        [said] = await heard(place, delivery, "uncommitted")
+    assert (said.committed, said.refused) == (6, 0)
+    assert "said nothing within" in record.commitment.reason
 
 
 async def test_the_trace_of_a_delivery_ends_when_it_arrived_and_not_again_with_each_step_of_the_commitment(
@@ -308,11 +360,9 @@ async def test_a_dispatcher_that_comes_after_one_that_died_waiting_hears_the_res
 async def test_a_dispatcher_whose_clock_is_wrong_waits_for_a_result_as_long_as_it_was_to_wait(
     place, wrong: timedelta, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def clock() -> datetime:
-        return now() + wrong
-
-    monkeypatch.setattr(bus_module, "now", clock)
-    monkeypatch.setattr(speaking, "now", clock)
+    monkeypatch.setattr(bus_module, "now", lambda: now() + wrong)
+    await place.bus.common_time()
+    clock = place.bus.now
     delivery = await place.delivery("pacs", [place.instance(0)], state=DeliveryState.SUCCEEDED)
     waiting = Commitment(since=clock(), state=CommitmentState.ASKED, next_at=clock() + timedelta(seconds=2))
     began = time.monotonic()
@@ -445,7 +495,8 @@ async def test_an_error_of_ours_while_asking_is_given_up_after_the_attempts_of_t
     async with place.dispatcher():
         record = await settled(place, delivery, CommitmentState.FAILED)
     assert record.commitment is not None
-    assert "ValueError: a mistake of ours; given up after 2 requests" in record.commitment.reason
+    assert "an error of ours: ValueError in test_dispatcher_commitment.py, line " in record.commitment.reason
+    assert "; given up after 2 requests" in record.commitment.reason
 
 
 @pytest.fixture

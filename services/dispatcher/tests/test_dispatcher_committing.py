@@ -16,12 +16,12 @@ BUSY, GONE = 0x0213, 0x0112
 
 
 def asked(transaction: str, before: DeliveryRecord | None = None) -> DeliveryRecord:
-    """Return the record of a delivery of three instances whose target has taken a request."""
+    """Return the record of a delivery of three instances whose target has taken a request, under these transactions."""
     record = before or DeliveryRecord(
         delivery_id="d", series_uid="1.2", study_uid="1.3", batch_id="b", target="t", manifest_key="k", instances=3,
         octets=1, state=DeliveryState.SUCCEEDED, commitment=Commitment(since=NOW), created_at=NOW, updated_at=NOW,
     )  # fmt: skip
-    begun = committing.asking(record, of(record), transaction, NOW + WAIT, NOW)
+    begun = committing.asking(record, of(record), transaction.split(), NOW + WAIT, NOW)
     return committing.taken(begun, of(begun), WAIT, NOW)
 
 
@@ -65,6 +65,44 @@ def test_a_late_result_of_an_earlier_request_counts_where_nothing_was_refused() 
     assert of(said(record, "1", {0, 1, 2})).state is CommitmentState.COMMITTED
     silent = committing.silent(record, of(record), WAIT, NOW)
     assert of(said(silent, "1", {0, 1, 2})).state is CommitmentState.COMMITTED
+
+
+def test_a_request_in_parts_is_answered_when_all_of_them_are() -> None:
+    record = asked("1 2 3")
+    assert of(record).parts == 3
+    for transaction, position in (("3", 2), ("1", 0)):
+        record = said(record, transaction, {position})
+        assert of(record).state is CommitmentState.ASKED
+    assert of(said(record, "2", {1})).state is CommitmentState.COMMITTED
+    assert of(said(record, "2", set(), {1: GONE})).state is CommitmentState.FAILED
+
+
+def test_every_part_of_the_last_request_undoes_a_refusal_and_no_part_of_the_one_before() -> None:
+    record = said(said(asked("1 2"), "1", {0}, {1: BUSY}), "2", set(), {2: BUSY})
+    assert of(record).state is CommitmentState.DUE
+    again = asked("3 4", record)
+    assert of(said(said(again, "1", {1}), "2", {2})).committed == "0"
+    assert of(said(said(again, "3", {1}), "4", {2})).state is CommitmentState.COMMITTED
+
+
+def test_the_transactions_of_a_request_in_many_parts_are_all_remembered() -> None:
+    many = " ".join(map(str, range(40)))
+    record = asked(many, asked("x"))
+    assert of(record).transactions == tuple(many.split())
+    assert of(asked("y", record)).transactions[-2:] == ("39", "y")
+    assert len(of(asked("y", record)).transactions) == committing.REMEMBERED
+
+
+def test_a_record_of_the_release_before_was_asked_in_one_part() -> None:
+    record = Commitment.model_validate({"since": NOW, "transactions": ("1", "2")})
+    assert committing.last_request(record) == ("2",)
+
+
+@pytest.mark.parametrize(("count", "sizes"), [(0, [0]), (1, [1]), (3, [3]), (4, [3, 1]), (7, [3, 3, 1])])
+def test_what_is_asked_for_is_parted_into_so_many(count: int, sizes: list[int]) -> None:
+    parts = committing.in_parts(range(count), 3)
+    assert [len(part) for part in parts] == sizes
+    assert [each for part in parts for each in part] == list(range(count))
 
 
 def test_a_result_counts_only_for_the_delivery_as_it_is() -> None:

@@ -145,11 +145,11 @@ async def test_a_restart_sends_what_is_missing_or_all_and_counts_once(place) -> 
     async with place.dispatcher():
         command = new_id()
         for _ in range(3):
-            await place.command(delivery, "restart", command_id=command)
+            await place.command(delivery, "restart", command_id=command, bulk="all of them")
         record = await place.until(delivery, DeliveryState.SUCCEEDED)
         await asyncio.sleep(0.3)
         assert (record.generation, record.commands) == (1, (command,))
-        assert len(await place.said(delivery, "restarted")) == 1
+        assert [each.bulk for each in await place.said(delivery, "restarted")] == ["all of them"]
         assert {outcome.index for outcome in await place.outcomes(delivery)} == {2, 3}
         await place.command(delivery, "restart")
         await asyncio.sleep(0.3)

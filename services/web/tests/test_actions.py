@@ -24,6 +24,7 @@ from hermes_web.web import Web
 SERIES = "1.2.826.0.1.3680043.2.1125.1"
 FAILED_DELIVERY = "0e7a7c5e-5f1b-5d0e-9a65-000000000002"
 QUEUED_DELIVERY = "0e7a7c5e-5f1b-5d0e-9a65-000000000003"
+BULK_ID = "0195d3a0-0000-7000-8000-0000000000b1"
 PACS = {"kind": "dicom", "slug": "pacs", "name": "PACS", "host": "127.0.0.1", "port": 1, "called_aet": "PACS"}
 
 
@@ -178,8 +179,9 @@ async def test_the_failures_of_one_cause_are_retried_and_no_others(admin, bus: B
     other = await admin.post("/errors/retry", {"target": "pacs", "code": "silent"})
     assert other.headers["location"] == "/errors?done=unchanged"
     answer = await admin.post("/errors/retry", {"target": "pacs", "code": "status-a700"})
-    assert answer.headers["location"].startswith("/errors/progress?target=pacs&since=")
+    assert answer.headers["location"].startswith("/errors/progress?id=")
     (found,) = await commands(bus, subjects.DELIVERY_COMMANDS)
+    assert f"id={found['bulk']}&target=pacs&since=" in answer.headers["location"]
     assert (found["delivery_id"], found["action"], found["scope"]) == (FAILED_DELIVERY, "restart", "missing")
     progress = await admin.get(answer.headers["location"])
     assert "1 not taken up yet" in progress.text
@@ -188,9 +190,9 @@ async def test_the_failures_of_one_cause_are_retried_and_no_others(admin, bus: B
 async def test_what_is_left_of_a_retry_is_held_by_its_undo(admin, viewer, web: Web, bus: Bus, make_ledger) -> None:
     make_ledger()
     since = "2020-01-01T00:00:00+00:00"
-    mine = text("UPDATE ledger.deliveries SET actor = 'admin', target = 'pacs' WHERE delivery_id = :id")
-    await web.database.run(lambda connection: connection.execute(mine, {"id": QUEUED_DELIVERY}))
-    retry = {"target": "pacs", "since": since, "asked": "2", "actor": "admin"}
+    mine = text("UPDATE ledger.deliveries SET bulk = :bulk, target = 'pacs' WHERE delivery_id = :id")
+    await web.database.run(lambda connection: connection.execute(mine, {"id": QUEUED_DELIVERY, "bulk": BULK_ID}))
+    retry = {"id": BULK_ID, "target": "pacs", "since": since, "asked": "2", "actor": "admin"}
     address = f"/errors/progress?{urlencode(retry)}"
     assert "Undo: hold the 1 under way" in (await admin.get(address)).text
     assert (await viewer.post("/errors/undo", retry)).status_code == 403
@@ -199,27 +201,29 @@ async def test_what_is_left_of_a_retry_is_held_by_its_undo(admin, viewer, web: W
     (found,) = await commands(bus, subjects.DELIVERY_COMMANDS)
     assert (found["delivery_id"], found["action"]) == (QUEUED_DELIVERY, "hold")
     assert "the wrong target" in str(found["reason"])
-    held = text("UPDATE ledger.deliveries SET state = 'held' WHERE delivery_id = :id")
+    held = text("UPDATE ledger.deliveries SET state = 'held', actor = 'olga' WHERE delivery_id = :id")
     await web.database.run(lambda connection: connection.execute(held, {"id": QUEUED_DELIVERY}))
     assert "release, cancel or reroute the 1 held" in (await admin.get(address)).text
     assert (await admin.post("/errors/undo", retry)).headers["location"].endswith("done=unchanged")
     assert (await admin.post("/errors/undo", {**retry, "since": "yesterday"})).status_code == 400
+    for wrong in ("", "x", "../../etc"):
+        assert (await admin.get(f"/errors/progress?{urlencode({**retry, 'id': wrong})}")).status_code == 400
 
 
-async def test_what_somebody_else_undoes_is_counted_as_held_and_not_as_never_taken_up(
-    admin, web: Web, make_ledger
+async def test_two_retries_at_the_same_time_to_the_same_target_are_undone_one_by_one(
+    admin, web: Web, bus: Bus, make_ledger
 ) -> None:
     make_ledger()
-    theirs = text("UPDATE ledger.deliveries SET actor = 'olga', target = 'pacs' WHERE delivery_id = :id")
-    await web.database.run(lambda connection: connection.execute(theirs, {"id": QUEUED_DELIVERY}))
-    retry = {"target": "pacs", "since": "2020-01-01T00:00:00+00:00", "asked": "1", "actor": "olga"}
-    address = (await admin.post("/errors/undo", retry)).headers["location"]
-    held = text("UPDATE ledger.deliveries SET state = 'held', actor = 'admin' WHERE delivery_id = :id")
-    await web.database.run(lambda connection: connection.execute(held, {"id": QUEUED_DELIVERY}))
-    page = (await admin.get(address)).text
-    assert "1 held" in page
-    assert "not taken up yet" not in page
-    assert "those that admin has held since" in page
+    other = "0195d3a0-0000-7000-8000-0000000000ff"
+    change = "UPDATE ledger.deliveries SET actor = 'admin', target = 'pacs', bulk = :bulk, state = 'queued'"
+    one = text(f"{change} WHERE delivery_id = :id")
+    for values in ({"bulk": other, "id": FAILED_DELIVERY}, {"bulk": BULK_ID, "id": QUEUED_DELIVERY}):
+        await web.database.run(lambda connection, values=values: connection.execute(one, values))
+    retry = {"id": BULK_ID, "target": "pacs", "since": "2020-01-01T00:00:00+00:00", "asked": "1", "actor": "admin"}
+    assert (await admin.post("/errors/undo", retry)).headers["location"].endswith("done=undone")
+    assert [found["delivery_id"] for found in await commands(bus, subjects.DELIVERY_COMMANDS)] == [QUEUED_DELIVERY]
+    page = (await admin.get(f"/errors/progress?{urlencode({**retry, 'id': other})}")).text
+    assert "Undo: hold the 1 under way" in page
 
 
 async def test_the_list_can_be_had_as_csv(viewer, make_ledger) -> None:

@@ -53,7 +53,7 @@ async def test_pages_show_an_instant_beyond_the_calendar_as_it_was_written(
         answer = await admin.get(path)
         assert (answer.status_code, "9999-12-31 23:59:59" in answer.text) == (200, True), path
     for since in (late, early):
-        params = {"target": "pacs", "since": since, "asked": "1", "actor": "admin"}
+        params = {"id": FAILED_DELIVERY, "target": "pacs", "since": since, "asked": "1", "actor": "admin"}
         assert (await admin.get("/errors/progress", params=params)).status_code == 200
 
 

@@ -10,6 +10,7 @@ from hermes_web.app import build
 from hermes_web.http.assets import find_assets
 from hermes_web.web import Web
 
+BULK_ID = "0195d3a0-0000-7000-8000-0000000000b1"
 PAGES = (
     *("/", "/series", "/series?q=status:unmatched", "/deliveries", "/rules", "/rules/new", "/rules/_test", "/targets"),
     *("/targets/_new/dicom", "/targets/_new/folder", "/sources", "/policies", "/quarantine", "/alerts", "/audit"),
@@ -18,7 +19,7 @@ PAGES = (
         "/queues",
         "/errors",
         "/errors?target=pacs",
-        "/errors/progress?target=pacs&since=2026-11-24T00:00:00Z&asked=1&actor=admin",
+        f"/errors/progress?id={BULK_ID}&target=pacs&since=2026-11-24T00:00:00Z&asked=1&actor=admin",
     ),
     *(
         "/quarantine?within=1h",

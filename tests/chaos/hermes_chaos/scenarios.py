@@ -259,10 +259,10 @@ def twins(world: World) -> None:
 
 CLOCKS: Final = (
     ("receiver", "-1h"), ("receiver", "+1d"), ("bookkeeper", "+1d"), ("bookkeeper", "-1h"), ("dispatcher", "-1h"),
-    ("router", "-1h"),
+    ("dispatcher", "+1d"), ("dispatcher", "-1d"), ("router", "-1h"),
 )  # fmt: skip
-"""Service, and how far its clock is wrong. A router or dispatcher whose clock is ahead makes others wait as long: what
-it decides is not lost, but cannot be waited for here."""
+"""Service, and how far its clock is wrong. A router whose clock is ahead makes others wait as long: what it decides is
+not lost, but cannot be waited for here."""
 
 
 def clocks(world: World) -> None:

@@ -39,6 +39,7 @@ class AlertKind(StrEnum):
     QUARANTINED = "quarantined"
     MESSAGE_PARKED = "message_parked"
     CHANNEL_FAILING = "channel_failing"
+    AUDIT_BROKEN = "audit_broken"
 
 
 WATCHED = frozenset(

@@ -51,6 +51,8 @@ class DeliveryCommand(Command):
     """For ``restart``: what to send."""
     to: Slug | None = None
     """For ``reroute``: the target that the batch goes to instead."""
+    bulk: Annotated[str, Field(max_length=64)] = ""
+    """Id of the bulk action that it is a part of; empty if it is of none."""
 
 
 class DeliveryWork(BaseModel):

@@ -31,7 +31,7 @@ def check_uid(value: str) -> str:
     if len(value) > 64:
         raise InvalidIdentifierError(f"the UID has {len(value)} characters, 64 are allowed (PS3.5 9.1)")
     if not _UID.fullmatch(value):
-        raise InvalidIdentifierError(f"the UID {value[:80]!r} has characters other than digits and single dots")
+        raise InvalidIdentifierError("the UID has characters other than digits and single dots")  # it may be a name
     return value
 
 

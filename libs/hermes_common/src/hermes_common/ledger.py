@@ -15,6 +15,7 @@ from sqlalchemy import (
     Integer,
     MetaData,
     PrimaryKeyConstraint,
+    SmallInteger,
     Table,
     Text,
     event,
@@ -266,6 +267,7 @@ deliveries = Table(
     Column("attempt", Integer, nullable=False, server_default="0"),
     Column("reason", Text, nullable=False, server_default=""),
     Column("actor", Text, nullable=False, server_default=""),
+    Column("bulk", Text, nullable=False, server_default=""),
     Column("commitment", Text, nullable=False, server_default=""),
     Column("commitment_uid", Text, nullable=False, server_default=""),
     Column("commitment_reason", Text, nullable=False, server_default=""),
@@ -283,13 +285,14 @@ deliveries = Table(
     Index(None, "target", "updated_at"),
     Index(None, "updated_at", "delivery_id"),
     Index("ix_deliveries_acted_on", "target", "actor", "updated_at", postgresql_where=text("actor <> ''")),
+    Index("ix_deliveries_bulk", "bulk", "state", postgresql_where=text("bulk <> ''")),
     Index("ix_deliveries_commitment", "commitment", "updated_at", postgresql_where=text("commitment <> ''")),
     Index("ix_deliveries_rules", "rules", postgresql_using="gin", postgresql_ops={"rules": "jsonb_path_ops"}),
 )
 """One row a delivery. ``state`` is one of ``hermes_common.records.DeliveryState``; ``delivered`` counts the instances
 of which the target said that it has them. ``commitment``: empty, or what came of asking the target to keep them
 (``requested``, ``committed``, ``failed``), with the transaction UID, the time, how many it keeps, and the first 500
-that it does not with the reason of each."""
+that it does not with the reason of each. ``bulk`` is the id of the bulk action that restarted it last."""
 
 attempts = Table(
     "attempts",
@@ -394,10 +397,29 @@ audit = Table(
     Column("about", Text, nullable=False, server_default=""),
     Column("address", Text, nullable=False, server_default=""),
     Column("detail", JSONB, nullable=False, server_default="{}"),
+    Column("sequence", BigInteger, unique=True),
+    Column("previous", Text, nullable=False, server_default=""),
+    Column("hash", Text, nullable=False, server_default=""),
+    Column("key_id", Text, nullable=False, server_default=""),
+    Column("adopted", Boolean, nullable=False, server_default=false()),
     Index(None, "time"),
     Index(None, "actor", "time"),
 )
-"""What people did: ``action`` is the type of the event without ``hermes.v1.``."""
+"""What people did: ``action`` is the type of the event without ``hermes.v1.``. The last five columns are its place in
+the chain (``hermes_common.auditchain``); ``sequence`` is null in one of the release before, until it is taken over."""
+
+audit_chain = Table(
+    "audit_chain",
+    metadata,
+    Column("id", SmallInteger, primary_key=True, autoincrement=False),
+    _instant("began_at", nullable=False),
+    _instant("adopt_until", nullable=False),
+    Column("genesis", Text, nullable=False),
+    Column("genesis_key_id", Text, nullable=False),
+    Column("sequence", BigInteger, nullable=False),
+    Column("hash", Text, nullable=False),
+)
+"""One row, ``id`` 1: how the chain of the audit began, and its head, which who adds to it locks."""
 
 services = Table(
     "services",

@@ -72,6 +72,8 @@ class Commitment(_Record):
     tries: int = 0
     transactions: tuple[str, ...] = ()
     """UIDs under which it was asked (bounded), the last one last. A result of any of them counts."""
+    parts: Annotated[int, Field(ge=1)] = 1
+    """How many of the last transactions make up the last request: a large delivery is asked about in several."""
     committed: str = ""
     """Positions in the manifest that the target keeps (ranges)."""
     failed: dict[str, str] = {}

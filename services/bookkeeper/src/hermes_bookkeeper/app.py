@@ -12,6 +12,7 @@ import nats.js.errors
 from prometheus_client import Gauge
 from pydantic import SecretStr
 
+from hermes_bookkeeper.adapters.audit import SqlChain
 from hermes_bookkeeper.adapters.database import Database
 from hermes_bookkeeper.adapters.fleet import BusFleet
 from hermes_bookkeeper.adapters.ledger import SqlLedger
@@ -21,6 +22,7 @@ from hermes_bookkeeper.adapters.outbox import SqlOutbox
 from hermes_bookkeeper.adapters.sending import Post
 from hermes_bookkeeper.adapters.upkeep import keep_up
 from hermes_bookkeeper.errors import DatabaseUnavailableError, RefusedError
+from hermes_bookkeeper.handlers.auditing import AuditKeeper
 from hermes_bookkeeper.handlers.channeltests import Answerer
 from hermes_bookkeeper.handlers.recording import Recorder, database_backoff
 from hermes_bookkeeper.handlers.telling import Teller
@@ -28,11 +30,12 @@ from hermes_bookkeeper.handlers.watching import Watcher
 from hermes_bookkeeper.settings import Settings
 from hermes_common import subjects
 from hermes_common.config import Kind
+from hermes_common.runtime.auditanchors import BusAnchors
 from hermes_common.runtime.bus import Bus
 from hermes_common.runtime.clock import now
 from hermes_common.runtime.configview import ConfigView
 from hermes_common.runtime.consumer import Consumer, ConsumerLoop
-from hermes_common.runtime.sealing import Sealer
+from hermes_common.runtime.sealing import Sealer, chain_key
 from hermes_common.runtime.service import Context
 
 log = logging.getLogger(__name__)
@@ -69,6 +72,7 @@ async def main(context: Context[Settings]) -> None:
     context.health.inform("configuration", config.problem)
     context.background("upkeep", _look_after(settings.database_url, upkeep, config, migrated))
     _mind_alerts(context, config, migrated)
+    _mind_audit(context, migrated)
 
 
 def _mind_alerts(context: Context[Settings], config: ConfigView, migrated: asyncio.Event) -> None:
@@ -86,15 +90,35 @@ def _mind_alerts(context: Context[Settings], config: ConfigView, migrated: async
     context.background("tests of channels", Answerer(bus, teller, config.refresh).run())
 
 
+def _mind_audit(context: Context[Settings], migrated: asyncio.Event) -> None:
+    """Start to look after the chain of the audit, once the tables are up to date."""
+    database = Database(context.settings.database_url, "bookkeeper-audit")
+    context.cleanup.push_async_callback(database.close)
+    chain = SqlChain(database, chain_key(context.settings.secret_key))
+    keeper = AuditKeeper(chain, BusAnchors(context.bus), context.bus, now)
+    context.background("audit", _once(migrated, context.bus, keeper.run))
+
+
+async def _once(migrated: asyncio.Event, bus: Bus, run: Callable[[], Awaitable[None]]) -> None:
+    """Run when the tables are there and the bus is."""
+    await migrated.wait()
+    await bus.ready()
+    await _for_ever(run)
+
+
 async def _once_known(config: ConfigView, migrated: asyncio.Event, run: Callable[[], Awaitable[None]]) -> None:
     """Run when the tables are there and the configuration is known: by the built-in default nobody would be told."""
     await migrated.wait()
     await config.loaded.wait()
+    await _for_ever(run)
+
+
+async def _for_ever(run: Callable[[], Awaitable[None]]) -> None:
     while True:
         try:
             await run()
         except Exception:  # what goes wrong here must not end the recording of what happens
-            log.exception("alerts stand still for %g s", _PAUSE)
+            log.exception("what is done beside the recording stands still for %g s", _PAUSE)
         await asyncio.sleep(_PAUSE)
 
 
@@ -111,7 +135,7 @@ async def keep_books(
     for task in (ready, stop):
         task.cancel()
     await asyncio.gather(ready, stop, return_exceptions=True)
-    recorder = Recorder(SqlLedger(database), bus, stopping)
+    recorder = Recorder(SqlLedger(database, chain_key(settings.secret_key)), bus, stopping)
     await ConsumerLoop(bus, CONSUMER, stopping).batches(recorder.handle, settings.bookkeeper_batch, _AT_ONCE)
 
 

@@ -20,10 +20,12 @@ from hermes_bookkeeper.errors import DatabaseUnavailableError, RefusedError
 from hermes_bookkeeper.handlers.rebuilding import Rebuilt, rebuild
 from hermes_bookkeeper.settings import Settings
 from hermes_common import subjects
+from hermes_common.auditchain import ChainKey
 from hermes_common.records import DeliveryRecord, SeriesRecord
 from hermes_common.runtime.bus import Bus, StoredMessage
 from hermes_common.runtime.clock import now
 from hermes_common.runtime.errors import BusUnavailableError
+from hermes_common.runtime.sealing import chain_key
 
 SIZE = 1000
 _CONNECT = timedelta(seconds=15)
@@ -33,10 +35,10 @@ Record = TypeVar("Record", SeriesRecord, DeliveryRecord)
 class RebuiltBooks:
     """The new tables, and the former ones beside them."""
 
-    def __init__(self, url: SecretStr, database: Database) -> None:
+    def __init__(self, url: SecretStr, database: Database, key: ChainKey) -> None:
         self._arguments = connect_arguments(url, "bookkeeper-former")
         self._database = database
-        self._ledger = SqlLedger(database)
+        self._ledger = SqlLedger(database, key)
 
     async def record(self, facts: Sequence[Fact]) -> list[Say]:
         """Take facts down. What follows as alerts was said when they first came."""
@@ -117,7 +119,8 @@ async def make_again(settings: Settings, bus: Bus) -> tuple[Rebuilt, str]:
     print("the former tables are set aside" if is_new else "going on with what an earlier run began")  # noqa: T201
     database = Database(url, "bookkeeper-rebuild")
     try:
-        done = await rebuild(RebuiltBooks(url, database), OnBus(bus), SIZE, lambda line: print(line, flush=True))  # noqa: T201
+        books_again = RebuiltBooks(url, database, chain_key(settings.secret_key))
+        done = await rebuild(books_again, OnBus(bus), SIZE, lambda line: print(line, flush=True))  # noqa: T201
         await build_indexes(url)
         name = f"ledger_until_{now():%Y%m%d_%H%M%S_%f}" if await database.run(former.exists) else ""
         if name:

@@ -3,8 +3,10 @@
 import asyncio
 import logging
 
+from hermes_common.runtime.bus import Bus
 from hermes_common.runtime.configview import ConfigView
 from hermes_common.runtime.consumer import ConsumerLoop
+from hermes_common.runtime.errors import BusUnavailableError
 from hermes_common.runtime.sealing import Sealer
 from hermes_common.runtime.service import Context
 from hermes_common.runtime.store import store_of
@@ -42,6 +44,8 @@ async def build(context: Context[Settings]) -> None:
     context.background("configuration", config.run())
     context.health.require("configuration", config.problem)
     await bus.ready()
+    await _know_time(bus)
+    context.background("time", bus.keep_time(context.stopping))
     temporary = TemporaryFolder(settings.dispatcher_temporary)
     context.cleanup.push_async_callback(asyncio.to_thread, temporary.close)
     if swept := await asyncio.to_thread(temporary.sweep):
@@ -82,3 +86,15 @@ async def build(context: Context[Settings]) -> None:
     context.work("commitments", ConsumerLoop(bus, committing.DUE, context.stopping).each(committer.due, 8))
     context.work("answers", ConsumerLoop(bus, committing.ANSWERS, context.stopping).each(committer.answered, 4))
     context.work("commands", ConsumerLoop(bus, commanding.CONSUMER, context.stopping).each(commander.handle, 8))
+
+
+async def _know_time(bus: Bus) -> None:
+    """Wait until the time of the bus is known: all dispatchers tell leases and waits of deliveries by it."""
+    while True:
+        try:
+            await bus.common_time()
+        except BusUnavailableError as error:
+            log.warning("the bus does not say its time yet: %s", error)
+            await asyncio.sleep(1)
+        else:
+            return

@@ -13,10 +13,11 @@ from litestar.static_files import create_static_files_router
 from litestar.types import ControllerRouterHandler
 
 from hermes_common.config import Kind
+from hermes_common.runtime.auditanchors import BusAnchors
 from hermes_common.runtime.bus import Bus
 from hermes_common.runtime.errors import UnusableSettingsError
 from hermes_common.runtime.health import Health
-from hermes_common.runtime.sealing import Sealer
+from hermes_common.runtime.sealing import Sealer, chain_key
 from hermes_common.runtime.service import Context
 from hermes_web.adapters.access_mirror import AccessMirror
 from hermes_web.adapters.accounts import any_account, seed
@@ -44,6 +45,7 @@ from hermes_web.features.account.pages import AccountPages
 from hermes_web.features.alerts.api import AlertsController
 from hermes_web.features.alerts.pages import AlertPages
 from hermes_web.features.associations.controllers import AssociationsController, associations_page
+from hermes_web.features.audit.chain import Checker
 from hermes_web.features.audit.controllers import AuditController, audit_page
 from hermes_web.features.configuration.api import document_controller
 from hermes_web.features.configuration.pages import HistoryPages
@@ -128,6 +130,7 @@ def make_web(settings: Settings, version: str, bus: Bus, health: Health) -> Web:
         channels_on_bus=ChannelsOnBus(bus),
         thumbnails=Thumbnails(bus),
         sealer=Sealer(settings.secret_key),
+        audit_checker=Checker(database, BusAnchors(bus), chain_key(settings.secret_key)),
         fleet=Fleet(bus),
         renderer=Renderer(version, assets),
         assets=assets,

@@ -29,6 +29,7 @@ from hermes_web.core.configuration import check_fit, kept_passcodes, parse_docum
 from hermes_web.core.roles import Principal
 from hermes_web.core.standing import Standings
 from hermes_web.errors import FieldProblem, InvalidError, SignInNeededError
+from hermes_web.features.audit.chain import Checker
 from hermes_web.http.assets import Assets
 from hermes_web.http.rendering import Renderer
 from hermes_web.settings import Settings
@@ -53,6 +54,7 @@ class Web:
     channels_on_bus: ChannelsOnBus
     thumbnails: Thumbnails
     sealer: Sealer
+    audit_checker: Checker
     fleet: Fleet
     renderer: Renderer
     replays: Replays

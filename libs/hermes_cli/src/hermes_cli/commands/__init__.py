@@ -2,7 +2,19 @@
 
 import typer
 
-from hermes_cli.commands import cleaner, deliveries, doctor, events, rules, send, series, status, studies, targets
+from hermes_cli.commands import (
+    audit,
+    cleaner,
+    deliveries,
+    doctor,
+    events,
+    rules,
+    send,
+    series,
+    status,
+    studies,
+    targets,
+)
 from hermes_cli.commands.import_mercure import import_mercure
 
 
@@ -18,6 +30,7 @@ def register(app: typer.Typer) -> None:
         ("deliveries", deliveries.app),
         ("targets", targets.app),
         ("cleaner", cleaner.app),
+        ("audit", audit.app),
         ("rules", rules.app),
         ("events", events.app),
     ):

@@ -37,6 +37,7 @@ from hermes_common.events.mpps import MppsCreated, MppsSet, PerformedSeries, Ste
 from hermes_common.events.operations import (
     AlertCleared,
     AlertRaised,
+    AuditAnchored,
     ConfigChanged,
     ExportMade,
     MessageParked,
@@ -101,6 +102,7 @@ __all__ = [
     "AssociationClosed",
     "AssociationOpened",
     "AssociationRejected",
+    "AuditAnchored",
     "Clause",
     "CommitmentAnswered",
     "CommitmentFailed",

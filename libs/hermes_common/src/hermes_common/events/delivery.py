@@ -193,6 +193,8 @@ class DeliveryRestarted(_ByAPerson):
     verb: ClassVar[str] = "restarted"
 
     scope: Literal["missing", "all"] = "missing"
+    bulk: str = ""
+    """Id of the bulk action that it is a part of; empty if it is of none."""
 
 
 class DeliveryDismissed(_ByAPerson):

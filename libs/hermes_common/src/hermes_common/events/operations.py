@@ -69,6 +69,18 @@ class UserDisabled(_UserEvent):
     verb: ClassVar[str] = "disabled"
 
 
+class AuditAnchored(Event):
+    """The chain of the audit has come to this row: said now and then, so that rows cut off at its end are missed."""
+
+    entity: ClassVar[str] = "audit"
+    verb: ClassVar[str] = "anchored"
+
+    sequence: int
+    hash: str
+    key_id: str = ""
+    """Of the key that the row was hashed with; empty if with none."""
+
+
 class ExportMade(Event):
     """Somebody took data about series out of the history as a file."""
 

@@ -240,6 +240,11 @@ class Bus:
         fires = by_server if abs(by_server - at) > _SAME_CLOCK else at
         await self._arm(timer, due, fires, at, note, {WAIT: f"{max(0.0, wait.total_seconds()):.3f}"})
 
+    async def arm_at(self, timer: str, due: str, at: datetime, note: Mapping[str, str | int] | None = None) -> None:
+        """Do as :meth:`arm_after` for an instant by the common clock, :meth:`now`."""
+        wait = at - await self.common_time()
+        await self._arm(timer, due, at, at, note, {WAIT: f"{max(0.0, wait.total_seconds()):.3f}"})
+
     async def _arm(
         self,
         timer: str,
@@ -279,9 +284,28 @@ class Bus:
         over = await self._server_over_monotonic()
         return datetime.fromtimestamp(time.monotonic() + over, UTC)
 
+    def now(self) -> datetime:
+        """Return the present instant by the server's clock, as :meth:`common_time` found it last.
+
+        By our own clock until it was asked; whoever compares instants with those of other processes asks at the start,
+        and has :meth:`keep_time` ask again.
+        """
+        if self._server_ahead is None:
+            return now()
+        return datetime.fromtimestamp(time.monotonic() + self._server_ahead[1], UTC)
+
+    async def keep_time(self, stopping: asyncio.Event) -> None:
+        """Ask the server for its time again and again until the service stops: it may be set."""
+        while not stopping.is_set():
+            with contextlib.suppress(BusUnavailableError):
+                await self.common_time()
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(stopping.wait(), _ASK_TIME)
+
     def forget_server_time(self) -> None:
         """Ask the server for its time again before the next timer: it may have been set."""
-        self._server_ahead = None
+        if self._server_ahead is not None:
+            self._server_ahead = (float("-inf"), self._server_ahead[1])  # what was known is better than our own clock
 
     async def _server_over_monotonic(self) -> float:
         """Return the seconds from our monotonic clock, which nobody sets, to the server's; asked for now and then."""

@@ -9,6 +9,22 @@ BusLostError              the connection was closed for good: the service has to
 UnusableSettingsError     the environment asks for what cannot be: starting again is of no use
 """
 
+import traceback
+from pathlib import PurePath
+
+
+def without_words(error: BaseException) -> str:
+    """Return what kind of error it is and where it was raised; its own words may quote a value of a patient."""
+    frames = traceback.extract_tb(error.__traceback__)
+    if not frames:
+        return type(error).__name__
+    return f"{type(error).__name__} in {PurePath(frames[-1].filename).name}, line {frames[-1].lineno}"
+
+
+def steps_to(error: BaseException) -> str:
+    """Return the traceback of an error for a log, without its words."""
+    return "".join(traceback.format_tb(error.__traceback__)) + type(error).__name__
+
 
 class TransientError(Exception):
     """Something outside is away; the same request may succeed later."""

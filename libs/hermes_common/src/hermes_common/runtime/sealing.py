@@ -22,6 +22,7 @@ from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 from pydantic import SecretStr
 
 from hermes_common.alerting import Alerting, AppriseChannel, WebhookChannel
+from hermes_common.auditchain import ChainKey
 from hermes_common.runtime.errors import UnusableSettingsError
 from hermes_common.secrets import LONGEST, PREFIX, SEALED, is_sealed, mark_of
 from hermes_common.targets import AnyTarget, Targets, secrets_of, with_secrets
@@ -101,6 +102,17 @@ class Sealer:
         if self._aead is None:
             raise KeyMissingError("HERMES_SECRET_KEY is not set: web, dispatcher and bookkeeper need the same one")
         return self._aead
+
+
+def chain_key(secret_key: SecretStr) -> ChainKey:
+    """Return the key of the audit's chain (ADR-0034), derived from ``HERMES_SECRET_KEY``; none from an empty one."""
+    text = secret_key.get_secret_value()
+    if not text:
+        return ChainKey()
+    key = HKDF(SHA256(), 32, salt=None, info=b"hermes audit chain v1").derive(text.encode())
+    digest = Hash(SHA256())
+    digest.update(b"hermes audit key id" + key)
+    return ChainKey(key, digest.finalize().hex()[:8])
 
 
 def place_of(target: Holder, field: str) -> str:

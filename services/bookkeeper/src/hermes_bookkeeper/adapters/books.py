@@ -11,7 +11,7 @@ from datetime import datetime
 
 from psycopg2.extensions import cursor as Cursor  # noqa: N812  # psycopg2 spells its classes in lower case
 
-from hermes_bookkeeper.adapters import loading, receptions, sql
+from hermes_bookkeeper.adapters import chain, loading, receptions, sql
 from hermes_bookkeeper.adapters.copying import Encoded
 from hermes_bookkeeper.core.alerts import (
     Say,
@@ -30,6 +30,7 @@ from hermes_bookkeeper.core.rows import news_row, outcome_rows, own_row
 from hermes_bookkeeper.core.said import Row, Said
 from hermes_bookkeeper.core.series import series_row
 from hermes_common import ledger
+from hermes_common.auditchain import NO_KEY, ChainKey
 
 LOCK = 0x4865726D6573  # "Hermes"
 """Key of the advisory lock under which one bookkeeper at a time projects, and migrates."""
@@ -38,8 +39,11 @@ _TABLES = {table.name: table for table in ledger.metadata.sorted_tables}
 _FIRST_SAID = ("quarantine", "batches", "decisions", "study_decisions", "config_changes")
 
 
-def record(cursor: Cursor, facts: Sequence[Fact], now: datetime) -> list[Say]:
-    """Take facts down in the transaction of ``cursor`` and return the alerts to say about them once it is committed."""
+def record(cursor: Cursor, facts: Sequence[Fact], now: datetime, audit_key: ChainKey = NO_KEY) -> list[Say]:
+    """Take facts down in the transaction of ``cursor`` and return the alerts to say about them once it is committed.
+
+    ``audit_key`` is that of the audit's chain.
+    """
     cursor.execute("SELECT pg_advisory_xact_lock(%s)", [LOCK])
     once = _once(facts)
     new = _insert(cursor, once, now)
@@ -54,7 +58,8 @@ def record(cursor: Cursor, facts: Sequence[Fact], now: datetime) -> list[Say]:
         sql.upsert(cursor, _TABLES[name], list(own[name].values()), sql.first_said)
     sql.upsert(cursor, ledger.parked, list(own["parked"].values()), sql.different)
     audit = [done for fact in fresh if (done := audit_row(fact)) is not None]
-    sql.upsert(cursor, ledger.audit, audit, sql.different, key=["event_id"])
+    written = sql.upsert(cursor, ledger.audit, audit, sql.never, key=["event_id"], returning="event_id")
+    chain.append(cursor, written, audit_key, now)
     sql.upsert(cursor, ledger.instance_deliveries, outcome_rows(fresh), sql.better_outcome)
     sql.upsert(cursor, ledger.alert_news, [news for fact in fresh if (news := news_row(fact))], sql.not_dealt_with)
     _lives(cursor, {fact.about for fact in fresh if fact.about is not None})

@@ -23,7 +23,7 @@ from hermes_common.events import EVENT_TYPES, Event
 FORMER = "ledger_before"
 """The schema of what was set aside; it has this name until everything is made again."""
 
-_NOT_CARRIED = frozenset({"events", "audit"})
+_NOT_CARRIED = frozenset({"events", "audit", "audit_chain"})
 _THERE = "SELECT EXISTS (SELECT FROM pg_namespace WHERE nspname = %s)"
 _COLUMNS = "SELECT column_name FROM information_schema.columns WHERE table_schema = %s AND table_name = %s"
 _EVENTS = """
@@ -32,6 +32,9 @@ FROM ledger_before.events ORDER BY seq, id"""
 _AUDIT = """
 INSERT INTO ledger.audit OVERRIDING SYSTEM VALUE SELECT * FROM ledger_before.audit;
 SELECT setval(pg_get_serial_sequence('ledger.audit', 'number'), coalesce(max(number), 1)) FROM ledger.audit"""
+
+_CHAIN_BEFORE = "SELECT to_regclass('ledger_before.audit_chain') IS NOT NULL"
+_CHAIN = "INSERT INTO ledger.audit_chain SELECT * FROM ledger_before.audit_chain"
 
 _TOLD_BEFORE = "SELECT to_regclass('ledger_before.alert_news') IS NOT NULL"
 _TOLD = """
@@ -44,7 +47,7 @@ def set_aside(url: SecretStr) -> bool:
     """Give the present tables another schema and make empty ones in its place, in one transaction.
 
     Return False where that has been done before and was not finished: what was made since then is gone on with. The
-    audit is taken over as it is. Raises :class:`DatabaseUnavailableError`.
+    audit is taken over as it is, its chain with it. Raises :class:`DatabaseUnavailableError`.
     """
     arguments = connect_arguments(url, "bookkeeper-rebuild")
     engine = create_engine(
@@ -58,6 +61,8 @@ def set_aside(url: SecretStr) -> bool:
                 connection.execute(text(f"ALTER SCHEMA {ledger.SCHEMA} RENAME TO {FORMER}"))
                 upgrade(connection)
                 connection.execute(text(_AUDIT))
+                if connection.exec_driver_sql(_CHAIN_BEFORE).scalar_one():
+                    connection.execute(text(_CHAIN))
                 if connection.exec_driver_sql(_TOLD_BEFORE).scalar_one():
                     connection.execute(text(_TOLD))
             else:

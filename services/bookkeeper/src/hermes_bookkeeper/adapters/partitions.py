@@ -8,12 +8,17 @@ is said in it about things that are not over has been moved to the present part.
 from collections.abc import Sequence
 from datetime import UTC, datetime
 
+from psycopg2.errors import LockNotAvailable
 from psycopg2.extensions import cursor as Cursor  # noqa: N812  # psycopg2 spells its classes in lower case
-from psycopg2.sql import SQL, Identifier
+from psycopg2.sql import SQL, Identifier, Literal
 
 from hermes_bookkeeper.adapters.books import LOCK
 from hermes_bookkeeper.core.months import Part, is_over, part_name
+from hermes_bookkeeper.errors import InUseError
 from hermes_common import ledger
+
+PATIENCE = "250ms"
+"""How long a table that has to be had alone is waited for: whoever comes meanwhile to read it waits behind us."""
 
 SLICE = 10_000
 """Events moved in one transaction."""
@@ -54,7 +59,10 @@ SELECT count(*) FROM moved"""
 
 
 def close_month(cursor: Cursor, now: datetime) -> str | None:
-    """Close the present part if its month is over; return the name that it has from now on."""
+    """Close the present part if its month is over; return the name that it has from now on.
+
+    Raises :class:`InUseError` while somebody reads it for long.
+    """
     _alone(cursor)
     cursor.execute("SELECT recorded_at FROM ONLY ledger.events ORDER BY seq LIMIT 1")
     first = cursor.fetchone()
@@ -86,18 +94,32 @@ def move_open(cursor: Cursor, name: str, now: datetime) -> int:
 
 
 def drop(cursor: Cursor, name: str, now: datetime) -> bool:
-    """Drop a part, unless something in it has to be moved first; return whether it is gone."""
+    """Drop a part, unless something in it has to be moved first; return whether it is gone.
+
+    Raises :class:`InUseError` while somebody reads it for long.
+    """
     if move_open(cursor, name, now):
         return False
-    cursor.execute(SQL("DROP TABLE {}").format(Identifier(ledger.SCHEMA, name)))
+    part = Identifier(ledger.SCHEMA, name)
+    _have_alone(cursor, part)
+    cursor.execute(SQL("DROP TABLE {}").format(part))
     return True
 
 
 def _alone(cursor: Cursor) -> None:
-    """Keep every bookkeeper out for the rest of the transaction; readers are waited for two seconds at most."""
+    """Keep every bookkeeper out for the rest of the transaction; one that records is waited for two seconds at most."""
     cursor.execute("SET LOCAL lock_timeout = '2s'")
     cursor.execute("SET LOCAL statement_timeout = '10min'")
     cursor.execute("SELECT pg_advisory_xact_lock(%s)", [LOCK])
+
+
+def _have_alone(cursor: Cursor, table: Identifier) -> None:
+    """Lock a table against everybody, readers too; raise :class:`InUseError` rather than wait longer than a moment."""
+    cursor.execute(SQL("SET LOCAL lock_timeout = {}").format(Literal(PATIENCE)))
+    try:
+        cursor.execute(SQL("LOCK TABLE ONLY {} IN ACCESS EXCLUSIVE MODE").format(table))
+    except LockNotAvailable as error:
+        raise InUseError("somebody reads the events for long") from error
 
 
 def _close(cursor: Cursor, name: str) -> None:
@@ -106,7 +128,8 @@ def _close(cursor: Cursor, name: str) -> None:
     cursor.execute(_GRANTS)
     grants = cursor.fetchall()
     closed = Identifier(ledger.SCHEMA, name)
-    cursor.execute("LOCK TABLE ledger.events IN ACCESS EXCLUSIVE MODE")
+    for each in (_PRESENT, *(Identifier(ledger.SCHEMA, child) for child in _names(cursor))):
+        _have_alone(cursor, each)
     suffix = name.removeprefix("events")
     for index, _, _ in indexes:
         renamed = Identifier(f"{index[: 63 - len(suffix)]}{suffix}")

@@ -41,6 +41,11 @@ def better_outcome(table: Table, _: Sequence[str]) -> Composable:
     return SQL("{} > {}").format(rank.format(SQL("EXCLUDED")), rank.format(Identifier(table.name)))
 
 
+def never(_table: Table, _columns: Sequence[str]) -> Composable:
+    """Leave the row that is there as it is."""
+    return SQL("false")
+
+
 def not_dealt_with(table: Table, _: Sequence[str]) -> Composable:
     """Replace news that nobody has looked at; what was told is never told again."""
     return SQL("{}.done_at IS NULL").format(Identifier(table.name))

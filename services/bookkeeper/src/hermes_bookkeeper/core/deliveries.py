@@ -82,6 +82,7 @@ def delivery_row(said: Sequence[Said], progress: Progress) -> Row:
         "attempt": 0,
         "reason": "",
         "actor": "",
+        "bulk": "",
         **_NOT_ASKED,
         "next_attempt_at": None,
         "queued_at": min(item.time for item in said),
@@ -152,7 +153,8 @@ def _change(row: Row, item: Said) -> Row:  # noqa: PLR0911  # a table: one line 
             return {"state": DeliveryState.HELD.value, "actor": event.actor, "reason": reason, **still}
         case DeliveryRestarted() | DeliveryReleased():
             begun = {"next_attempt_at": None, "ended_at": None, **_NOT_ASKED}
-            return {"state": DeliveryState.QUEUED.value, "actor": event.actor, "reason": "", **begun}
+            bulk = event.bulk if isinstance(event, DeliveryRestarted) else row["bulk"]
+            return {"state": DeliveryState.QUEUED.value, "actor": event.actor, "bulk": bulk, "reason": "", **begun}
         case DeliveryCommitmentRequested() | DeliveryCommitted() | DeliveryUncommitted():
             return _commitment(row, event, item.time)
         case _:

@@ -5,6 +5,7 @@ nothing else with it. Each message is a line of JSON and as many octets as its `
 """
 
 import json
+import logging
 import os
 import signal
 import sys
@@ -57,6 +58,7 @@ def main() -> None:
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.SIG_IGN)  # they are for the service, which ends this process when it is done
     warnings.simplefilter("ignore")
+    logging.disable()  # what a library logs may quote a value of a patient
     config.settings.reading_validation_mode = config.IGNORE  # what we write is checked where we write it
     config.settings.writing_validation_mode = config.IGNORE
     limit_memory(int(sys.argv[1]))

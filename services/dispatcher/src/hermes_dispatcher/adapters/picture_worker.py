@@ -5,6 +5,7 @@ delivery. Each message is a line of JSON and as many octets as its ``octets`` sa
 """
 
 import json
+import logging
 import os
 import signal
 import sys
@@ -47,6 +48,7 @@ def main() -> None:
     with suppress(OSError):
         os.nice(10)  # deliveries come first
     warnings.simplefilter("ignore")
+    logging.disable()  # what a library logs may quote a value of a patient
     config.settings.reading_validation_mode = config.IGNORE
     most = int(sys.argv[1])
     limit_memory(most)

@@ -6,12 +6,16 @@
                       |  refused, unreachable, interrupted
                       +---------------------+ not kept for a passing reason
 
+A request about a large delivery is several N-ACTIONs, one after the other, each with a transaction of its own and at
+most :data:`PER_TRANSACTION` instances. The delivery is committed when the results of all of them say so.
+
 Every function is one of the record: two dispatchers, a result that comes twice, or before the request was answered,
 meet in the compare-and-set of the record. A result after ``failed`` still counts.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
+from typing import TypeVar
 
 from hermes_common.dicom.commitment import PASSING, failure_words
 from hermes_common.durations import format_duration
@@ -19,6 +23,8 @@ from hermes_common.events import Uncommitted
 from hermes_common.ranges import format_ranges, parse_ranges
 from hermes_common.records import Commitment, CommitmentState, DeliveryRecord, DeliveryState
 from hermes_common.targets import AnyTarget, AskCommitment, DicomTarget, Retry
+
+T = TypeVar("T")
 
 STEP = timedelta(seconds=30)
 """Longest time of one step of a request: to connect, to associate, to send, to be answered."""
@@ -30,7 +36,10 @@ _MARGIN = timedelta(seconds=10)
 """For what is to be written before and after a request."""
 
 REMEMBERED = 16
-"""Transactions of a delivery whose results still count."""
+"""Transactions of a delivery whose results still count; at least those of the last request."""
+
+PER_TRANSACTION = 10_000
+"""Instances in one N-ACTION: about 1.5 MB of UIDs. A result of ours may name five times as many."""
 
 LISTED = 500
 
@@ -46,15 +55,20 @@ def step_of(target: DicomTarget) -> timedelta:
 
 
 def longest(target: DicomTarget) -> timedelta:
-    """Return how long a request may take, over all endpoints of the target; it is given up then."""
+    """Return how long one N-ACTION may take, over all endpoints of the target; it is given up then."""
     once = min(target.connect_timeout, STEP) + 3 * step_of(target)
     stay = timedelta(0) if target.commitment is None else target.commitment.stay
     return len(target.all_endpoints()) * once + stay + HEARING
 
 
-def lease(target: DicomTarget) -> timedelta:
-    """Return how long nobody else asks while a dispatcher does."""
-    return longest(target) + _MARGIN
+def lease(target: DicomTarget, parts: int = 1) -> timedelta:
+    """Return how long nobody else asks while a dispatcher does, in so many parts."""
+    return parts * longest(target) + _MARGIN
+
+
+def in_parts(wanted: Sequence[T], most: int) -> list[tuple[T, ...]]:
+    """Return what is to be asked for in parts of at most ``most``; one that is empty where there is nothing."""
+    return [tuple(wanted[start : start + most]) for start in range(0, len(wanted), most)] or [()]
 
 
 def owed(record: DeliveryRecord, target: AnyTarget, now: datetime) -> DeliveryRecord:
@@ -65,16 +79,20 @@ def owed(record: DeliveryRecord, target: AnyTarget, now: datetime) -> DeliveryRe
 
 
 def asking(
-    record: DeliveryRecord, commitment: Commitment, transaction: str, until: datetime, now: datetime
+    record: DeliveryRecord, commitment: Commitment, transactions: Sequence[str], until: datetime, now: datetime
 ) -> DeliveryRecord:
-    """Return the record of a delivery about which a dispatcher begins to ask; ``until``: when its lease ends."""
+    """Return the record of a delivery about which a dispatcher begins to ask, under these transactions.
+
+    ``until``: when its lease ends.
+    """
     return _with(
         record,
         commitment,
         now,
         state=CommitmentState.ASKING,
         tries=commitment.tries + 1,
-        transactions=(*commitment.transactions, transaction)[-REMEMBERED:],
+        transactions=(*commitment.transactions, *transactions)[-max(REMEMBERED, len(transactions)) :],
+        parts=len(transactions),
         refused=format_ranges(parse_ranges(commitment.refused) | not_kept(commitment).keys()),
         failed={},
         next_at=until,
@@ -141,7 +159,7 @@ def answered(
         return record
     reasons = {**not_kept(commitment), **refusals}
     earlier = parse_ranges(commitment.refused)
-    believed = set(committed) if transaction == commitment.transactions[-1] else set(committed) - earlier
+    believed = set(committed) if transaction in last_request(commitment) else set(committed) - earlier
     kept = (parse_ranges(commitment.committed) | believed) - reasons.keys()
     by_reason: dict[str, set[int]] = {}
     for position, code in reasons.items():
@@ -159,6 +177,11 @@ def answered(
     if set(reasons.values()) <= PASSING:
         return refused(record, heard, policy, delay, why, now)
     return failed(record, heard, why, now)
+
+
+def last_request(commitment: Commitment) -> tuple[str, ...]:
+    """Return the transactions of the last request; none if none was made."""
+    return commitment.transactions[-commitment.parts :]
 
 
 def not_kept(commitment: Commitment) -> dict[int, int]:

@@ -150,7 +150,7 @@ def commanded(record: DeliveryRecord, command: DeliveryCommand) -> Saying:
     more = {**_about(record), "actor": command.actor, "reason": command.reason}
     match command.action:
         case "restart":
-            event: Event = DeliveryRestarted.model_validate({**more, "scope": command.scope})
+            event: Event = DeliveryRestarted.model_validate({**more, "scope": command.scope, "bulk": command.bulk})
         case "hold":
             event = DeliveryHeld.model_validate(more)
         case "release":

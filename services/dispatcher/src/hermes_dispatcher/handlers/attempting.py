@@ -10,9 +10,8 @@ from typing import Any
 from hermes_common.events import SentAs
 from hermes_common.manifest import Manifest
 from hermes_common.runtime.bus import Bus
-from hermes_common.runtime.clock import now
 from hermes_common.runtime.crashpoints import crash_point
-from hermes_common.runtime.errors import TransientError
+from hermes_common.runtime.errors import TransientError, steps_to, without_words
 from hermes_dispatcher.adapters import metrics
 from hermes_dispatcher.adapters.objects import Item, Supply
 from hermes_dispatcher.adapters.records import Hold
@@ -72,11 +71,12 @@ class Attempt:
 
     def __init__(self, bus: Bus, hold: Hold, permit: Permit, pace: Pace, stopping: asyncio.Event) -> None:
         self._hold = hold
+        self._now = bus.now
         self._pace = pace
         self._permit = permit
         self._stopping = stopping
         self._told_to_end = False
-        self._checkpoints = Checkpointer(bus, hold, permit, pace.lease, pace.checkpoint, now)
+        self._checkpoints = Checkpointer(bus, hold, permit, pace.lease, pace.checkpoint, bus.now)
 
     async def run(self, manifest: Manifest, sender: Sender, supply: Supply) -> Over | Interrupted:
         """Send until the end, the stop, or the loss of the delivery; everything heard is durable on return."""
@@ -110,7 +110,9 @@ class Attempt:
         def report(item: Item, outcome: Outcome, octets: int) -> None:
             crash_point("dispatcher.answered")
             asked = received[item.position]
-            heard = Heard(item.position, asked.instance.sop_instance_uid, outcome, now(), sent_instead(asked, item))
+            heard = Heard(
+                item.position, asked.instance.sop_instance_uid, outcome, self._now(), sent_instead(asked, item)
+            )
             if isinstance(outcome, Delivered):
                 delivered.inc()
                 sent_octets.inc(octets)
@@ -156,8 +158,8 @@ class Attempt:
             return Interrupted(str(error))
         delivered, failures = self._checkpoints.delivered, self._checkpoints.failures
         if error is not None:
-            log.error("delivery %s: the sender failed", self._hold.record.delivery_id, exc_info=error)
-            otherwise = NotDelivered(Trouble.INTERNAL, f"{type(error).__name__}: {error}")
+            log.error("delivery %s: the sender failed\n%s", self._hold.record.delivery_id, steps_to(error))
+            otherwise = NotDelivered(Trouble.INTERNAL, f"an error of ours: {without_words(error)}")
         else:
             found = sending.result()
             if len(delivered) + len(failures) < total and (found is None or self._told_to_end):

@@ -16,7 +16,6 @@ from hermes_common import subjects
 from hermes_common.commands import DeliveryCommand
 from hermes_common.records import DeliveryRecord, DeliveryState, SeriesState
 from hermes_common.runtime.bus import Bus
-from hermes_common.runtime.clock import now
 from hermes_common.runtime.consumer import Consumer, Done, Message, Outcome, Park, RetryAfter
 from hermes_dispatcher.adapters.records import Deliveries
 from hermes_dispatcher.core import lifecycle, saying
@@ -61,9 +60,13 @@ class Commander:
         """Change the record, and do what follows."""
         if command.action == "restart" and not await self._is_open(record):
             return _refused(command, "its series is being deleted or is gone")
-        if command.action in ("restart", "release") and record.lease is not None and record.lease.until > now():
+        if (
+            command.action in ("restart", "release")
+            and record.lease is not None
+            and record.lease.until > self._bus.now()
+        ):
             return RetryAfter(_SOON, "whoever was sending it is being stopped")
-        match lifecycle.on_command(record, command, now()):
+        match lifecycle.on_command(record, command, self._bus.now()):
             case lifecycle.Refusal(reason=reason):
                 return _refused(command, reason)
             case lifecycle.Change(record=changed):
@@ -99,7 +102,7 @@ class Commander:
         self, record: DeliveryRecord, revision: int, command: DeliveryCommand, former: DeliveryRecord | None
     ) -> Outcome:
         """Undo a restart that met the cleaner; the command comes again, and finds the series open or gone."""
-        back = former or record.model_copy(update={"state": DeliveryState.CANCELLED, "updated_at": now()})
+        back = former or record.model_copy(update={"state": DeliveryState.CANCELLED, "updated_at": self._bus.now()})
         await self._deliveries.change(back, revision)
         if former is None:
             return _refused(command, "its series was deleted meanwhile")

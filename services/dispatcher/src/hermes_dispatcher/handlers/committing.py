@@ -23,11 +23,10 @@ from hermes_common.manifest import ManifestInstance
 from hermes_common.ranges import parse_ranges
 from hermes_common.records import Commitment, CommitmentState, DeliveryRecord, DeliveryState, TransactionRecord
 from hermes_common.runtime.bus import Bus
-from hermes_common.runtime.clock import now
 from hermes_common.runtime.configview import ConfigView
 from hermes_common.runtime.consumer import Consumer, Done, Message, Outcome, RetryAfter
 from hermes_common.runtime.crashpoints import crash_point
-from hermes_common.runtime.errors import ConflictError, TransientError
+from hermes_common.runtime.errors import ConflictError, TransientError, steps_to, without_words
 from hermes_common.targets import DicomTarget, Retry
 from hermes_dispatcher.adapters.commitment_scu import Ask, NotAsked
 from hermes_dispatcher.adapters.objects import ManifestUnusableError, Objects
@@ -36,7 +35,7 @@ from hermes_dispatcher.adapters.records import Deliveries
 from hermes_dispatcher.adapters.sent import references
 from hermes_dispatcher.adapters.threads import in_daemon
 from hermes_dispatcher.core import committing, retrying
-from hermes_dispatcher.handlers.speaking import Speaker
+from hermes_dispatcher.handlers.speaking import Speaker, is_over
 from hermes_dispatcher.handlers.watching import Watch
 
 log = logging.getLogger(__name__)
@@ -47,7 +46,6 @@ ANSWERS = Consumer(subjects.EVENTS, "dispatcher-commitment-answers", (f"{Commitm
 AT_ONCE = 2
 """Requests to one target at a time: one that hangs must not keep those to others waiting."""
 
-_EARLY = timedelta(seconds=2)
 _SOON = timedelta(seconds=2)
 _RESTING = timedelta(seconds=30)
 """From one look at a target that is paused or down to the next."""
@@ -89,7 +87,7 @@ class Committer:
         commitment = record.commitment
         if commitment is None or record.state is not DeliveryState.SUCCEEDED:
             return Done()
-        if commitment.next_at is None or commitment.next_at > now() + _EARLY:
+        if commitment.next_at is None or not is_over(message.data, commitment.next_at, self._bus.now()):
             await self._say(record)
             return Done()
         target = self._config.targets.get(record.target)
@@ -99,15 +97,17 @@ class Committer:
         asked = committing.asked_of(target)
         if asked is None or not isinstance(target, DicomTarget):
             why = "storage commitment is not asked of the target any more"
-            return await self._change(committing.failed(record, commitment, why, now()), revision)
+            return await self._change(committing.failed(record, commitment, why, self._bus.now()), revision)
         if commitment.state is CommitmentState.ASKED:
-            return await self._change(committing.silent(record, commitment, asked.max_wait, now()), revision)
+            return await self._change(committing.silent(record, commitment, asked.max_wait, self._bus.now()), revision)
         if (why := self._is_resting(target)) is not None:
-            return await self._change(committing.postponed(record, commitment, now() + _RESTING, why), revision)
+            return await self._change(
+                committing.postponed(record, commitment, self._bus.now() + _RESTING, why), revision
+            )
         if self._stopping.is_set():
             return RetryAfter(_SOON, "the service stops")
         if self._asking[target.slug] >= AT_ONCE:
-            await self._speaker.await_commitment(record, now() + _SOON)
+            await self._speaker.await_commitment(record, self._bus.now() + _SOON)
             return Done()  # what is to come again would count against the messages that may be under way
         self._asking[target.slug] += 1
         try:
@@ -116,7 +116,7 @@ class Committer:
             self._asking[target.slug] -= 1
 
     def _is_resting(self, target: DicomTarget) -> str | None:
-        if target.is_paused(now()):
+        if target.is_paused(self._bus.now()):
             return "the target is paused"
         return "the target is down" if target.slug in self._watch.down else None
 
@@ -146,7 +146,7 @@ class Committer:
         }
         policy = Retry() if target is None else target.retry
         changed = committing.answered(
-            record, event.transaction_uid, kept, refused, policy, self._delay(policy, record), now()
+            record, event.transaction_uid, kept, refused, policy, self._delay(policy, record), self._bus.now()
         )
         if changed != record:
             await self._deliveries.note(changed, revision)
@@ -159,31 +159,43 @@ class Committer:
     async def _begin(
         self, record: DeliveryRecord, commitment: Commitment, revision: int, target: DicomTarget
     ) -> Outcome:
-        """Note the transaction, then ask; what breaks off in between is asked again under another one."""
+        """Note the transactions, then ask; what breaks off in between is asked again under others."""
         instances = await self._instances(record)
         if not instances:
             why = "its manifest cannot be read, so nobody knows which instances to ask for"
-            return await self._change(committing.failed(record, commitment, why, now()), revision)
+            return await self._change(committing.failed(record, commitment, why, self._bus.now()), revision)
         kept = parse_ranges(commitment.committed)
         sent = await references(self._bus, record, target, instances)
-        wanted = tuple(reference for position, reference in enumerate(sent) if position not in kept)
-        transaction = TransactionRecord(
-            transaction_uid=f"2.25.{uuid.uuid4().int}",  # to know it is the proof of having been asked
-            delivery_id=record.delivery_id,
-            series_uid=record.series_uid,
-            study_uid=record.study_uid,
-            batch_id=record.batch_id,
-            target=record.target,
-        )
-        uid = transaction.transaction_uid
-        record = committing.asking(record, commitment, uid, now() + committing.lease(target), now())
+        wanted = [reference for position, reference in enumerate(sent) if position not in kept]
+        parts = committing.in_parts(wanted, committing.PER_TRANSACTION)
+        asked = [(_transaction(record), part) for part in parts]
+        uids = [transaction.transaction_uid for transaction, _ in asked]
+        until = self._bus.now() + committing.lease(target, len(parts))
+        record = committing.asking(record, commitment, uids, until, self._bus.now())
         await self._deliveries.note(record, revision)
-        await self._bus.create(subjects.HELD, subjects.transaction(uid), transaction)
+        for uid, (transaction, _) in zip(uids, asked, strict=True):
+            await self._bus.create(subjects.HELD, subjects.transaction(uid), transaction)
         await self._speaker.await_commitment(record)
         crash_point("dispatcher.commitment-noted")
-        refusal = await self._asked(target, CommitmentRequest(uid, wanted), transaction)
+        refusal = await self._ask_in_parts(record, target, asked)
         crash_point("dispatcher.commitment-asked")
-        return await self._conclude(record, uid, refusal, target, len(wanted))
+        return await self._conclude(record, uids, refusal, target)
+
+    async def _ask_in_parts(
+        self,
+        record: DeliveryRecord,
+        target: DicomTarget,
+        asked: Sequence[tuple[TransactionRecord, tuple[Reference, ...]]],
+    ) -> NotAsked | _Interrupted | None:
+        """Ask one part after the other; return why the first that was not taken was not. Those before it count."""
+        for transaction, part in asked:
+            if self._stopping.is_set():
+                return _Interrupted("the service stopped before it was asked")
+            refusal = await self._asked(target, CommitmentRequest(transaction.transaction_uid, part), transaction)
+            if refusal is not None:
+                return refusal
+            await self._speaker.commitment_requested(record, transaction.transaction_uid, len(part))
+        return None
 
     async def _asked(
         self, target: DicomTarget, request: CommitmentRequest, transaction: TransactionRecord
@@ -219,8 +231,8 @@ class Committer:
                 return _Interrupted("the service stopped while it was asked")
             return NotAsked(f"the target could not be asked within {limit:g} s")
         if (error := request.exception()) is not None:
-            log.error("asking for storage commitment failed", exc_info=error)
-            return NotAsked(f"an error of ours: {type(error).__name__}: {error}")
+            log.error("asking for storage commitment failed\n%s", steps_to(error))
+            return NotAsked(f"an error of ours: {without_words(error)}")
         return request.result()
 
     async def _publish(self, transaction: TransactionRecord, result: CommitmentResult) -> None:
@@ -230,22 +242,19 @@ class Committer:
     async def _conclude(
         self,
         record: DeliveryRecord,
-        uid: str,
+        uids: Sequence[str],
         refusal: NotAsked | _Interrupted | None,
         target: DicomTarget,
-        wanted: int,
     ) -> Outcome:
         """Write what came of a request, unless a result or a person was faster."""
-        if refusal is None:
-            await self._speaker.commitment_requested(record, uid, wanted)
         if isinstance(refusal, NotAsked) and await self._is_down(target, refusal):
             refusal = _Interrupted(f"the target is down: {refusal.reason}"[:1500])
         for _ in range(_CONFLICTS):
             try:
-                return await self._written(record, uid, refusal, target)
+                return await self._written(record, uids, refusal, target)
             except ConflictError:
                 log.debug("delivery %s: a part of a result came while this was written", record.delivery_id)
-        return await self._written(record, uid, refusal, target)
+        return await self._written(record, uids, refusal, target)
 
     async def _is_down(self, target: DicomTarget, refusal: NotAsked) -> bool:
         """Find out whether a target that could not be asked is down as a whole: then the request costs no try.
@@ -260,27 +269,27 @@ class Committer:
         return True
 
     async def _written(
-        self, record: DeliveryRecord, uid: str, refusal: NotAsked | _Interrupted | None, target: DicomTarget
+        self, record: DeliveryRecord, uids: Sequence[str], refusal: NotAsked | _Interrupted | None, target: DicomTarget
     ) -> Outcome:
         found = await self._deliveries.load(record.delivery_id)
         if found is None or found[0].commitment is None:
             return Done()
         present, revision = found
         commitment = found[0].commitment
-        is_ours = commitment.state is CommitmentState.ASKING and commitment.transactions[-1:] == (uid,)
+        is_ours = commitment.state is CommitmentState.ASKING and committing.last_request(commitment) == tuple(uids)
         if not is_ours or present.state is not DeliveryState.SUCCEEDED:
             return Done()
         if refusal is None:
             wait = committing.asked_of(target)
             most = timedelta(hours=1) if wait is None else wait.max_wait
-            return await self._change(committing.taken(present, commitment, most, now()), revision)
+            return await self._change(committing.taken(present, commitment, most, self._bus.now()), revision)
         log.info("delivery %s: no storage commitment: %s", record.delivery_id, refusal.reason)
         if isinstance(refusal, _Interrupted):
-            until = now() if self._stopping.is_set() else now() + _RESTING
+            until = self._bus.now() if self._stopping.is_set() else self._bus.now() + _RESTING
             return await self._change(committing.interrupted(present, commitment, until, refusal.reason), revision)
         delay = self._delay(target.retry, present)
         return await self._change(
-            committing.refused(present, commitment, target.retry, delay, refusal.reason, now()), revision
+            committing.refused(present, commitment, target.retry, delay, refusal.reason, self._bus.now()), revision
         )
 
     async def _change(self, record: DeliveryRecord, revision: int) -> Outcome:
@@ -305,3 +314,14 @@ class Committer:
     def _delay(self, policy: Retry, record: DeliveryRecord) -> timedelta:
         tries = 1 if record.commitment is None else max(1, record.commitment.tries)
         return retrying.delay(policy, tries, random.random())  # noqa: S311  # it spreads requests, no more
+
+
+def _transaction(record: DeliveryRecord) -> TransactionRecord:
+    return TransactionRecord(
+        transaction_uid=f"2.25.{uuid.uuid4().int}",  # to know it is the proof of having been asked
+        delivery_id=record.delivery_id,
+        series_uid=record.series_uid,
+        study_uid=record.study_uid,
+        batch_id=record.batch_id,
+        target=record.target,
+    )

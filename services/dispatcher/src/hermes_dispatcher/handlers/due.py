@@ -1,21 +1,16 @@
 """A timer of a delivery: its next attempt goes into the queue."""
 
-from datetime import timedelta
-
 from hermes_common import subjects
 from hermes_common.records import DeliveryRecord, DeliveryState, TargetRecord
 from hermes_common.runtime.bus import Bus
-from hermes_common.runtime.clock import now
 from hermes_common.runtime.configview import ConfigView
 from hermes_common.runtime.consumer import Consumer, Done, Message, Outcome
 from hermes_common.runtime.crashpoints import crash_point
 from hermes_dispatcher.adapters.records import Deliveries
 from hermes_dispatcher.core import lifecycle
-from hermes_dispatcher.handlers.speaking import Speaker
+from hermes_dispatcher.handlers.speaking import Speaker, is_over
 
 CONSUMER = Consumer(subjects.TIMERS, "dispatcher-due", (subjects.delivery_due("*"),))
-
-_EARLY = timedelta(seconds=2)
 
 
 class Due:
@@ -37,10 +32,10 @@ class Due:
             return Done()
         record, revision = found
         if record.state is DeliveryState.RETRYING:
-            if record.next_attempt_at is not None and record.next_attempt_at > now() + _EARLY:
+            if not is_over(message.data, record.next_attempt_at, self._bus.now()):
                 await self._speaker.standing(record)
                 return Done()
-            record = lifecycle.due(record, now())
+            record = lifecycle.due(record, self._bus.now())
             await self._deliveries.change(record, revision)
             crash_point("dispatcher.due")
         elif record.state is DeliveryState.QUEUED and message.attempt == 1 and await self._is_old(record, revision):
@@ -55,13 +50,13 @@ class Due:
         """End a queued delivery that is too old if its target is down; if it is up, its turn will come."""
         await self._config.loaded.wait()
         target = self._config.targets.get(record.target)
-        if target is None or not lifecycle.is_too_old(record, target.retry, now()):
+        if target is None or not lifecycle.is_too_old(record, target.retry, self._bus.now()):
             return False
         down = await self._bus.load(subjects.STATE, subjects.target_state(record.target), TargetRecord)
-        if down is None or down[0].is_up or target.is_paused(now()):
+        if down is None or down[0].is_up or target.is_paused(self._bus.now()):
             await self._await_expiry(record)
             return True
-        failed = lifecycle.failed(record, lifecycle.too_old(target.retry, "the target is down"), now())
+        failed = lifecycle.failed(record, lifecycle.too_old(target.retry, "the target is down"), self._bus.now())
         await self._deliveries.change(failed, revision)
         await self._speaker.standing(failed)
         return True

@@ -16,7 +16,7 @@ from hermes_common.events import TargetEndpointDown, TargetEndpointUp
 from hermes_common.ids import derived_id
 from hermes_common.records import EndpointRecord
 from hermes_common.runtime.bus import Bus
-from hermes_common.runtime.clock import new_id, now
+from hermes_common.runtime.clock import new_id
 from hermes_common.runtime.configview import ConfigView
 from hermes_common.runtime.errors import BusUnavailableError, ConflictError
 from hermes_common.targets import AnyTarget
@@ -68,7 +68,7 @@ class Endpoints:
             tested = await self._test(target, endpoint.name, breaking.STEP, breaking.LONGEST)
             if tested.ok:
                 return None
-            plain = breaking.opened(target.slug, new_id(), breaking.failure(tested), now())
+            plain = breaking.opened(target.slug, new_id(), breaking.failure(tested), self._bus.now())
             record = EndpointRecord(**plain.model_dump(), endpoint=endpoint.name)
             with contextlib.suppress(ConflictError):  # another dispatcher was faster
                 await self._bus.create(subjects.STATE, subjects.endpoint_state(*key), record)
@@ -102,11 +102,11 @@ class Endpoints:
         elif not record.said:
             await self._begun(key, record, revision)
         elif target is None or endpoint is None:
-            gone = breaking.tested(record, "", now())
+            gone = breaking.tested(record, "", self._bus.now())
             with contextlib.suppress(ConflictError):
                 last = await self._bus.update(subjects.STATE, subjects.endpoint_state(*key), gone, revision)
                 await self._ended(key, record, last, "it was removed from the configuration")
-        elif breaking.is_due(record, now()) and not target.is_paused(now()):
+        elif breaking.is_due(record, self._bus.now()) and not target.is_paused(self._bus.now()):
             running = self._testing.get(key)
             if running is None or running.done():
                 self._testing[key] = asyncio.create_task(self._test_again(key, target, endpoint, record, revision))
@@ -138,10 +138,10 @@ class Endpoints:
     ) -> None:
         name = subjects.endpoint_state(*key)
         try:
-            claimed = breaking.claimed(record, now())
+            claimed = breaking.claimed(record, self._bus.now())
             revision = await self._bus.update(subjects.STATE, name, claimed, revision)
             tested = await self._test(target, endpoint.name, breaking.STEP, breaking.LONGEST)
-            after = breaking.tested(claimed, "" if tested.ok else breaking.failure(tested), now())
+            after = breaking.tested(claimed, "" if tested.ok else breaking.failure(tested), self._bus.now())
             revision = await self._bus.update(subjects.STATE, name, after, revision)
             if after.is_up:
                 self._now_down({each: one for each, one in self._down.items() if each != key})

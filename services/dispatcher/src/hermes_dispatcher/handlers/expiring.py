@@ -17,7 +17,6 @@ from hermes_common import subjects
 from hermes_common.commands import DeliveryWork
 from hermes_common.records import DeliveryRecord, DeliveryState
 from hermes_common.runtime.bus import Bus
-from hermes_common.runtime.clock import now
 from hermes_common.runtime.configview import ConfigView
 from hermes_common.runtime.errors import BusUnavailableError, ConflictError
 from hermes_common.targets import AnyTarget
@@ -59,7 +58,7 @@ class Expiry:
     async def _look(self) -> None:
         for slug in list(self._watch.down):
             target = self._config.targets.get(slug)
-            if target is None or target.is_paused(now()) or not target.retry.max_age:
+            if target is None or target.is_paused(self._bus.now()) or not target.retry.max_age:
                 continue
             for priority in subjects.PRIORITIES:
                 await self._queue(target, subjects.delivery_work(slug, priority))
@@ -77,7 +76,7 @@ class Expiry:
             found = await self._deliveries.load(DeliveryWork.model_validate_json(work).delivery_id)
         except ValidationError:
             return True
-        at = now()
+        at = self._bus.now()
         match found:
             case (DeliveryRecord(state=DeliveryState.SENDING, lease=held), _) if held is not None and held.until > at:
                 return False  # it may be given back, and waits then

@@ -9,7 +9,7 @@ from pydantic import TypeAdapter, ValidationError
 from hermes_common.previews import ASK, Preview, PreviewAsked
 from hermes_common.runtime.answering import Answering
 from hermes_common.runtime.bus import Bus
-from hermes_common.runtime.errors import TransientError
+from hermes_common.runtime.errors import TransientError, steps_to
 from hermes_common.targets import AnyTarget, Target
 from hermes_dispatcher.adapters.changed import Supplies
 from hermes_dispatcher.adapters.threads import in_daemon
@@ -56,8 +56,8 @@ class Previewer:
             found = _failed(asked, f"it was not ready after {LONGEST:g} s")
         except TransientError as error:
             found = _failed(asked, f"the instance cannot be read: {error}")
-        except Exception as error:
-            log.exception("the preview for target %s failed", target.slug)
+        except Exception as error:  # noqa: BLE001  # its words may quote a value
+            log.error("the preview for target %s failed\n%s", target.slug, steps_to(error))
             found = _failed(asked, f"an error of ours: {type(error).__name__}")
         return found.model_copy(update={"dispatcher": self._name})
 

@@ -15,7 +15,6 @@ from hermes_common import subjects
 from hermes_common.config import Revision
 from hermes_common.ids import InvalidIdentifierError, check_slug
 from hermes_common.runtime.bus import Bus
-from hermes_common.runtime.clock import now
 from hermes_common.runtime.configview import ConfigView
 from hermes_common.runtime.consumer import Consumer, ConsumerLoop, Message, Outcome, RetryAfter
 from hermes_common.runtime.errors import BusUnavailableError
@@ -92,7 +91,7 @@ class Queues:
                 queued = await self._queued()
             except BusUnavailableError as error:
                 log.warning("the queues cannot be listed: %s", error)
-            at = now()
+            at = self._bus.now()
             is_off_peak = self._config.policies.off_peak.is_open(at)
             down, endpoints = self._watch.down, self._watch.endpoints_down
             self._arrange(wanted(self._config.targets, queued, down, is_off_peak, at, endpoints))

@@ -13,7 +13,6 @@ from hermes_common.commands import DeliveryCommand, SeriesCommand
 from hermes_common.ids import delivery_id, derived_id
 from hermes_common.records import DeliveryRecord, DeliveryState
 from hermes_common.runtime.bus import Bus
-from hermes_common.runtime.clock import now
 from hermes_common.runtime.consumer import Done, Outcome, RetryAfter
 from hermes_dispatcher.adapters.records import Deliveries
 from hermes_dispatcher.core import lifecycle, saying
@@ -57,7 +56,7 @@ class Rerouting:
                 log.warning("delivery %s could not be rerouted to %s", record.delivery_id, command.to)
                 await self._bus.publish(*saying.not_rerouted(record, command))
                 return Done()
-            record = lifecycle.rerouted(record, now())
+            record = lifecycle.rerouted(record, self._bus.now())
             await self._deliveries.change(record, revision)
         await self._bus.publish(*saying.commanded(record, command))
         return Done()

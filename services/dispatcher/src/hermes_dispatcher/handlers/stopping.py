@@ -17,7 +17,6 @@ from nats.aio.msg import Msg
 
 from hermes_common.records import Lease
 from hermes_common.runtime.bus import Bus
-from hermes_common.runtime.clock import now
 from hermes_dispatcher.adapters.targets.interface import Permit
 
 log = logging.getLogger(__name__)
@@ -84,7 +83,7 @@ class Running:
 
 async def stopped(bus: Bus, lease: Lease | None) -> None:
     """Return when whoever held ``lease`` sends no more: it said so, or the lease has passed."""
-    while lease is not None and (left := lease.until - now()) > timedelta(0):
+    while lease is not None and (left := lease.until - bus.now()) > timedelta(0):
         seconds = left.total_seconds()
         try:
             await bus.nc.request(ASK, lease.owner.encode(), timeout=min(_WAIT, seconds))

@@ -21,7 +21,7 @@ from hermes_common.events import TargetDown, TargetPaused, TargetResumed, Target
 from hermes_common.ids import derived_id
 from hermes_common.records import PauseRecord, TargetRecord
 from hermes_common.runtime.bus import Bus
-from hermes_common.runtime.clock import new_id, now
+from hermes_common.runtime.clock import new_id
 from hermes_common.runtime.configview import ConfigView
 from hermes_common.runtime.errors import BusUnavailableError, ConflictError
 from hermes_common.targets import AnyTarget
@@ -88,7 +88,7 @@ class Watch:
             await self._open(target, why)
 
     async def _open(self, target: AnyTarget, why: str) -> TargetRecord:
-        record = breaking.opened(target.slug, new_id(), why, now())
+        record = breaking.opened(target.slug, new_id(), why, self._bus.now())
         with contextlib.suppress(ConflictError):  # another dispatcher was faster
             await self._bus.create(subjects.STATE, subjects.target_state(target.slug), record)
         log.warning("target %s is down: %s", target.slug, record.reason)
@@ -131,12 +131,12 @@ class Watch:
             elif len(known.all_endpoints()) > 1:
                 if self._endpoints.why_all(known) is None:
                     await self._over(record, revision, "an endpoint is up again")
-            elif breaking.is_due(record, now()) and not known.is_paused(now()):
+            elif breaking.is_due(record, self._bus.now()) and not known.is_paused(self._bus.now()):
                 self._test_soon(known, record, revision)
 
     async def _over(self, record: TargetRecord, revision: int, reason: str) -> None:
         """End an outage without a test of its own."""
-        gone = breaking.tested(record, "", now())
+        gone = breaking.tested(record, "", self._bus.now())
         with contextlib.suppress(ConflictError):
             last = await self._bus.update(subjects.STATE, subjects.target_state(record.target), gone, revision)
             self._now_down({slug: one for slug, one in self._down.items() if slug != record.target})
@@ -164,10 +164,10 @@ class Watch:
     async def _test_again(self, target: AnyTarget, record: TargetRecord, revision: int) -> None:
         key = subjects.target_state(target.slug)
         try:
-            claimed = breaking.claimed(record, now())
+            claimed = breaking.claimed(record, self._bus.now())
             revision = await self._bus.update(subjects.STATE, key, claimed, revision)
             tested = await self._test(target, "", breaking.STEP, breaking.LONGEST)
-            after = breaking.tested(claimed, "" if tested.ok else breaking.failure(tested), now())
+            after = breaking.tested(claimed, "" if tested.ok else breaking.failure(tested), self._bus.now())
             revision = await self._bus.update(subjects.STATE, key, after, revision)
             if after.is_up:
                 self._now_down({slug: one for slug, one in self._down.items() if slug != target.slug})
@@ -192,7 +192,7 @@ class Watch:
     async def _pauses(self) -> None:
         found = await self._records("pause", PauseRecord)
         said = {slug: record for slug, (record, _) in found.items()}
-        for change in pausing.changes(self._config.targets, said, now()):
+        for change in pausing.changes(self._config.targets, said, self._bus.now()):
             key = subjects.target_pause(change.record.target)
             with contextlib.suppress(ConflictError):
                 match change:

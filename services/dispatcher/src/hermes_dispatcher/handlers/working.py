@@ -19,7 +19,7 @@ from hermes_common.endpoints import Endpoint
 from hermes_common.manifest import Manifest
 from hermes_common.records import DeliveryRecord, Lease
 from hermes_common.runtime.bus import Bus
-from hermes_common.runtime.clock import new_id, now
+from hermes_common.runtime.clock import new_id
 from hermes_common.runtime.configview import ConfigView
 from hermes_common.runtime.consumer import Done, Message, Outcome, Park, RetryAfter
 from hermes_common.runtime.crashpoints import crash_point
@@ -100,13 +100,14 @@ class Worker:
         return await self._next(*found, turn)
 
     async def _next(self, record: DeliveryRecord, revision: int, turn: Turn) -> Outcome:
-        lease = Lease(owner=f"{self._bus.name}/{new_id()}", until=now() + self._pace.lease)
-        match lifecycle.on_work(record, lease, now()):
+        lease = Lease(owner=f"{self._bus.name}/{new_id()}", until=self._bus.now() + self._pace.lease)
+        match lifecycle.on_work(record, lease, self._bus.now()):
             case lifecycle.HasEnded() | lifecycle.WaitsForTimer():
                 await self._speaker.standing(record)
                 return Done()
             case lifecycle.Wait(until=until):
-                return RetryAfter(until - now() + _AT_ONCE, "another dispatcher works on it")
+                wait = min(until - self._bus.now(), self._pace.lease)  # a clock that was set back makes no lease longer
+                return RetryAfter(wait + _AT_ONCE, "another dispatcher works on it")
             case lifecycle.Worn(record=worn):
                 return await self._fail(worn, revision)
             case lifecycle.Begin(record=begun):
@@ -118,29 +119,30 @@ class Worker:
         target = await self._target(record.target)
         if target is None:
             return await self._fail(
-                lifecycle.failed(record, f"target {record.target} is not configured", now()), revision
+                lifecycle.failed(record, f"target {record.target} is not configured", self._bus.now()), revision
             )
         if (why := self._is_resting(target)) is not None:
             return RetryAfter(_SOON, why)
         try:
             manifest = await self._objects.manifest(record.manifest_key)
         except ManifestUnusableError as error:
-            return await self._fail(lifecycle.failed(record, str(error), now()), revision)
+            return await self._fail(lifecycle.failed(record, str(error), self._bus.now()), revision)
         endpoint = await turn.settle(self._whose_turn(target, record.study_uid))
         if endpoint is None:
             return RetryAfter(_FULL, "the endpoint whose turn it is has no place free")
         return await self._hold(begun, revision, lease, manifest, Way(target, endpoint, turn))
 
     def _is_resting(self, target: AnyTarget) -> str | None:
-        if target.is_paused(now()):
+        if target.is_paused(self._bus.now()):
             return "the target is paused"
         return "the target is down" if target.slug in self._watch.down else None
 
     async def _hold(self, begun: DeliveryRecord, revision: int, lease: Lease, manifest: Manifest, way: Way) -> Outcome:
-        lease = lease.model_copy(update={"until": now() + self._pace.lease})  # what came before has taken its time
+        until = self._bus.now() + self._pace.lease  # what came before has taken its time
+        lease = lease.model_copy(update={"until": until})
         begun = begun.model_copy(update={"lease": lease})
         permit = Permit(lambda: way.turn.place.is_held)
-        permit.extend(time.monotonic(), lease.until - now())
+        permit.extend(time.monotonic(), lease.until - self._bus.now())
         hold = Hold(self._deliveries, begun, await self._deliveries.change(begun, revision), lease.owner)
         crash_point("dispatcher.leased")
         try:
@@ -193,7 +195,7 @@ class Worker:
         """Give an attempt back whose endpoint is down: its work waits in the queue, which is read if others are up."""
         is_whole = way.target.slug in self._watch.down
         what = "the target" if is_whole else f"endpoint {way.endpoint.name}"
-        await hold.write(lifecycle.given_back(hold.record, now(), f"{what} is down: {down}"))
+        await hold.write(lifecycle.given_back(hold.record, self._bus.now(), f"{what} is down: {down}"))
         await self._speaker.waiting(hold.record)
         return RetryAfter(_SOON if is_whole else _AT_ONCE, f"{what} is down")
 
@@ -202,7 +204,7 @@ class Worker:
         record, target = hold.record, way.target
         match result:
             case Interrupted(reason=reason):
-                await hold.write(lifecycle.given_back(record, now()))
+                await hold.write(lifecycle.given_back(record, self._bus.now()))
                 log.info("delivery %s: attempt %d is given back: %s", record.delivery_id, record.attempt, reason)
                 return RetryAfter(_AT_ONCE if self._stop.is_set() else _SOON, reason)
             case Over(left=left):
@@ -212,16 +214,16 @@ class Worker:
                 expiry = lifecycle.expiry(record, target.retry)
                 jitter = random.random()  # noqa: S311  # spreads attempts; nothing depends on its being unforeseeable
                 total = len(manifest.instances)
-                decision = retrying.decide(target.retry, record.tries, left, total, now(), jitter, expiry)
+                decision = retrying.decide(target.retry, record.tries, left, total, self._bus.now(), jitter, expiry)
         match decision:
             case retrying.Succeed():
-                await hold.write(committing.owed(lifecycle.succeeded(record, now()), target, now()))
+                await hold.write(committing.owed(lifecycle.succeeded(record, self._bus.now()), target, self._bus.now()))
                 crash_point("dispatcher.succeeded")
             case retrying.TryAgain(at=at, reason=reason):
-                await hold.write(lifecycle.retrying(record, at, reason, now()))
+                await hold.write(lifecycle.retrying(record, at, reason, self._bus.now()))
                 crash_point("dispatcher.retrying")
             case retrying.GiveUp(reason=reason):
-                await hold.write(lifecycle.failed(record, reason, now()))
+                await hold.write(lifecycle.failed(record, reason, self._bus.now()))
                 crash_point("dispatcher.failed")
         log.info(
             "delivery %s to %s: %s %s", record.delivery_id, target.slug, hold.record.state.value, hold.record.reason

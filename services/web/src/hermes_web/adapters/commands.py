@@ -48,6 +48,7 @@ class Commands:
         reason: str = "",
         scope: Scope = "missing",
         to: str | None = None,
+        bulk: str = "",
     ) -> str:
         """Ask the dispatcher; return the id of the command."""
         command = DeliveryCommand(
@@ -58,6 +59,7 @@ class Commands:
             action=action,
             scope=scope,
             to=to,
+            bulk=bulk,
         )
         await self._bus.enqueue(subjects.DELIVERY_COMMANDS, command, command.command_id)
         return command.command_id

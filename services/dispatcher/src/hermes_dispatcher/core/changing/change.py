@@ -14,7 +14,7 @@ from hermes_dispatcher.core.changing import edits
 from hermes_dispatcher.core.changing.deidentify import deidentify
 from hermes_dispatcher.core.changing.differences import Flat, differences, flat
 from hermes_dispatcher.core.changing.encoding import decoded, encoded
-from hermes_dispatcher.core.changing.errors import UnchangeableError
+from hermes_dispatcher.core.changing.errors import UnchangeableError, kind_of
 from hermes_dispatcher.core.changing.identity import Identity, usable_uid
 from hermes_dispatcher.core.changing.order import Order
 from hermes_dispatcher.core.changing.transcode import octets_of_pixels, transcoded
@@ -47,7 +47,7 @@ def change(data: bytes, order: Order, *, compare: bool = False) -> Changed:
     except RecursionError as error:
         raise UnchangeableError("the sequences of the data set are nested too deep") from error
     except Exception as error:  # the library raises whatever odd bytes provoke; each such case is one outcome
-        raise UnchangeableError(f"it cannot be changed: {type(error).__name__}: {error}"[:300]) from error
+        raise UnchangeableError(f"it cannot be changed: {kind_of(error)}") from error
 
 
 def _changed(data: bytes, order: Order, *, compare: bool) -> Changed:

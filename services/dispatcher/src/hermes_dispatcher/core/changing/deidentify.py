@@ -15,7 +15,7 @@ from pydicom.sequence import Sequence
 from hermes_common.changes import BurnedIn, Dates, Deidentification
 from hermes_common.dicom.names import creator_of
 from hermes_dispatcher.core.changing.descriptors import cleaned
-from hermes_dispatcher.core.changing.errors import UnchangeableError
+from hermes_dispatcher.core.changing.errors import UnchangeableError, named
 from hermes_dispatcher.core.changing.identity import Identity, shifted_date, shifted_date_time
 from hermes_dispatcher.core.changing.profile import SAFE_PRIVATE, TEMPORAL, Act, Profile
 from hermes_dispatcher.core.changing.uids import replace_uids
@@ -62,7 +62,8 @@ def _refuse_what_cannot_be(dataset: Dataset, options: Deidentification) -> None:
                 raise UnchangeableError("Burned In Annotation is YES: the image shows what may identify somebody")
         case BurnedIn.REQUIRE_NO:
             if said != "NO":
-                raise UnchangeableError(f"Burned In Annotation is {said or 'missing'}, and this target asks for NO")
+                is_so = said if said == "YES" else "something else" if said else "missing"
+                raise UnchangeableError(f"Burned In Annotation is {is_so}, and this target asks for NO")
         case _:
             assert_never(options.burned_in)
 
@@ -142,7 +143,7 @@ class _Run:
         elif vr == "UI":
             element.value = self._identity.uid(str(element.value or "2.25.0"))
         else:
-            raise UnchangeableError(f"{element.tag} has the VR {vr}, for which there is no harmless value")
+            raise UnchangeableError(f"{named(int(element.tag))} has the VR {vr}, for which there is no harmless value")
         dataset[element.tag] = element
 
     def _clean(self, dataset: Dataset, element: DataElement) -> None:
@@ -204,8 +205,7 @@ def _converted(dataset: Dataset, tag: int) -> DataElement:
     try:
         return dataset[tag]
     except Exception as error:  # the library raises whatever odd bytes provoke; each such case is one outcome
-        name = f"({tag >> 16:04X},{tag & 0xFFFF:04X})"
-        raise UnchangeableError(f"{name} cannot be read: {type(error).__name__}: {error}"[:300]) from error
+        raise UnchangeableError(f"{named(tag)} cannot be read: {type(error).__name__}") from error
 
 
 def _creator(dataset: Dataset, tag: int) -> str:

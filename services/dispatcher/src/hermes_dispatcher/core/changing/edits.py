@@ -9,7 +9,7 @@ from pydicom.sequence import Sequence
 
 from hermes_common.dicom.names import creator_of, is_private
 from hermes_common.edits import Edit, path_of
-from hermes_dispatcher.core.changing.errors import UnchangeableError
+from hermes_dispatcher.core.changing.errors import UnchangeableError, named
 from hermes_dispatcher.core.changing.values import encodings_of, put, text_of
 
 
@@ -60,7 +60,7 @@ def _places(dataset: Dataset, containers: list[int], *, make: bool) -> Iterator[
     if first not in dataset:
         return
     if dataset[first].VR != "SQ":
-        raise UnchangeableError(f"({first >> 16:04X},{first & 0xFFFF:04X}) is no sequence here")
+        raise UnchangeableError(f"{named(first)} is no sequence here")
     for item in dataset[first].value:
         yield from _places(item, rest, make=make)
 

@@ -5,7 +5,7 @@ import zlib
 from collections.abc import Iterator
 from typing import Final
 
-from pydicom.dataelem import RawDataElement
+from pydicom.dataelem import DataElement, RawDataElement
 from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.filebase import DicomBytesIO
 from pydicom.filereader import read_dataset
@@ -13,7 +13,7 @@ from pydicom.filewriter import write_dataset
 from pydicom.uid import UID
 
 from hermes_common.dicom.uids import encoding_of
-from hermes_dispatcher.core.changing.errors import UnchangeableError
+from hermes_dispatcher.core.changing.errors import UnchangeableError, kind_of, named
 
 DEEPEST: Final = 32
 """Sequences inside each other."""
@@ -28,14 +28,14 @@ def decoded(data: bytes, syntax: str, most: int) -> Dataset:
         dataset = read_dataset(io.BytesIO(plain), not encoding.explicit, encoding.little)
         for element in list(dataset.elements()):
             if isinstance(element, RawDataElement) and _is_cut(element):
-                raise UnchangeableError(f"the data set is cut off in {element.tag}")
+                raise UnchangeableError(f"the data set is cut off in {named(int(element.tag))}")
         _check_depth(dataset, 0)
     except UnchangeableError:
         raise
     except RecursionError as error:
         raise UnchangeableError("the sequences of the data set are nested too deep") from error
     except Exception as error:  # the reader raises whatever odd bytes provoke; each such case is one outcome
-        raise UnchangeableError(f"the data set cannot be read: {_words(error)}") from error
+        raise UnchangeableError(f"the data set cannot be read: {kind_of(error)}") from error
     dataset.file_meta = FileMetaDataset()
     dataset.file_meta.TransferSyntaxUID = UID(syntax)
     return dataset
@@ -51,8 +51,10 @@ def encoded(dataset: Dataset, syntax: str) -> bytes:
             for _ in everything(dataset):  # reading an element frees it from the encoding in which it came
                 pass
         write_dataset(buffer, dataset)
+    except UnchangeableError:
+        raise
     except Exception as error:  # as in decoded
-        raise UnchangeableError(f"the data set cannot be written: {_words(error)}") from error
+        raise UnchangeableError(f"the data set cannot be written: {kind_of(error)}") from error
     plain: bytes = buffer.getvalue()
     if not encoding.deflated:
         return plain
@@ -64,11 +66,20 @@ def encoded(dataset: Dataset, syntax: str) -> bytes:
 def everything(dataset: Dataset) -> Iterator[tuple[Dataset, object]]:
     """Yield every element, those in sequences too, with the data set that it is in."""
     for tag in list(dataset.keys()):
-        element = dataset[tag]
+        element = _read(dataset, tag)
         yield dataset, element
         if element.VR == "SQ":
             for item in element.value:
                 yield from everything(item)
+
+
+def _read(dataset: Dataset, tag: int) -> DataElement:
+    try:
+        return dataset[tag]
+    except RecursionError:
+        raise
+    except Exception as error:  # as in decoded
+        raise UnchangeableError(f"{named(int(tag))} cannot be read: {type(error).__name__}") from error
 
 
 def _inflated(data: bytes, most: int) -> bytes:
@@ -93,10 +104,6 @@ def _check_depth(dataset: Dataset, depth: int) -> None:
         raise UnchangeableError(f"the sequences of the data set are nested more than {DEEPEST} deep")
     for tag in list(dataset.keys()):
         raw = dataset.get_item(tag)
-        if raw.VR in ("SQ", None, "UN") and dataset[tag].VR == "SQ":
-            for item in dataset[tag].value:
+        if raw.VR in ("SQ", None, "UN") and (element := _read(dataset, tag)).VR == "SQ":
+            for item in element.value:
                 _check_depth(item, depth + 1)
-
-
-def _words(error: Exception) -> str:
-    return f"{type(error).__name__}: {error}"[:300]

@@ -11,7 +11,7 @@ from pydicom.uid import UID
 from hermes_common.changes import JPEG_2000
 from hermes_common.dicom.uids import EXPLICIT_LITTLE, SyntaxKind, encoding_of, syntax_kind
 from hermes_dispatcher.core.changing.encoding import everything
-from hermes_dispatcher.core.changing.errors import UnchangeableError
+from hermes_dispatcher.core.changing.errors import UnchangeableError, kind_of
 from hermes_dispatcher.core.changing.identity import lossy_uid
 
 _PIXELS: Final = (0x7FE00010, 0x7FE00008, 0x7FE00009)
@@ -26,7 +26,7 @@ def octets_of_pixels(dataset: Dataset) -> int:
     try:
         rows, columns, bits, samples, frames = (int(dataset.get(name) or 0) for name in names)
     except (TypeError, ValueError) as error:
-        raise UnchangeableError(f"the description of its pixels cannot be read: {error}"[:200]) from error
+        raise UnchangeableError(f"the description of its pixels cannot be read: {kind_of(error)}") from error
     return (max(0, rows) * max(0, columns) * max(1, frames) * max(1, samples) * max(0, bits) + 7) // 8
 
 
@@ -54,9 +54,7 @@ def transcoded(dataset: Dataset, source: str, to: str, ratio: float | None) -> s
         raise
     except Exception as error:  # codecs raise whatever odd bytes provoke; each such case is one outcome
         name = UID(source).name
-        raise UnchangeableError(
-            f"it cannot be transcoded from {name} to {UID(to).name}: {type(error).__name__}: {error}"[:400]
-        ) from error
+        raise UnchangeableError(f"it cannot be transcoded from {name} to {UID(to).name}: {kind_of(error)}") from error
     return to
 
 
@@ -104,11 +102,9 @@ def _say_what_was_lost(dataset: Dataset, reached: float, ratio: float) -> None:
 def _drop_compressed_icons(dataset: Dataset) -> None:
     """An icon may be compressed like the image that it is of: it is left out rather than left undecodable."""
     dataset.pop("IconImageSequence", None)
-    for place, element in _nested_pixels(dataset):
+    for _, element in _nested_pixels(dataset):
         if getattr(element, "is_undefined_length", False):
-            raise UnchangeableError(
-                f"there are compressed pixels inside a sequence ({place.get('SOPClassUID') or 'item'})"
-            )
+            raise UnchangeableError("there are compressed pixels inside a sequence")
 
 
 def _nested_pixels(dataset: Dataset) -> Iterator[tuple[Dataset, Any]]:

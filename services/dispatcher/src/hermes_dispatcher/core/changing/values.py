@@ -8,7 +8,7 @@ from pydicom.dataelem import DataElement
 from pydicom.dataset import Dataset
 from pydicom.valuerep import validate_value
 
-from hermes_dispatcher.core.changing.errors import UnchangeableError
+from hermes_dispatcher.core.changing.errors import UnchangeableError, named
 
 TEXT: Final = frozenset({"LO", "LT", "PN", "SH", "ST", "UC", "UT"})
 """Written in the character set of the data set (PS3.5 6.1.2)."""
@@ -31,14 +31,15 @@ def text_of(element: DataElement) -> list[str]:
 
 def put(dataset: Dataset, tag: int, vr: str, values: list[str], encodings: list[str]) -> None:
     """Write texts as the value of an element; raise :class:`UnchangeableError` if they do not fit (PS3.5 6.2)."""
-    name = f"({tag >> 16:04X},{tag & 0xFFFF:04X})"
+    name = named(tag)
     if vr not in WRITABLE:
         raise UnchangeableError(f"{name} has the VR {vr}, into which no text can be written")
     for value in values:
         try:
             validate_value(vr, value, config.RAISE)
         except (ValueError, TypeError) as error:
-            raise UnchangeableError(f"{name} cannot have that value: {error}"[:300]) from error
+            words = f"{len(value)} characters that do not fit the VR {vr} (PS3.5 6.2)"
+            raise UnchangeableError(f"{name} cannot have that value: {words}") from error
         if vr not in _WHOLE and "\\" in value:
             raise UnchangeableError(f"{name} cannot have a backslash in a value")
         if not value.isascii() and (vr not in TEXT or not _can_be_encoded(value, encodings)):

@@ -26,7 +26,8 @@ def list_audit(
     connection: Connection, limit: int, after: str | None, actor: str = "", entity: str = ""
 ) -> Listing[AuditItem]:
     """Return the rows, the newest first; with ``actor`` only that person's, with ``entity`` only actions on it."""
-    query = select(audit)
+    columns = (audit.c[name] for name in AuditItem.model_fields)  # the release before has no chain
+    query = select(*columns)
     if actor:
         query = query.where(audit.c.actor == actor)
     if entity:

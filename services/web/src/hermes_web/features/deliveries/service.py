@@ -3,11 +3,12 @@
 import asyncio
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from pydantic import BaseModel
 
 from hermes_common.records import DeliveryState
+from hermes_common.runtime.clock import new_id
 from hermes_web.adapters.commands import Scope
 from hermes_web.core.actions import WITH_REASON, DeliveryAction, possible, refusal
 from hermes_web.errors import (
@@ -31,6 +32,8 @@ class BulkResult(BaseModel):
     asked: int
     skipped: int
     command_ids: list[str]
+    bulk_id: str
+    """Of the action as a whole: the deliveries that it restarts carry it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +45,8 @@ class Wish:
     reason: str = ""
     scope: Scope = "missing"
     to: str | None = None
+    bulk: str = ""
+    """Id of the bulk action that it is a part of."""
 
 
 async def act(web: Web, delivery_id: str, wish: Wish) -> str:
@@ -57,6 +62,7 @@ async def act_on_many(
     if not ids and not states:
         raise InvalidError(problems=[FieldProblem("state", "name deliveries by ids, or a state to filter by")])
     await _check(web, wish)
+    wish = replace(wish, bulk=new_id())
     found = [] if ids else await web.database.run(ids_of, list(states), target, BULK)
     named = list(ids) or [item for item, state, open_ in found if wish.action in possible(state, uncommitted=open_)]
     asked: list[str] = []
@@ -71,7 +77,7 @@ async def act_on_many(
                     skipped += 1
                 case _:
                     raise result
-    return BulkResult(asked=len(asked), skipped=skipped, command_ids=asked)
+    return BulkResult(asked=len(asked), skipped=skipped, command_ids=asked, bulk_id=wish.bulk)
 
 
 async def _check(web: Web, wish: Wish) -> None:
@@ -98,7 +104,9 @@ async def _ask(web: Web, delivery_id: str, wish: Wish) -> str:
         raise StateConflictError(why)
     if wish.action == "reroute" and record is not None and record.target == wish.to:
         raise StateConflictError(f"it goes to {wish.to} already")
-    return await web.commands.delivery(delivery_id, wish.action, wish.actor, wish.reason.strip(), wish.scope, wish.to)
+    return await web.commands.delivery(
+        delivery_id, wish.action, wish.actor, wish.reason.strip(), wish.scope, wish.to, wish.bulk
+    )
 
 
 async def _recorded_state(web: Web, delivery_id: str) -> tuple[str, bool] | None:

@@ -1,7 +1,8 @@
 """The page of errors: failed deliveries by cause, and retrying all of one with its progress."""
 
+import re
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime
 from urllib.parse import urlencode
 
@@ -19,6 +20,8 @@ from hermes_web.http.answers import Page, go, page
 from hermes_web.http.forms import read_form
 from hermes_web.web import principal_of, web_of
 from hermes_web.web_types import HttpRequest
+
+_ID = re.compile(r"[0-9a-f-]{36}")
 
 
 class ErrorPages(Controller):
@@ -45,20 +48,19 @@ class ErrorPages(Controller):
         if not CODE.fullmatch(code) or not ids:
             return Redirect("/errors?done=unchanged", status_code=303)
         result = await act_on_many(web, Wish("restart", actor, form.text("reason")), [], target, ids)
-        return go(f"/errors/progress?{Retry(target, actor, since, result.asked).query}", "asked")
+        return go(f"/errors/progress?{Retry(result.bulk_id, target, actor, since, result.asked).query}", "asked")
 
     @post("/undo", opt=ADMIN)
     async def undo(self, request: HttpRequest) -> Redirect:
         """Hold every delivery of a retry that has not ended: nothing more is sent, and nothing is given up."""
         form = await read_form(request)
         retry = _retry(form.text)
-        ids = await web_of(request).database.run(under_way, retry.target, retry.actor, retry.since, BULK)
+        ids = await web_of(request).database.run(under_way, retry.id, retry.target, BULK)
         asked = 0
         if ids:
             reason = f"a retry was undone: {form.text('reason')}" if form.text("reason") else "a retry was undone"
             wish = Wish("hold", principal_of(request).name, reason)
             asked = (await act_on_many(web_of(request), wish, [], retry.target, ids)).asked
-            retry = replace(retry, undone_by=wish.actor if asked and wish.actor != retry.actor else retry.undone_by)
         return go(f"/errors/progress?{retry.query}", "undone" if asked else "unchanged")
 
     @get("/progress", opt=VIEWER)
@@ -66,27 +68,26 @@ class ErrorPages(Controller):
         """Show what became of the deliveries that somebody retried."""
         params = request.query_params
         retry = _retry(lambda name: str(params.get(name, "")))
-        run = web_of(request).database.run
-        states = await run(progress, retry.target, retry.actor, retry.since, retry.undone_by)
+        states = await web_of(request).database.run(progress, retry.id, retry.target)
         return page(request, "errors/progress.html", retry=retry, states=states, under_way=UNDER_WAY)
 
 
 @dataclass(frozen=True, slots=True)
 class Retry:
-    """A retry of one group: what the address of its progress says."""
+    """A retry of one group: what the address of its progress says. Who asked for it, and when, is for people alone."""
 
+    id: str
+    """Of the bulk action."""
     target: str
     actor: str
     since: datetime
     asked: int
-    undone_by: str = ""
-    """Who held the rest of it, if that was somebody else than who retried."""
 
     @property
     def query(self) -> str:
         """The address' query."""
-        said = {"target": self.target, "since": self.since.isoformat(), "asked": self.asked, "actor": self.actor}
-        return urlencode({**said, "undone_by": self.undone_by} if self.undone_by else said)
+        said = {"id": self.id, "target": self.target, "since": self.since.isoformat()}
+        return urlencode({**said, "asked": self.asked, "actor": self.actor})
 
 
 def _retry(text: Callable[[str], str]) -> Retry:
@@ -96,6 +97,7 @@ def _retry(text: Callable[[str], str]) -> Retry:
         since = datetime.fromisoformat(text("since"))
     except ValueError as error:
         raise MalformedError("since is no instant") from error
-    if since.tzinfo is None or not (asked.isascii() and asked.isdigit()) or len(asked) > 5:
+    bulk = text("id")
+    if since.tzinfo is None or not (asked.isascii() and asked.isdigit()) or len(asked) > 5 or not _ID.fullmatch(bulk):
         raise MalformedError("this address is not one that a retry leads to")
-    return Retry(target, actor, since, int(asked), text("undone_by"))
+    return Retry(bulk, target, actor, since, int(asked))

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from datetime import datetime
 
 from pydantic import BaseModel, ConfigDict
-from sqlalchemy import Connection, and_, func, or_, select
+from sqlalchemy import Connection, func, select
 
 from hermes_common.ledger import deliveries
 from hermes_common.records import DeliveryState
@@ -73,38 +73,27 @@ def failures(connection: Connection, target: str | None = None) -> tuple[list[Gr
     return sorted(groups.values(), key=lambda group: -len(group.ids)), len(rows) > MOST
 
 
-def under_way(connection: Connection, target: str, actor: str, since: datetime, most: int) -> list[str]:
+def under_way(connection: Connection, bulk: str, target: str, most: int) -> list[str]:
     """Return the deliveries of :func:`progress` that have not ended, at most ``most``, the one asked for last first."""
     table = deliveries
     rows = connection.execute(
         select(table.c.delivery_id)
-        .where(
-            table.c.target == target,
-            table.c.actor == actor,
-            table.c.updated_at >= since,
-            table.c.state.in_(UNDER_WAY),
-        )
+        .where(table.c.bulk == bulk, table.c.bulk != "", table.c.target == target, table.c.state.in_(UNDER_WAY))
         .order_by(table.c.queued_at.desc(), table.c.delivery_id)
         .limit(most)
     )
     return list(rows.scalars())
 
 
-def progress(
-    connection: Connection, target: str, actor: str, since: datetime, undone_by: str = ""
-) -> Mapping[str, int]:
-    """Return the states of the deliveries to a target that ``actor`` last acted on, and that changed since then.
-
-    With ``undone_by`` also those that this person, who undid it, has held since.
-    """
+def progress(connection: Connection, bulk: str, target: str) -> Mapping[str, int]:
+    """Return the states of the deliveries to a target that a bulk action restarted, and nobody has restarted since."""
     table = deliveries
-    undone = and_(table.c.actor == undone_by, table.c.state == DeliveryState.HELD.value)
     rows = connection.execute(
         select(table.c.state, func.count())
         .where(
+            table.c.bulk == bulk,
+            table.c.bulk != "",
             table.c.target == target,
-            or_(table.c.actor == actor, undone) if undone_by else table.c.actor == actor,
-            table.c.updated_at >= since,
             table.c.state.in_([state.value for state in DeliveryState]),
         )
         .group_by(table.c.state)
