@@ -14,11 +14,15 @@ from hermes_common import subjects
 
 _DAY = 86400.0
 
+DOCUMENTS_MAX_BYTES = 1024**3
+"""Octets of copies of documents; beyond them the oldest go, which the store has had for the longest."""
+
 
 def streams(replicas: int, events_max_bytes: int, events_max_days: int) -> list[StreamConfig]:
-    """Return the streams: events, work, timers, parked messages.
+    """Return the streams: events, work, timers, parked messages, copies of documents.
 
     ``discard: new``: a full stream refuses the publisher, and never drops what it accepted.
+    Copies may be dropped: the store has had the oldest for the longest.
     """
     common: dict[str, Any] = {"storage": StorageType.FILE, "num_replicas": replicas, "discard": DiscardPolicy.NEW}
     return [
@@ -60,6 +64,17 @@ def streams(replicas: int, events_max_bytes: int, events_max_days: int) -> list[
             retention=RetentionPolicy.LIMITS,
             allow_direct=True,
             **common,
+        ),
+        StreamConfig(
+            name=subjects.DOCUMENTS,
+            description="Copies of manifests, decisions and rounds, until the object store surely has them",
+            subjects=[subjects.DOCUMENTS_ALL],
+            retention=RetentionPolicy.LIMITS,
+            max_msgs_per_subject=1,
+            max_bytes=DOCUMENTS_MAX_BYTES,
+            allow_direct=True,
+            allow_msg_ttl=True,
+            **{**common, "discard": DiscardPolicy.OLD},  # a full stream of copies must not keep series from decisions
         ),
     ]
 
