@@ -218,13 +218,15 @@ def _round(powered: Powered, pool: ThreadPoolExecutor, instances: int, found: Tr
     back = time.monotonic()
     for each in sending:
         each.result(max(1.0, deadline - time.monotonic()))
-    powered.world.settle(CONTROL_WITHIN if found.unsynced else ENDS_WITHIN)
-    done.ended = time.monotonic() - back
+    try:
+        powered.world.settle(CONTROL_WITHIN if found.unsynced else ENDS_WITHIN)
+    finally:
+        done.ended = time.monotonic() - back
+        done.restored = powered.count(RESTORED) - restored
+        done.uploaded = powered.count(UPLOADED_AGAIN) - uploaded
     powered.world.all_run()
     evidence = powered.world.join()
     found.deliveries = len(evidence.deliveries)
-    done.restored = powered.count(RESTORED) - restored
-    done.uploaded = powered.count(UPLOADED_AGAIN) - uploaded
     log.info("cut %d: %s; %d instances, no contradiction", len(found.cuts), done, len(evidence.sent))
 
 

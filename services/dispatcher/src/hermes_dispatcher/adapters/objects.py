@@ -147,7 +147,9 @@ class Objects:
         try:
             with self._store.open(instance.key) as stream:
                 return self._read(instance, stream)
-        except (ObjectMissing, KeyInvalid) as error:
+        except ObjectMissing as error:
+            return NotDelivered(Trouble.ABSENT, str(error))
+        except KeyInvalid as error:
             return _damaged(str(error))
         except NotPart10 as error:
             return _damaged(f"object {instance.key!r} is no DICOM file: {error.reason}")
