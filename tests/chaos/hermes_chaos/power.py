@@ -28,7 +28,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))  # tests/, for its 
 
 from hermes_chaos.books import Ledger
 from hermes_chaos.checker import LedgerViolation
-from hermes_chaos.disk import Disk, families, signal_all
+from hermes_chaos.disk import Disk, DiskUnusableError, families, signal_all
 from hermes_chaos.fleet import Fleet
 from hermes_chaos.report import versions
 from hermes_chaos.scenarios import CHECKOUT
@@ -60,6 +60,7 @@ ENDS_WITHIN = 180.0
 CONTROL_WITHIN = 40.0
 """The same for the control, of which loss is expected: what is there has ended by then."""
 
+NO_DISK = 2
 NOTHING_LOST = 4
 AS_SHIPPED = {"HERMES_SPOOL_GRACE": "10m"}
 SITE = "import os\nos.fsync = os.fdatasync = lambda _: None\n"
@@ -272,7 +273,7 @@ def report(found: Trial) -> str:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run; print the report last.
 
-    Returns 0, 1 after a contradiction; with ``--unsynced`` 0 if something was lost, 4 if nothing was.
+    Returns 0, 1 after a contradiction, 2 where there cannot be such a disk; with ``--unsynced`` 0 if something was lost, 4 if nothing was.
     """
     parser = argparse.ArgumentParser(prog="hermes_chaos.power", description=__doc__)
     parser.add_argument("--cuts", type=int, default=3, help="how often the power is cut (3)")
@@ -292,6 +293,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     print(f"seed {given.seed}; logs in {folder / 'logs'}", flush=True)
     try:
         found = trial(given.cuts, given.instances, given.seed, folder, unsynced=given.unsynced)
+    except DiskUnusableError as error:
+        print(error, file=sys.stderr)
+        return NO_DISK
     finally:
         if not given.keep and not (folder / "disk").is_mount():
             shutil.rmtree(folder, ignore_errors=True)

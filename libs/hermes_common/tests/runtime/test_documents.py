@@ -1,5 +1,6 @@
 """Documents and their copies, on a real bus and real stores: what is lost comes back, what is deleted does not."""
 
+import asyncio
 import hashlib
 import random
 from collections.abc import Iterator
@@ -11,7 +12,7 @@ from pydantic import BaseModel, ValidationError
 
 from hermes_common import subjects
 from hermes_common.runtime.bus import Bus
-from hermes_common.runtime.documents import PART, StoredDocuments
+from hermes_common.runtime.documents import PART, Settler, StoredDocuments
 from hermes_common.runtime.errors import TransientError
 from hermes_common.runtime.objectstore import ObjectMissing, ObjectStore, StoreUnavailable, open_store
 from hermes_common.runtime.objectstore.directory import DirectoryStore
@@ -233,6 +234,18 @@ async def test_a_look_that_takes_too_long_ends_and_the_next_goes_on(bus: Bus, st
     assert (await documents.settle(timedelta(seconds=-1))).looked_at == 0
     assert await copies(bus) == 3
     assert (await documents.settle()).removed == 3
+
+
+async def test_what_is_lost_is_put_back_at_the_start_of_a_service(bus: Bus, store: ObjectStore) -> None:
+    documents = StoredDocuments(bus, store, NONE)
+    await documents.write(KEY, Note(text="a"))
+    store.delete(KEY)
+    task = asyncio.create_task(Settler(documents).run())
+    async with asyncio.timeout(10):
+        while store.stat(KEY) is None:
+            await asyncio.sleep(0.02)
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
 
 
 async def test_a_document_is_not_written_when_its_copy_is_not(bus: Bus, store: ObjectStore) -> None:
