@@ -273,7 +273,8 @@ def report(found: Trial) -> str:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run; print the report last.
 
-    Returns 0, 1 after a contradiction, 2 where there cannot be such a disk; with ``--unsynced`` 0 if something was lost, 4 if nothing was.
+    Returns 0, 1 after a contradiction, 2 where there cannot be such a disk. With ``--unsynced``: 0 if
+    something was lost, 4 if nothing was.
     """
     parser = argparse.ArgumentParser(prog="hermes_chaos.power", description=__doc__)
     parser.add_argument("--cuts", type=int, default=3, help="how often the power is cut (3)")
