@@ -100,7 +100,7 @@ async def test_copies_of_a_series_that_is_received_again_are_not_void(place: Pla
 
 async def test_what_was_decided_on_a_study_does_not_come_back_when_it_is_forgotten(place: Place) -> None:
     manifest = await done_series(place)
-    record = StudyRecord(study_uid=STUDY, series=(SERIES,), opened_at=now(), updated_at=now())
+    record = StudyRecord(study_uid=STUDY, series=(SERIES,), opened_at=now(), created_at=now(), updated_at=now())
     await place.bus.create(subjects.STATE, subjects.study_state(STUDY), record)
     await place.documents.write(keys.study_key(STUDY, "d1"), manifest)  # any document
     await place.retainer.look(SERIES)

@@ -175,7 +175,7 @@ async def test_an_object_that_the_receiver_puts_back_is_delivered_by_a_later_att
     place.store.delete(instances[1].key)
     delivery = await place.delivery("pacs", instances)
     async with place.dispatcher():
-        waiting = await place.until(delivery, DeliveryState.WAITING)
+        waiting = await place.until(delivery, DeliveryState.RETRYING)
         assert (waiting.delivered, "1 not in the store" in waiting.reason) == ("0", True)
         place.store.put_bytes(instances[1].key, body)
         record = await place.until(delivery, DeliveryState.SUCCEEDED)
