@@ -231,9 +231,11 @@ async def test_a_look_that_takes_too_long_ends_and_the_next_goes_on(bus: Bus, st
     documents = StoredDocuments(bus, store, NONE)
     for number in range(3):
         await documents.write(f"manifests/1.2.{number}/b.json", Note(text="x"))
-    assert (await documents.settle(timedelta(seconds=-1))).looked_at == 0
+    settled = await documents.settle(timedelta(seconds=-1))
+    assert (settled.looked_at, settled.unfinished) == (0, True)
     assert await copies(bus) == 3
-    assert (await documents.settle()).removed == 3
+    settled = await documents.settle()
+    assert (settled.removed, settled.unfinished) == (3, False)
 
 
 async def test_what_is_lost_is_put_back_at_the_start_of_a_service(bus: Bus, store: ObjectStore) -> None:

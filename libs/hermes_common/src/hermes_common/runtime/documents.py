@@ -44,7 +44,7 @@ GRACE: Final = timedelta(minutes=10)
 
 SETTLE_EVERY: Final = timedelta(minutes=5)
 AGAIN: Final = timedelta(seconds=15)
-"""How soon it is tried again when the store or the bus was away."""
+"""How soon it is gone on with when the store or the bus was away, or the time was over."""
 
 SETTLE_WITHIN: Final = timedelta(minutes=1)
 """Time that one look through the copies takes at most; the next one goes on."""
@@ -76,6 +76,8 @@ class Settled:
     """Copies of which a part is missing or has other bytes; nothing can be made of them."""
     removed: int = 0
     """Messages: the parts of copies that are needed no longer."""
+    unfinished: bool = False
+    """Whether the time was over before the end."""
 
 
 class StoredDocuments:
@@ -141,19 +143,27 @@ class StoredDocuments:
         deadline = time.monotonic() + within.total_seconds()
         at = await self._bus.server_time()
         settled = Settled()
-        needed_from = 0
+        needed: list[int] = []
+        heads: list[StoredMessage] = []
         last = ""
         async for head in self._bus.read(subjects.DOCUMENTS, subjects.DOCUMENT_HEADS, 0, _AT_A_TIME):
-            is_young = head.time is None or at - head.time < self._grace
-            if is_young or time.monotonic() > deadline:
-                needed_from = needed_from or head.sequence
+            if head.time is None or at - head.time < self._grace:
+                needed.append(head.sequence)
                 break
-            settled.looked_at += 1
+            heads.append(head)
             last = head.headers.get(_KEY, "")
-            if not await self._is_settled(head, at, settled):
-                needed_from = needed_from or head.sequence
+            if len(heads) == _AT_A_TIME:
+                if time.monotonic() > deadline:
+                    break
+                needed += await self._unsettled(heads, at, settled)
+                heads = []
+        if heads and time.monotonic() > deadline:
+            settled.unfinished = True
+            needed.append(heads[0].sequence)
+        else:
+            needed += await self._unsettled(heads, at, settled)
         # the parts of a copy come after its first one, so whatever is before the first that is needed can go
-        before = needed_from or await self._last_part(last) + 1
+        before = min(needed) if needed else await self._last_part(last) + 1
         settled.removed = await self._bus.purge(subjects.DOCUMENTS, subjects.DOCUMENT_PARTS, before)
         return settled
 
@@ -201,6 +211,12 @@ class StoredDocuments:
         log.warning("document %s has been put back into the store from its copy: %s", copy.key, why)
         return True
 
+    async def _unsettled(self, heads: Sequence[StoredMessage], at: datetime, settled: Settled) -> list[int]:
+        """Return the sequences of the copies that are needed still."""
+        found = await asyncio.gather(*(self._is_settled(head, at, settled) for head in heads))
+        settled.looked_at += len(heads)
+        return [head.sequence for head, is_settled in zip(heads, found, strict=True) if not is_settled]
+
     async def _is_settled(self, head: StoredMessage, at: datetime, settled: Settled) -> bool:
         """Whether a copy is needed no longer; puts it back if the store has not what it says."""
         copy = await self._whole(head)
@@ -210,7 +226,8 @@ class StoredDocuments:
         if await self._is_void(copy):
             return True
         if why := await asyncio.to_thread(self._difference, copy):
-            settled.restored += await self._put_back(copy, why)
+            is_back = await self._put_back(copy, why)
+            settled.restored += is_back
             return False
         info = await asyncio.to_thread(self._store.stat, copy.key)
         return info is not None and at - info.modified >= self._grace  # it may have been put back just now
@@ -244,6 +261,7 @@ class Settler:
                 log.warning("the copies of documents cannot be looked through now: %s", error)
                 wait = min(wait, AGAIN)
             else:
+                wait = min(wait, AGAIN) if settled.unfinished else wait
                 if settled.restored or settled.damaged:
                     log.warning(
                         "of %d copies of documents, %d were put back into the store, and %d were not whole",

@@ -94,6 +94,8 @@ class Uploader:
         self._nudged = False
         self._taken: set[str] = set()
         self._awaited: dict[str, Future[bool]] = {}
+        self._store_is_doubtful = False
+        """Whether it has a name without its bytes: then all copies are uploaded again, which is faster than to ask."""
         self.finished: asyncio.Queue[str] = asyncio.Queue()
         """Ids that have reached ``done``, for whoever removes them later."""
 
@@ -344,7 +346,7 @@ class Uploader:
             log.error("the copy %s in done cannot be read: %s", entry, exc)
             return
         _, key = _event(read)
-        if self._is_stored(key, read):
+        if not self._store_is_doubtful and self._is_stored(key, read):
             return
         log.warning("the object of spool entry %s is not in the store: it is uploaded again", entry)
         self._spool.revive(entry)
@@ -364,6 +366,7 @@ class Uploader:
             return False
         except StoreUnavailable:
             self._objects.stat(key)  # if it answers, it is this object that cannot be read, and not the store
+            self._store_is_doubtful = True
             return False
 
     async def _until_store_answers(self, step: Callable[[], None]) -> None:
