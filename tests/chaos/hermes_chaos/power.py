@@ -10,6 +10,7 @@ With ``--unsynced`` receiver and NATS write without fsync: a trial that does not
 
 import argparse
 import logging
+import math
 import os
 import platform
 import random
@@ -181,8 +182,11 @@ class Powered:
         return sum(path.read_text("utf-8", errors="replace").count(words) for path in self.logs.glob("*.log*"))
 
 
-def trial(cuts: int, instances: int, seed: int, folder: Path, *, unsynced: bool) -> Trial:
-    """Cut the power so often while so many instances are on their way; return what was found."""
+def trial(cuts: int, instances: int, seed: int, folder: Path, *, unsynced: bool, seconds: float = math.inf) -> Trial:
+    """Cut the power so often while so many instances are on their way; return what was found.
+
+    After so many ``seconds`` no further cut is prepared.
+    """
     found = Trial(seed, unsynced)
     began = time.monotonic()
     with ExitStack() as stack:
@@ -190,6 +194,8 @@ def trial(cuts: int, instances: int, seed: int, folder: Path, *, unsynced: bool)
         pool = stack.enter_context(ThreadPoolExecutor(SENDERS, thread_name_prefix="sender"))
         stack.callback(powered.world.sender.stop)
         for number in range(cuts):
+            if time.monotonic() - began > seconds:
+                break
             share = instances // cuts + (number < instances % cuts)
             try:
                 _round(powered, pool, share, found)
@@ -286,6 +292,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument(
         "--seed", type=int, default=random.SystemRandom().randrange(10**6), help="what chance starts from"
     )
+    parser.add_argument("--seconds", type=float, default=math.inf, help="prepare no cut after so many seconds")
     parser.add_argument("--unsynced", action="store_true", help="the control: receiver and NATS without fsync")
     parser.add_argument("--keep", action="store_true", help="leave disk and logs where they are")
     parser.add_argument("--report", type=Path, help="append the report to this file too")
@@ -297,7 +304,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     folder = Path("/var/tmp") / f"hermes-power-{os.getpid()}"
     print(f"seed {given.seed}; logs in {folder / 'logs'}", flush=True)
     try:
-        found = trial(given.cuts, given.instances, given.seed, folder, unsynced=given.unsynced)
+        found = trial(given.cuts, given.instances, given.seed, folder, unsynced=given.unsynced, seconds=given.seconds)
     except DiskUnusableError as error:
         print(error, file=sys.stderr)
         return NO_DISK
