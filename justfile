@@ -56,6 +56,10 @@ bench-receive *args:
 chaos *args:
     PYTHONPATH=tests/chaos .venv/bin/python -m hermes_chaos {{args}}
 
+# cut the power of a disk on which the whole router lies (needs root); --unsynced is the control
+power *args:
+    PYTHONPATH=tests/chaos .venv/bin/python -m hermes_chaos.power {{args}}
+
 # one report of several runs, from what their --record wrote
 chaos-sum *args:
     PYTHONPATH=tests/chaos .venv/bin/python -m hermes_chaos.sum {{args}}

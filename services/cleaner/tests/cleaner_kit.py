@@ -16,6 +16,7 @@ from hermes_common.records import DONE, BatchRef, DeliveryRecord, DeliveryState,
 from hermes_common.runtime.bus import Bus
 from hermes_common.runtime.clock import new_id, now
 from hermes_common.runtime.configview import ConfigView
+from hermes_common.runtime.documents import StoredDocuments
 from hermes_common.runtime.objectstore import ObjectStore
 
 SERIES = "1.2.3"
@@ -42,10 +43,11 @@ class Place:
         self.config = ConfigView(bus)
         self.records = Records(bus)
         self.volume = FakeVolume()
-        deleter = Deleter(bus, store, self.records)
-        self.retainer = retaining.Retainer(bus, self.config, store, self.records, deleter)
+        self.documents = StoredDocuments(bus, store)
+        deleter = Deleter(bus, store, self.documents, self.records)
+        self.retainer = retaining.Retainer(bus, self.config, store, self.documents, self.records, deleter)
         self.reliever = Reliever(bus, self.config, self.records, deleter, self.volume)
-        self.sweeper = Sweeper(bus, self.config, store, self.records)
+        self.sweeper = Sweeper(bus, self.config, store, self.documents, self.records)
         self.planner = Planner(bus, self.config, self.records, self.sweeper, "cleaner@test")
         self.delivery_id = new_id()
 

@@ -19,7 +19,7 @@ pytestmark = [pytest.mark.servers, pytest.mark.timeout(300)]
 
 LIMIT = 90.0
 
-POINTS = ["cleaner.marked", "cleaner.half-deleted", "cleaner.documents-deleted"]
+POINTS = ["cleaner.marked", "cleaner.half-deleted", "cleaner.copies-void", "cleaner.documents-deleted"]
 OTHER = "1.2.4"
 
 

@@ -32,12 +32,14 @@ from hermes_common.runtime.bus import Bus
 from hermes_common.runtime.clock import new_id, now
 from hermes_common.runtime.configview import ConfigView
 from hermes_common.runtime.consumer import ConsumerLoop
+from hermes_common.runtime.documents import StoredDocuments
 from hermes_common.runtime.objectstore.directory import DirectoryStore
 from hermes_common.runtime.sealing import Sealer, sealed_targets
 from hermes_common.runtime.settings import RuntimeSettings
 from hermes_dispatcher.adapters.changed import Supplies
 from hermes_dispatcher.adapters.changer import Changer, Limits
 from hermes_dispatcher.adapters.commitment_scu import asking
+from hermes_dispatcher.adapters.manifests import Manifests
 from hermes_dispatcher.adapters.objects import Objects
 from hermes_dispatcher.adapters.targets import opening
 from hermes_dispatcher.handlers import commanding, committing, due
@@ -372,8 +374,9 @@ class Place:
         running = Running(bus)
         objects = Objects(self.store, 100_000, self.folder)
         supplies = Supplies(objects, self.changer, SEALER)
-        worker = Worker(bus, view, objects, supplies, self.sender_of, watch, pace, stop, running)
-        committer = committing.Committer(bus, view, objects, asking(SEALER), watch, stop)
+        manifests = Manifests(StoredDocuments(bus, self.store))
+        worker = Worker(bus, view, manifests, supplies, self.sender_of, watch, pace, stop, running)
+        committer = committing.Committer(bus, view, manifests, asking(SEALER), watch, stop)
         queues = Queues(bus, view, watch, worker.handle, stop, self.lease, ack_wait=timedelta(seconds=2))
         background = [asyncio.create_task(view.run()), asyncio.create_task(Answerer(bus, view, tester).run())]
         background.append(asyncio.create_task(running.run()))

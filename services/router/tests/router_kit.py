@@ -10,6 +10,7 @@ from hermes_common.runtime.bus import Bus
 from hermes_common.runtime.clock import new_id, now
 from hermes_common.runtime.configview import ConfigView
 from hermes_common.runtime.consumer import ConsumerLoop, Message
+from hermes_common.runtime.documents import StoredDocuments
 from hermes_common.runtime.objectstore import ObjectStore
 from hermes_router.adapters.documents import Documents
 from hermes_router.handlers import assembling, commanding, deciding, studies
@@ -29,7 +30,8 @@ class Router:
         self.bus = bus
         self.store = store
         self.config = ConfigView(bus)
-        self.documents = Documents(store)
+        self.stored = StoredDocuments(bus, store)
+        self.documents = Documents(self.stored)
         self.steps = Steps(bus)
         self.studies = Studies(bus, self.config, self.steps)
         self.associations: Associations[assembling.Arrival] = Associations(bus)

@@ -14,6 +14,7 @@ from hermes_common.commands import SeriesCommand
 from hermes_common.ids import delivery_id
 from hermes_common.runtime.clock import new_id
 from hermes_common.runtime.consumer import Message
+from hermes_common.runtime.errors import TransientError
 
 sys.path.insert(0, str(Path(__file__).parent))
 from router_kit import SERIES, Router, configure, policies, rule, said, save, stored, works
@@ -88,6 +89,48 @@ async def test_a_crash_after_the_decision_is_made_good_by_the_next_attempt(
     assert isinstance(routed, events.SeriesRouted)
     assert routed.decision.revision == 1
     assert [planned.target for planned in routed.decision.deliveries] == ["a"]
+    assert await works(router.bus) == 1
+
+
+async def test_a_series_is_delivered_although_the_store_has_lost_what_was_decided_on_it(
+    router: Router, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As after a power cut: the record of the series names documents that the store acknowledged and has not."""
+    await configure(router, rule("ct", 'Modality == "CT"', "a"))
+    await stored(router.bus)
+
+    async def crash(*_: object) -> None:
+        raise ConnectionAbortedError("the process is gone")
+
+    with monkeypatch.context() as patched:
+        patched.setattr("hermes_router.handlers.saying.Speaker.completed", crash)
+        with pytest.raises(ConnectionAbortedError):
+            await router.due()
+    lost = [info.key for info in router.store.list("manifests/")]
+    assert len(lost) == 2
+    router.store.delete_many(lost)
+    await router.due()
+    [routed] = await said(router.bus, "series.routed.1-2-3")
+    assert isinstance(routed, events.SeriesRouted)
+    assert [planned.target for planned in routed.decision.deliveries] == ["a"]
+    assert await works(router.bus) == 1
+    assert {info.key for info in router.store.list("manifests/")} == set(lost)
+    router.store.delete_many(lost)
+    await stored(router.bus, "1.2.3.2")
+    await router.due()
+    assert len(await said(router.bus, "series.routed.1-2-3")) == 2, "late instances need them as well"
+
+
+async def test_a_decision_whose_copy_is_not_taken_is_not_taken_and_is_taken_later(router: Router) -> None:
+    await configure(router, rule("ct", 'Modality == "CT"', "a"))
+    await stored(router.bus)
+    await router.bus.js.delete_stream(subjects.DOCUMENTS)
+    with pytest.raises(TransientError):
+        await router.due()
+    key = subjects.series_state(SERIES)
+    assert await router.bus.load(subjects.STATE, key, records.SeriesRecord) is None
+    await router.bus._ensure_topology()
+    await router.due()
     assert await works(router.bus) == 1
 
 

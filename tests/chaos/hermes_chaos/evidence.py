@@ -20,7 +20,7 @@ from hermes_common.dicom.part10 import parse_file_meta
 from hermes_common.ranges import parse_ranges
 from hermes_common.records import DeliveryRecord
 from hermes_common.runtime.bus import Bus
-from hermes_common.runtime.objectstore import ObjectMissing, ObjectStore
+from hermes_common.runtime.objectstore import ObjectMissing, ObjectStore, StoreUnavailable
 from hermes_common.runtime.settings import ObjectStoreSettings, RuntimeSettings
 from hermes_common.runtime.store import store_of
 
@@ -175,5 +175,8 @@ def _digest(store: ObjectStore, key: str) -> str | None:
     try:
         body = store.get_bytes(key, LARGEST)
     except ObjectMissing:
+        return None
+    except StoreUnavailable:
+        store.ping()  # if it answers, it is this object that cannot be read
         return None
     return hashlib.sha256(body[parse_file_meta(body).offset :]).hexdigest()

@@ -145,8 +145,16 @@ class Fleet:
 
     def start(self) -> None:
         """Start everything, and wait until it is ready."""
+        self.prepare()
+        self.run()
+
+    def prepare(self) -> None:
+        """Make the folders and configurations of the servers."""
         for server in self._servers.values():
             server.prepare()
+
+    def run(self) -> None:
+        """Start everything that has been prepared, and wait until it is ready."""
         for name in self._servers:
             self.spawn(name)
         for name in self._servers:

@@ -225,9 +225,9 @@ class World:
             time.sleep(1.0)
         raise LedgerViolation([f"not within {within:.0f} s: {line}" for line in left])
 
-    def join(self) -> Evidence:
-        """Join all books; raise :class:`LedgerViolation` where they contradict each other."""
-        deadline = time.monotonic() + 15
+    def join(self, within: float = 15.0) -> Evidence:
+        """Join all books; raise :class:`LedgerViolation` where they contradict each other after ``within`` seconds."""
+        deadline = time.monotonic() + within
         while True:  # what was said last may still be on its way into the tables
             evidence = self._with_own_books(self.collector.thoroughly(*self.books()))
             try:

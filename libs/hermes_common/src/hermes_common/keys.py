@@ -48,6 +48,16 @@ def study_key(study_uid: str, decision_id: str) -> str:
     return f"{STUDIES}/{check_uid(study_uid)}/{decision_id}.json"
 
 
+def documents_folder(series_uid: str) -> str:
+    """Return what the keys of the manifests and decisions of a series have before the last slash."""
+    return f"{MANIFESTS}/{check_uid(series_uid)}"
+
+
+def study_folder(study_uid: str) -> str:
+    """Return what the keys of what was decided on a study have before the last slash."""
+    return f"{STUDIES}/{check_uid(study_uid)}"
+
+
 def quarantine_key(reception_id: str) -> str:
     """Return the key of bytes that could not be taken as an instance."""
     return f"{QUARANTINE}/{_reception(reception_id)}.bin"

@@ -3,6 +3,8 @@
 No patient data, no AE title and no free text becomes part of a subject: only UIDs as tokens, slugs and ids.
 """
 
+import hashlib
+
 from hermes_common.ids import check_slug, uid_token
 
 # Streams
@@ -10,6 +12,7 @@ EVENTS = "HERMES"
 WORK = "HERMES_WORK"
 TIMERS = "HERMES_TIMERS"
 PARKED = "HERMES_PARKED"
+DOCUMENTS = "HERMES_DOCUMENTS"
 
 # Key-value buckets
 STATE = "hermes_state"
@@ -22,6 +25,13 @@ WORK_ALL = "hermes.work.>"
 TIMERS_ALL = "hermes.timer.>"
 DUE_ALL = "hermes.due.>"
 PARKED_ALL = "hermes.parked.>"
+DOCUMENTS_ALL = "hermes.document.>"
+
+DOCUMENT_PARTS = "hermes.document.*.*.*"
+"""Every part of every copy of a document."""
+
+DOCUMENT_HEADS = "hermes.document.*.*.0"
+"""The first part of every copy of a document."""
 
 INSTANCE_STORED = "hermes.v1.instance.stored"
 ASSOCIATION_CLOSED = "hermes.v1.association.closed"
@@ -156,6 +166,26 @@ def series_state(series_uid: str) -> str:
 def study_state(study_uid: str) -> str:
     """Return the key of the live record of a study."""
     return f"study.{uid_token(study_uid)}"
+
+
+def document_part(key: str, part: int | str) -> str:
+    """Return the subject of a part of the copy of the document under ``key``; ``*`` for all its parts."""
+    folder, _, name = key.rpartition("/")
+    return f"hermes.document.{_hashed(folder)}.{_hashed(name)}.{part}"
+
+
+def documents_of(folder: str) -> str:
+    """Return the subjects of all parts of the copies of documents whose key is ``<folder>/<name>``."""
+    return f"hermes.document.{_hashed(folder)}.*.*"
+
+
+def documents_gone(folder: str) -> str:
+    """Return the subject on which is said up to where the copies of a folder are void."""
+    return f"hermes.document.{_hashed(folder)}.gone"
+
+
+def _hashed(name: str) -> str:
+    return hashlib.sha256(name.encode()).hexdigest()[:32]
 
 
 def delivery_state(delivery_id: str) -> str:

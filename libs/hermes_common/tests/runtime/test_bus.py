@@ -47,6 +47,22 @@ async def test_an_event_said_twice_under_one_id_is_stored_once(bus: Bus) -> None
     assert len([m async for m in bus.read(subjects.EVENTS, "hermes.v1.user.logged_in", 0)]) == 1
 
 
+async def test_a_bus_with_little_room_gets_every_stream_and_a_smaller_one_for_copies(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The server sets a bound aside when it makes a stream, and refuses what it cannot."""
+    monkeypatch.setattr("hermes_local.servers.nats.store_limit", lambda *_, **__: 300 * 1024**2)
+    with nats_server(tmp_path) as running:
+        for _ in range(2):  # the second finds them made
+            bus = Bus(RuntimeSettings(nats_url=SecretStr(running.url())), "test")
+            bus.start()
+            await asyncio.wait_for(bus.ready(), 20)
+            info = await bus.js.stream_info(subjects.DOCUMENTS)
+            assert 16 * 1024**2 <= int(info.config.max_bytes or 0) < 300 * 1024**2
+            await bus.publish(EVENT)
+            await bus.close()
+
+
 async def test_a_record_is_changed_only_by_whoever_saw_its_last_revision(bus: Bus) -> None:
     policies = Policies()
     revision = await bus.create(subjects.STATE, "x", policies)

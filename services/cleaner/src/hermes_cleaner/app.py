@@ -14,6 +14,7 @@ from hermes_cleaner.handlers.sweeping import Sweeper
 from hermes_cleaner.settings import Settings
 from hermes_common.runtime.configview import ConfigView
 from hermes_common.runtime.consumer import ConsumerLoop
+from hermes_common.runtime.documents import StoredDocuments
 from hermes_common.runtime.errors import ConflictError, TransientError
 from hermes_common.runtime.service import Context
 from hermes_common.runtime.store import store_of
@@ -37,10 +38,11 @@ async def build(context: Context[Settings]) -> None:
     context.health.require("configuration", config.problem)
     await bus.ready()
     records = Records(bus)
-    deleter = Deleter(bus, store, records)
-    retainer = retaining.Retainer(bus, config, store, records, deleter)
+    documents = StoredDocuments(bus, store)
+    deleter = Deleter(bus, store, documents, records)
+    retainer = retaining.Retainer(bus, config, store, documents, records, deleter)
     reliever = Reliever(bus, config, records, deleter, volume_of(settings.object_store, settings.store_volume))
-    sweeper = Sweeper(bus, config, store, records)
+    sweeper = Sweeper(bus, config, store, documents, records)
     planner = Planner(bus, config, records, sweeper, context.instance)
     context.work("events", ConsumerLoop(bus, retaining.EVENTS, context.stopping).each(retainer.on_event, 4))
     context.work("studies", ConsumerLoop(bus, retaining.STUDIES, context.stopping).each(retainer.on_event, 2))

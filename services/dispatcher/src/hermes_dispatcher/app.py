@@ -6,6 +6,7 @@ import logging
 from hermes_common.runtime.bus import Bus
 from hermes_common.runtime.configview import ConfigView
 from hermes_common.runtime.consumer import ConsumerLoop
+from hermes_common.runtime.documents import StoredDocuments
 from hermes_common.runtime.errors import BusUnavailableError
 from hermes_common.runtime.sealing import Sealer
 from hermes_common.runtime.service import Context
@@ -15,6 +16,7 @@ from hermes_dispatcher.adapters.changed import Supplies
 from hermes_dispatcher.adapters.changer import Changer, Limits
 from hermes_dispatcher.adapters.commitment_scu import asking
 from hermes_dispatcher.adapters.illustrator import Illustrator, PictureLimits
+from hermes_dispatcher.adapters.manifests import Manifests
 from hermes_dispatcher.adapters.objects import Objects
 from hermes_dispatcher.adapters.targets import opening
 from hermes_dispatcher.adapters.temporary import TemporaryFolder
@@ -50,6 +52,7 @@ async def build(context: Context[Settings]) -> None:
     context.cleanup.push_async_callback(asyncio.to_thread, temporary.close)
     if swept := await asyncio.to_thread(temporary.sweep):
         log.info("removed the temporary files of %d dispatchers that were killed", swept)
+    manifests = Manifests(StoredDocuments(bus, store))
     objects = Objects(store, settings.dispatcher_memory, temporary.path)
     pace = Pace(settings.dispatcher_lease, settings.dispatcher_checkpoint, settings.dispatcher_grace)
     sealer = Sealer(settings.secret_key)
@@ -70,10 +73,10 @@ async def build(context: Context[Settings]) -> None:
     tester = Prober(context.instance, sender_of)
     watch = Watch(bus, config, tester.test_endpoint)
     running = Running(bus)
-    worker = Worker(bus, config, objects, supplies, sender_of, watch, pace, context.stopping, running)
+    worker = Worker(bus, config, manifests, supplies, sender_of, watch, pace, context.stopping, running)
     commander = commanding.Commander(bus)
     timers = due.Due(bus, config)
-    committer = committing.Committer(bus, config, objects, asking(sealer), watch, context.stopping)
+    committer = committing.Committer(bus, config, manifests, asking(sealer), watch, context.stopping)
     context.background("tests", Answerer(bus, config, tester).run())
     context.background("previews", Previewer(bus, supplies, context.instance).run())
     context.background("pictures", Picturer(bus, illustrator, context.instance).run())

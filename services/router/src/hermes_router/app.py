@@ -4,6 +4,7 @@ import asyncio
 
 from hermes_common.runtime.configview import ConfigView
 from hermes_common.runtime.consumer import ConsumerLoop
+from hermes_common.runtime.documents import Settler, StoredDocuments
 from hermes_common.runtime.service import Context
 from hermes_common.runtime.store import store_of
 from hermes_common.runtime.timers import Rearming
@@ -31,7 +32,8 @@ async def build(context: Context[Settings]) -> None:
     context.background("configuration", config.run())
     context.health.require("configuration", config.problem)
     await bus.ready()
-    documents = Documents(store)
+    stored = StoredDocuments(bus, store)
+    documents = Documents(stored)
     steps = Steps(bus)
     records = Studies(bus, config, steps)
     associations: Associations[assembling.Arrival] = Associations(bus)
@@ -41,6 +43,7 @@ async def build(context: Context[Settings]) -> None:
     commander = commanding.Commander(bus, config, documents, decider, records)
     context.background("associations", associations.run())
     context.background("steps", steps.run())
+    context.background("documents", Settler(stored).run())
     stopping = context.stopping
     context.work("timers", Rearming(bus, ("hermes.timer.series.*", "hermes.timer.study.*")).run(stopping))
     context.work("assembler", ConsumerLoop(bus, assembling.CONSUMER, stopping).batches(assembler.handle, 500))

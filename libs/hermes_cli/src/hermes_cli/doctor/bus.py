@@ -16,7 +16,7 @@ from hermes_cli.doctor.site import Site
 from hermes_common import subjects
 
 OLDEST = (2, 12)
-STREAMS = (subjects.EVENTS, subjects.WORK, subjects.TIMERS, subjects.PARKED)
+STREAMS = (subjects.EVENTS, subjects.WORK, subjects.TIMERS, subjects.PARKED, subjects.DOCUMENTS)
 BUCKETS = (subjects.STATE, subjects.CONFIG, subjects.HELD)
 
 

@@ -19,7 +19,7 @@ import nats.errors
 import nats.js.errors
 from nats.aio.client import Client
 from nats.js import JetStreamContext
-from nats.js.api import AckPolicy, ConsumerConfig, DeliverPolicy
+from nats.js.api import AckPolicy, ConsumerConfig, DeliverPolicy, StreamConfig
 from pydantic import BaseModel
 
 from hermes_common.events import Envelope, Event, encode
@@ -46,6 +46,7 @@ _HEAD = 64
 _SCAN_IDLE = 60.0
 """Seconds after which the server forgets a reader of :meth:`Bus.scan` that takes nothing more."""
 _NO_MESSAGE = 10037
+_NO_ROOM = (10047, 10028, 10023)
 _WRONG_SEQUENCE = (10071, 10164)
 _ASK_TIME = 10.0
 """Seconds for which the difference of the server's clock is taken to be the same."""
@@ -174,13 +175,29 @@ class Bus:
         for stream in topology.streams(
             settings.nats_replicas, settings.nats_events_max_bytes, settings.nats_events_max_days
         ):
-            try:
-                await self.js.add_stream(stream)
-            except nats.js.errors.BadRequestError:
-                await self.js.update_stream(stream)
+            await self._ensure_stream(stream)
         for bucket in topology.buckets(settings.nats_replicas, settings.nats_events_max_days):
             with contextlib.suppress(nats.js.errors.BadRequestError):
                 await self.js.create_key_value(bucket)
+
+    async def _ensure_stream(self, stream: StreamConfig) -> None:
+        """Make a stream, or change it to what it should be; that of copies is smaller where there is little room.
+
+        The server sets aside what a stream may hold at most, and refuses what it cannot set aside.
+        """
+        while True:
+            try:
+                try:
+                    await self.js.add_stream(stream)
+                except nats.js.errors.BadRequestError:
+                    await self.js.update_stream(stream)
+            except nats.js.errors.APIError as error:
+                smaller = topology.smaller(stream) if error.err_code in _NO_ROOM else None
+                if smaller is None:
+                    raise
+                stream = smaller
+            else:
+                return
 
     # -- publishing
 
@@ -422,6 +439,17 @@ class Bus:
             if not page or len(found) >= int(info.get("total", 0)):
                 return found
 
+    async def purge(self, stream: str, pattern: str, before: int) -> int:
+        """Remove the messages on the subjects of a pattern whose sequence is below ``before``; return how many."""
+        if before <= 1:  # the server takes 0 for "all of them"
+            return 0
+        request = json.dumps({"filter": pattern, "seq": before}).encode()
+        answer = await _limited(self.nc.request(f"$JS.API.STREAM.PURGE.{stream}", request, timeout=_LIMIT))
+        found = json.loads(answer.data)
+        if "error" in found:
+            raise BusUnavailableError(f"the bus refused: {found['error'].get('description')}")
+        return int(found.get("purged", 0))
+
     # -- reading back
 
     async def read(self, stream: str, subject: str, after: int, batch: int = 500) -> AsyncIterator[StoredMessage]:
@@ -463,8 +491,9 @@ class Bus:
                     return messages
                 if status is not None:
                     raise BusUnavailableError(f"reading {subject} back: status {status}")
+                at = datetime.fromisoformat(headers["Nats-Time-Stamp"])
                 messages.append(
-                    StoredMessage(headers["Nats-Subject"], int(headers["Nats-Sequence"]), headers, message.data)
+                    StoredMessage(headers["Nats-Subject"], int(headers["Nats-Sequence"]), headers, message.data, at)
                 )
         finally:
             with contextlib.suppress(nats.errors.Error):

@@ -14,11 +14,20 @@ from hermes_common import subjects
 
 _DAY = 86400.0
 
+DOCUMENTS_MAX_BYTES = 1023 * 1024**2
+"""Octets of copies of documents; beyond them the oldest go, which the store has had for the longest.
+
+The server sets them aside, and makes no other stream where nothing is left: less than the least store that we give it.
+"""
+
+DOCUMENTS_LEAST_BYTES = 16 * 1024**2
+
 
 def streams(replicas: int, events_max_bytes: int, events_max_days: int) -> list[StreamConfig]:
-    """Return the streams: events, work, timers, parked messages.
+    """Return the streams: events, work, timers, parked messages, copies of documents.
 
     ``discard: new``: a full stream refuses the publisher, and never drops what it accepted.
+    Copies may be dropped: the store has had the oldest for the longest.
     """
     common: dict[str, Any] = {"storage": StorageType.FILE, "num_replicas": replicas, "discard": DiscardPolicy.NEW}
     return [
@@ -61,7 +70,29 @@ def streams(replicas: int, events_max_bytes: int, events_max_days: int) -> list[
             allow_direct=True,
             **common,
         ),
+        StreamConfig(
+            name=subjects.DOCUMENTS,
+            description="Copies of manifests, decisions and rounds, until the object store surely has them",
+            subjects=[subjects.DOCUMENTS_ALL],
+            retention=RetentionPolicy.LIMITS,
+            max_msgs_per_subject=1,
+            max_bytes=DOCUMENTS_MAX_BYTES,
+            allow_direct=True,
+            allow_msg_ttl=True,
+            **{**common, "discard": DiscardPolicy.OLD},  # a full stream of copies must not keep series from decisions
+        ),
     ]
+
+
+def smaller(stream: StreamConfig) -> StreamConfig | None:
+    """Return the stream of copies of documents with half its bound, at the end with the server's; None for any other.
+
+    Its bound is set aside by the server, and no service may fail to start for want of room for copies.
+    """
+    if stream.name != subjects.DOCUMENTS or stream.max_bytes is None or stream.max_bytes < 0:
+        return None
+    half = stream.max_bytes // 2
+    return stream.evolve(max_bytes=half if half >= DOCUMENTS_LEAST_BYTES else -1)
 
 
 def buckets(replicas: int, held_max_days: int) -> list[KeyValueConfig]:

@@ -1,7 +1,8 @@
 """Deleting a series: marked in its record first, and every step can be done again.
 
 Objects belong to one reception each (ADR-0002), so those named in the manifests can be removed without looking at what
-comes in meanwhile. The manifests go last: while one is there, what it names may still be there too.
+comes in meanwhile. The manifests go last: while one is there, what it names may still be there too. Their copies on the
+bus are made void first (ADR-0032), so that nothing puts back what goes.
 """
 
 import asyncio
@@ -15,19 +16,17 @@ from hermes_cleaner.core.retention import unfinished
 from hermes_common import subjects
 from hermes_common.events import SeriesDeleted
 from hermes_common.ids import derived_id
-from hermes_common.keys import MANIFESTS
+from hermes_common.keys import documents_folder
 from hermes_common.manifest import Manifest
 from hermes_common.records import DeliveryRecord, SeriesRecord, SeriesState
 from hermes_common.runtime.bus import Bus
 from hermes_common.runtime.clock import now
 from hermes_common.runtime.crashpoints import crash_point
+from hermes_common.runtime.documents import StoredDocuments
 from hermes_common.runtime.errors import ConflictError
 from hermes_common.runtime.objectstore import ObjectMissing, ObjectStore
 
 log = logging.getLogger(__name__)
-
-LARGEST = 256 * 1024 * 1024
-"""Octets of a manifest that are read at most."""
 
 
 class Records:
@@ -73,9 +72,10 @@ class Records:
 class Deleter:
     """Removes a series that may go."""
 
-    def __init__(self, bus: Bus, store: ObjectStore, records: Records) -> None:
+    def __init__(self, bus: Bus, store: ObjectStore, documents: StoredDocuments, records: Records) -> None:
         self._bus = bus
         self._store = store
+        self._stored = documents
         self._records = records
 
     async def delete(self, record: SeriesRecord, revision: int, reason: str) -> bool:
@@ -132,20 +132,23 @@ class Deleter:
         manifests = []
         for batch in record.batches:
             with contextlib.suppress(ObjectMissing):
-                body = await asyncio.to_thread(self._store.get_bytes, batch.manifest_key, LARGEST)
-                manifests.append(Manifest.model_validate_json(body))
+                manifests.append(await self._stored.read(batch.manifest_key, Manifest))
         return manifests
 
     async def _forget_documents(self, series_uid: str, revision: int) -> None:
         """Remove what is listed, if the record is still as we left it: new ones can only be written once it is not."""
-        listed = await asyncio.to_thread(self._documents, series_uid)
+        folder = documents_folder(series_uid)
+        through = await self._stored.newest(folder)
+        listed = await asyncio.to_thread(self._documents, folder)
         loaded = await self._records.series(series_uid)
         if loaded is None or loaded[1] != revision:
             raise ConflictError(f"series {series_uid}: somebody else has ended its deletion")
+        await self._stored.forget(folder, through)
+        crash_point("cleaner.copies-void")
         await asyncio.to_thread(self._store.delete_many, listed)
 
-    def _documents(self, series_uid: str) -> list[str]:
-        return [info.key for info in self._store.list(f"{MANIFESTS}/{series_uid}/")]
+    def _documents(self, folder: str) -> list[str]:
+        return [info.key for info in self._store.list(f"{folder}/")]
 
     async def _forget(self, key: str) -> None:
         loaded = await self._bus.load(subjects.STATE, key, DeliveryRecord)

@@ -8,7 +8,7 @@ from datetime import timedelta
 from pydantic import ValidationError
 
 from hermes_cleaner.core.retention import Delete, Keep, Nothing, Wait, judge
-from hermes_cleaner.handlers.deleting import LARGEST, Deleter, Records
+from hermes_cleaner.handlers.deleting import Deleter, Records
 from hermes_common import subjects
 from hermes_common.events import (
     ConfigChanged,
@@ -23,13 +23,14 @@ from hermes_common.events import (
     decode,
 )
 from hermes_common.ids import token_uid
-from hermes_common.keys import STUDIES as STUDY_DOCUMENTS
+from hermes_common.keys import study_folder
 from hermes_common.manifest import Manifest
 from hermes_common.records import SeriesRecord, SeriesState, StudyRecord
 from hermes_common.runtime.bus import Bus
 from hermes_common.runtime.clock import now
 from hermes_common.runtime.configview import ConfigView
 from hermes_common.runtime.consumer import Consumer, Done, Message, Outcome, RetryAfter
+from hermes_common.runtime.documents import StoredDocuments
 from hermes_common.runtime.errors import ConflictError
 from hermes_common.runtime.objectstore import ObjectMissing, ObjectStore
 
@@ -89,10 +90,19 @@ _ABOUT_A_SERIES = (
 class Retainer:
     """Handles what may make a series done, and the timers of those that are."""
 
-    def __init__(self, bus: Bus, config: ConfigView, store: ObjectStore, records: Records, deleter: Deleter) -> None:
+    def __init__(
+        self,
+        bus: Bus,
+        config: ConfigView,
+        store: ObjectStore,
+        documents: StoredDocuments,
+        records: Records,
+        deleter: Deleter,
+    ) -> None:
         self._bus = bus
         self._config = config
         self._store = store
+        self._documents = documents
         self._records = records
         self._deleter = deleter
 
@@ -192,11 +202,14 @@ class Retainer:
                     continue
                 if not await self._are_gone(loaded[0].series):
                     continue
+                folder = study_folder(loaded[0].study_uid)
+                through = await self._documents.newest(folder)
                 await self._bus.forget(subjects.STATE, key, loaded[1])
             except (ConflictError, ValidationError) as error:
                 log.warning("%s stays: %s", key, error)
                 continue
-            await asyncio.to_thread(self._remove_decisions, loaded[0].study_uid)
+            await self._documents.forget(folder, through)
+            await asyncio.to_thread(self._remove_decisions, folder)
             count += 1
         return count
 
@@ -210,16 +223,16 @@ class Retainer:
                 return False
         return True
 
-    def _remove_decisions(self, study_uid: str) -> None:
-        self._store.delete_many([info.key for info in self._store.list(f"{STUDY_DOCUMENTS}/{study_uid}/")])
+    def _remove_decisions(self, folder: str) -> None:
+        self._store.delete_many([info.key for info in self._store.list(f"{folder}/")])
 
     async def _remove_redundant(self, manifest_key: str) -> None:
         """Remove what was received a second time, if the first is there."""
         try:
-            body = await asyncio.to_thread(self._store.get_bytes, manifest_key, LARGEST)
+            manifest = await self._documents.read(manifest_key, Manifest)
         except ObjectMissing:
             return
-        for item in Manifest.model_validate_json(body).redundant:
+        for item in manifest.redundant:
             if item.same_as and await asyncio.to_thread(self._store.stat, item.same_as) is not None:
                 await asyncio.to_thread(self._store.delete, item.key)
 

@@ -25,7 +25,7 @@ from hermes_cleaner.core.orphans import (
     why_orphan,
 )
 from hermes_cleaner.handlers import turns
-from hermes_cleaner.handlers.deleting import LARGEST, Records
+from hermes_cleaner.handlers.deleting import Records
 from hermes_common import subjects
 from hermes_common.cleaning import Orphan, SweepReport
 from hermes_common.events import InstanceStored, MalformedEventError, StoreSwept, UnknownEventError, decode
@@ -36,6 +36,7 @@ from hermes_common.runtime.bus import Bus
 from hermes_common.runtime.clock import new_id, now
 from hermes_common.runtime.configview import ConfigView
 from hermes_common.runtime.crashpoints import crash_point
+from hermes_common.runtime.documents import LARGEST, StoredDocuments
 from hermes_common.runtime.objectstore import ObjectInfo, ObjectMissing, ObjectStore, StoreError
 
 log = logging.getLogger(__name__)
@@ -69,10 +70,13 @@ class Found:
 class Sweeper:
     """Looks through the store, by its schedule or when asked."""
 
-    def __init__(self, bus: Bus, config: ConfigView, store: ObjectStore, records: Records) -> None:
+    def __init__(
+        self, bus: Bus, config: ConfigView, store: ObjectStore, documents: StoredDocuments, records: Records
+    ) -> None:
         self._bus = bus
         self._config = config
         self._store = store
+        self._documents = documents
         self._records = records
         self._at_work = asyncio.Lock()
 
@@ -164,11 +168,7 @@ class Sweeper:
     async def _manifests(self, record: SeriesRecord | None) -> list[Manifest]:
         if record is None or record.state is SeriesState.DELETED:
             return []
-        manifests = []
-        for batch in record.batches:
-            body = await asyncio.to_thread(self._store.get_bytes, batch.manifest_key, LARGEST)
-            manifests.append(Manifest.model_validate_json(body))
-        return manifests
+        return [await self._documents.read(batch.manifest_key, Manifest) for batch in record.batches]
 
     async def _pending(self, series_uid: str, through_seq: int) -> set[str]:
         keys = set()
@@ -208,6 +208,8 @@ class Sweeper:
             is_over = is_beyond_grace(one, grace, now())
             if is_over and all(await self._why_orphans(place, [one.key], await self._known(place))):
                 crash_point("cleaner.orphan")
+                if place.kind in (Kind.DOCUMENT, Kind.STUDY):
+                    await self._documents.forget_one(one.key)
                 await asyncio.to_thread(self._store.delete, one.key)
                 found.removed += 1
                 found.removed_octets += one.octets

@@ -3,7 +3,6 @@
 The bytes that are checked are the bytes that are sent: they are held in memory up to a bound, and in a file beyond it.
 """
 
-import asyncio
 import hashlib
 import tempfile
 from collections import deque
@@ -14,16 +13,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-from pydantic import ValidationError
-
 from hermes_common.dicom.errors import NotPart10
 from hermes_common.dicom.part10 import MAX_META_LENGTH, PREAMBLE_LENGTH, FileMeta, Part10, parse_file_meta
-from hermes_common.manifest import Manifest, ManifestInstance
-from hermes_common.runtime.objectstore import KeyInvalid, ObjectMissing, ObjectStore, ObjectStream, ObjectTooLarge
+from hermes_common.manifest import ManifestInstance
+from hermes_common.runtime.objectstore import KeyInvalid, ObjectMissing, ObjectStore, ObjectStream
 from hermes_dispatcher.adapters.buffers import LARGEST, Borrowed, Buffers
 from hermes_dispatcher.core.outcomes import NotDelivered, Trouble
 
-LARGEST_MANIFEST = 256 * 1024 * 1024
 AHEAD = 2
 """Portions of instances that are read and checked while another one is being sent."""
 
@@ -45,10 +41,6 @@ _SMALL = 64 * 1024
 """Octets for which the interpreter has memory at hand."""
 
 _BLOCK = 1024 * 1024
-
-
-class ManifestUnusableError(Exception):
-    """The manifest of a delivery is missing from the store or cannot be read; the message says which."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,23 +103,13 @@ class Supply(Protocol):
 
 
 class Objects:
-    """Reads manifests and instances of one store."""
+    """Reads the instances of one store."""
 
     def __init__(self, store: ObjectStore, memory: int, temporary: Path | None = None) -> None:
         self._store = store
         self._memory = memory
         self._temporary = temporary
         self._buffers = Buffers()
-
-    async def manifest(self, key: str) -> Manifest:
-        """Return a manifest; :class:`ManifestUnusableError`, or TransientError with the store away."""
-        try:
-            body = await asyncio.to_thread(self._store.get_bytes, key, LARGEST_MANIFEST)
-            return Manifest.model_validate_json(body)
-        except (ObjectMissing, ObjectTooLarge, KeyInvalid) as error:
-            raise ManifestUnusableError(f"the manifest cannot be had: {error}") from error
-        except ValidationError as error:
-            raise ManifestUnusableError(f"the manifest {key} cannot be read: {error.error_count()} mistakes") from error
 
     def supply(self, items: Sequence[Item]) -> Generator[tuple[Item, Prepared | NotDelivered], None, None]:
         """Yield each item with its data set; a few are read ahead. See :class:`Supply`."""
@@ -165,7 +147,9 @@ class Objects:
         try:
             with self._store.open(instance.key) as stream:
                 return self._read(instance, stream)
-        except (ObjectMissing, KeyInvalid) as error:
+        except ObjectMissing as error:
+            return NotDelivered(Trouble.ABSENT, str(error))
+        except KeyInvalid as error:
             return _damaged(str(error))
         except NotPart10 as error:
             return _damaged(f"object {instance.key!r} is no DICOM file: {error.reason}")

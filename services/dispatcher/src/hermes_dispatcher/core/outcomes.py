@@ -20,14 +20,16 @@ class Trouble(StrEnum):
     REFUSED = "refused"
     """The target refuses this very instance: sending the same bytes again is of no use."""
     CORRUPT = "corrupt"
-    """The object in the store is missing or is not what was received: it is never sent."""
+    """The object in the store is not what was received: it is never sent."""
+    ABSENT = "absent"
+    """There is no such object in the store: after a power cut the receiver may be about to put it there again."""
     UNCHANGEABLE = "unchangeable"
     """It cannot be changed as the target's settings ask: it is never sent unchanged."""
     INTERNAL = "internal"
     """The dispatcher itself failed."""
 
 
-PASSING = frozenset({Trouble.UNREACHABLE, Trouble.REJECTED, Trouble.BUSY, Trouble.INTERNAL})
+PASSING = frozenset({Trouble.UNREACHABLE, Trouble.REJECTED, Trouble.BUSY, Trouble.ABSENT, Trouble.INTERNAL})
 """What another attempt may cure."""
 
 WORDS: Mapping[Trouble, str] = {
@@ -36,6 +38,7 @@ WORDS: Mapping[Trouble, str] = {
     Trouble.BUSY: "target busy or failing",
     Trouble.REFUSED: "refused for good",
     Trouble.CORRUPT: "damaged in the store, not sent",
+    Trouble.ABSENT: "not in the store",
     Trouble.UNCHANGEABLE: "cannot be changed as this target asks, not sent",
     Trouble.INTERNAL: "error in the dispatcher",
 }

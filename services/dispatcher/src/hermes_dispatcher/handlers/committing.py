@@ -29,7 +29,7 @@ from hermes_common.runtime.crashpoints import crash_point
 from hermes_common.runtime.errors import ConflictError, TransientError, steps_to, without_words
 from hermes_common.targets import DicomTarget, Retry
 from hermes_dispatcher.adapters.commitment_scu import Ask, NotAsked
-from hermes_dispatcher.adapters.objects import ManifestUnusableError, Objects
+from hermes_dispatcher.adapters.manifests import Manifests, ManifestUnusableError
 from hermes_dispatcher.adapters.places import is_sent_to
 from hermes_dispatcher.adapters.records import Deliveries
 from hermes_dispatcher.adapters.sent import references
@@ -65,11 +65,11 @@ class Committer:
     """Handles ``hermes.due.commitment.<delivery>`` and ``commitment.answered``."""
 
     def __init__(
-        self, bus: Bus, config: ConfigView, objects: Objects, ask: Ask, watch: Watch, stopping: asyncio.Event
+        self, bus: Bus, config: ConfigView, manifests: Manifests, ask: Ask, watch: Watch, stopping: asyncio.Event
     ) -> None:
         self._bus = bus
         self._config = config
-        self._objects = objects
+        self._manifests = manifests
         self._ask = ask
         self._watch = watch
         self._stopping = stopping
@@ -306,7 +306,7 @@ class Committer:
     async def _instances(self, record: DeliveryRecord) -> Sequence[ManifestInstance]:
         """Return the instances of a delivery; none if its manifest is gone for good."""
         try:
-            return (await self._objects.manifest(record.manifest_key)).instances
+            return (await self._manifests.manifest(record.manifest_key)).instances
         except ManifestUnusableError as error:
             log.warning("delivery %s: %s", record.delivery_id, error)
             return ()

@@ -26,7 +26,8 @@ from hermes_common.runtime.crashpoints import crash_point
 from hermes_common.targets import AnyTarget, strategy_of
 from hermes_dispatcher.adapters import metrics, traces
 from hermes_dispatcher.adapters.changed import Supplies
-from hermes_dispatcher.adapters.objects import ManifestUnusableError, Objects, Supply
+from hermes_dispatcher.adapters.manifests import Manifests, ManifestUnusableError
+from hermes_dispatcher.adapters.objects import Supply
 from hermes_dispatcher.adapters.places import Choose
 from hermes_dispatcher.adapters.records import Deliveries, FencedError, Hold
 from hermes_dispatcher.adapters.targets.interface import Permit, SenderOf
@@ -64,7 +65,7 @@ class Worker:
         self,
         bus: Bus,
         config: ConfigView,
-        objects: Objects,
+        manifests: Manifests,
         supplies: Supplies,
         sender_of: SenderOf,
         watch: Watch,
@@ -74,7 +75,7 @@ class Worker:
     ) -> None:
         self._bus = bus
         self._config = config
-        self._objects = objects
+        self._manifests = manifests
         self._supplies = supplies
         self._sender_of = sender_of
         self._watch = watch
@@ -124,7 +125,7 @@ class Worker:
         if (why := self._is_resting(target)) is not None:
             return RetryAfter(_SOON, why)
         try:
-            manifest = await self._objects.manifest(record.manifest_key)
+            manifest = await self._manifests.manifest(record.manifest_key)
         except ManifestUnusableError as error:
             return await self._fail(lifecycle.failed(record, str(error), self._bus.now()), revision)
         endpoint = await turn.settle(self._whose_turn(target, record.study_uid))

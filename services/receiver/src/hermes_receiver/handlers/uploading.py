@@ -19,6 +19,7 @@ from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from functools import partial
 from typing import Final, TypeVar
 
 from hermes_common.events import InstanceQuarantined, InstanceStored
@@ -26,7 +27,7 @@ from hermes_common.keys import quarantine_key
 from hermes_common.runtime.clock import now
 from hermes_common.runtime.crashpoints import crash_point
 from hermes_common.runtime.errors import TransientError
-from hermes_common.runtime.objectstore import Puts, StoreError, StoreUnavailable
+from hermes_common.runtime.objectstore import ObjectMissing, Puts, StoreError, StoreUnavailable
 from hermes_common.runtime.tracing import within
 from hermes_receiver.adapters import metrics, traces
 from hermes_receiver.adapters.entry import Entry, read_entry
@@ -40,6 +41,9 @@ from hermes_receiver.handlers.ports import Objects, Publisher
 log = logging.getLogger(__name__)
 
 T = TypeVar("T")
+
+_COMPARED: Final = 256 * 1024
+"""Octets of a copy and its object that are compared at a time."""
 
 _ENTRY_RETRY: Final = timedelta(seconds=30)
 _BATCH: Final = 32
@@ -94,6 +98,8 @@ class Uploader:
         self._nudged = False
         self._taken: set[str] = set()
         self._awaited: dict[str, Future[bool]] = {}
+        self._store_is_doubtful = False
+        """Whether it has a name without its bytes: then all copies are uploaded again, which is faster than to ask."""
         self.finished: asyncio.Queue[str] = asyncio.Queue()
         """Ids that have reached ``done``, for whoever removes them later."""
 
@@ -192,16 +198,24 @@ class Uploader:
         return unknown
 
     async def check_done(self) -> set[str]:
-        """After an unclean stop: bring back every entry of ``done`` that the store does not have, or has at another
-        size. Return those of which that cannot be told.
+        """After an unclean stop: bring back every entry of ``done`` of which the store does not have the very bytes.
+        Return those of which that cannot be told.
         """
-        unknown = set()
-        for entry in self._spool.entries(Folder.DONE):
-            try:
-                await self._until_store_answers(lambda entry=entry: self._check(entry))  # type: ignore[misc]
-            except (OSError, StoreError, ValueError) as exc:
-                log.error("the copy %s cannot be checked, and is kept: %s", entry, exc)
-                unknown.add(entry)
+        left = list(self._spool.entries(Folder.DONE))
+        unknown: set[str] = set()
+
+        async def check() -> None:
+            while left:
+                entry = left.pop()
+                try:
+                    await self._until_store_answers(partial(self._check, entry))
+                except (OSError, StoreError, ValueError) as exc:
+                    log.error("the copy %s cannot be checked, and is kept: %s", entry, exc)
+                    unknown.add(entry)
+
+        async with asyncio.TaskGroup() as group:
+            for _ in range(self._parallel):
+                group.create_task(check())
         return unknown
 
     # -- one entry
@@ -348,12 +362,28 @@ class Uploader:
             log.error("the copy %s in done cannot be read: %s", entry, exc)
             return
         _, key = _event(read)
-        found = self._objects.stat(key)
-        if found is not None and getattr(found, "size", None) == read.octets:
+        if not self._store_is_doubtful and self._is_stored(key, read):
             return
         log.warning("the object of spool entry %s is not in the store: it is uploaded again", entry)
         self._spool.revive(entry)
         self.offer(entry, quarantined=False)  # what it is stands in the file, whichever folder it waits in
+
+    def _is_stored(self, key: str, copy: Entry) -> bool:
+        """Whether the store has the very bytes of a copy: that it knows the name and the size says nothing of them."""
+        try:
+            with self._objects.open(key) as stream, copy.path.open("rb") as file:
+                if stream.size != copy.octets:
+                    return False
+                while block := stream.read(_COMPARED):
+                    if block != file.read(len(block)):
+                        return False
+                return True
+        except ObjectMissing:
+            return False
+        except StoreUnavailable:
+            self._objects.stat(key)  # if it answers, it is this object that cannot be read, and not the store
+            self._store_is_doubtful = True
+            return False
 
     async def _until_store_answers(self, step: Callable[[], None]) -> None:
         attempt = 0

@@ -1,6 +1,4 @@
-"""Manifests and decisions as objects in the store. The store blocks, so it is called in threads."""
-
-import asyncio
+"""Manifests, decisions and rounds: what the router writes into the store, and reads back."""
 
 from pydantic import BaseModel, ConfigDict
 
@@ -8,11 +6,8 @@ from hermes_common.events import Decision
 from hermes_common.keys import decision_key, manifest_key, study_key
 from hermes_common.manifest import Manifest
 from hermes_common.records import BatchRef
-from hermes_common.runtime.objectstore import ObjectStore
+from hermes_common.runtime.documents import StoredDocuments
 from hermes_router.core.rounds import StudyRound
-
-LARGEST = 256 * 1024 * 1024
-"""Octets of a manifest or a decision that are read at most: half a million instances."""
 
 
 class Decisions(BaseModel):
@@ -24,31 +19,29 @@ class Decisions(BaseModel):
 
 
 class Documents:
-    """Writes and reads them; errors are those of the store."""
+    """Writes and reads them; errors are those of the store and of the bus."""
 
-    def __init__(self, store: ObjectStore) -> None:
-        self._store = store
+    def __init__(self, stored: StoredDocuments) -> None:
+        self._stored = stored
 
     async def write_manifest(self, manifest: Manifest) -> None:
         """Store a manifest under the key of its batch."""
         key = manifest_key(manifest.series_uid, manifest.batch_id)
-        await asyncio.to_thread(self._store.put_bytes, key, manifest.model_dump_json().encode())
+        await self._stored.write(key, manifest)
 
     async def manifests(self, batches: tuple[BatchRef, ...]) -> list[Manifest]:
         """Return the manifests of batches, in their order."""
-        return [await self._manifest(batch) for batch in batches]
+        return [await self._stored.read(batch.manifest_key, Manifest) for batch in batches]
 
     async def write_decisions(self, series_uid: str, name: str, decisions: list[Decision]) -> str:
         """Store decisions under the id of their batch or command; return the key."""
         key = decision_key(series_uid, name)
-        body = Decisions(decisions=decisions).model_dump_json().encode()
-        await asyncio.to_thread(self._store.put_bytes, key, body)
+        await self._stored.write(key, Decisions(decisions=decisions))
         return key
 
     async def decisions(self, key: str) -> list[Decision]:
         """Return the decisions that were stored under ``key``."""
-        body = await asyncio.to_thread(self._store.get_bytes, key, LARGEST)
-        return Decisions.model_validate_json(body).decisions
+        return (await self._stored.read(key, Decisions)).decisions
 
     async def decisions_on(self, batch: BatchRef) -> list[Decision]:
         """Return every decision that was taken on a batch, in their order."""
@@ -58,14 +51,9 @@ class Documents:
     async def write_round(self, found: StudyRound) -> str:
         """Store what was decided on a study; return the key."""
         key = study_key(found.study_uid, found.decision_id)
-        await asyncio.to_thread(self._store.put_bytes, key, found.model_dump_json().encode())
+        await self._stored.write(key, found)
         return key
 
     async def round(self, key: str) -> StudyRound:
         """Return what was decided on a study."""
-        body = await asyncio.to_thread(self._store.get_bytes, key, LARGEST)
-        return StudyRound.model_validate_json(body)
-
-    async def _manifest(self, batch: BatchRef) -> Manifest:
-        body = await asyncio.to_thread(self._store.get_bytes, batch.manifest_key, LARGEST)
-        return Manifest.model_validate_json(body)
+        return await self._stored.read(key, StudyRound)

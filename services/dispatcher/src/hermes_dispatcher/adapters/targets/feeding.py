@@ -11,7 +11,7 @@ from hermes_dispatcher.adapters.targets.interface import Permit, Report
 from hermes_dispatcher.adapters.targets.steps import TroubleError
 from hermes_dispatcher.core.outcomes import NotDelivered, Outcome, Trouble
 
-_OF_THIS_INSTANCE = frozenset({Trouble.CORRUPT, Trouble.UNCHANGEABLE, Trouble.REFUSED})
+_OF_THIS_INSTANCE = frozenset({Trouble.CORRUPT, Trouble.ABSENT, Trouble.UNCHANGEABLE, Trouble.REFUSED})
 
 
 def one_by_one(
