@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+from datetime import UTC, datetime
 from urllib.parse import urlencode
 
 import httpx
@@ -183,6 +184,29 @@ async def test_the_failures_of_one_cause_are_retried_and_no_others(admin, bus: B
     assert (found["delivery_id"], found["action"], found["scope"]) == (FAILED_DELIVERY, "restart", "missing")
     progress = await admin.get(answer.headers["location"])
     assert "1 not taken up yet" in progress.text
+
+
+async def test_what_is_tried_again_is_not_silently_left_out_of_the_errors(viewer, web: Web, make_ledger) -> None:
+    make_ledger()
+    assert "Trying again" not in (await viewer.get("/errors")).text, "what was never tried only waits for its turn"
+    words = "UPDATE ledger.deliveries SET state = :state, attempt = 1, reason = :why, next_attempt_at = :at"
+    retry = text(f"{words} WHERE delivery_id = :id")
+    at = datetime(2031, 5, 6, 7, 8, 9, tzinfo=UTC)
+    down = {"state": "queued", "why": "the target is down: cannot reach <archive>", "at": None, "id": QUEUED_DELIVERY}
+    await web.database.run(lambda connection: connection.execute(retry, down))
+    page = (await viewer.get("/errors")).text
+    assert "Trying again: 1" in page
+    assert "cannot reach &lt;archive&gt;" in page
+    assert "when the target answers" in page
+    assert 'href="/deliveries?target=archive&amp;state=queued"' in page
+    assert "status-a700" in page, "and what was given up is there as before"
+    later = {"state": "retrying", "why": "0xA700 out of resources", "at": at, "id": FAILED_DELIVERY}
+    await web.database.run(lambda connection: connection.execute(retry, later))
+    page = (await viewer.get("/errors")).text
+    assert "Trying again: 2" in page
+    assert "2031-05-06 07:08:09" in page
+    assert "Nothing was given up" in page
+    assert "Trying again: 1" in (await viewer.get("/errors?target=pacs")).text
 
 
 async def test_what_is_left_of_a_retry_is_held_by_its_undo(admin, viewer, web: Web, bus: Bus, make_ledger) -> None:
