@@ -209,6 +209,52 @@ async def test_what_is_tried_again_is_not_silently_left_out_of_the_errors(viewer
     assert "Trying again: 1" in (await viewer.get("/errors?target=pacs")).text
 
 
+async def test_a_target_is_up_only_where_the_last_delivery_since_the_start_shows_it(
+    api: httpx.AsyncClient, viewer, web: Web, make_ledger
+) -> None:
+    make_ledger()
+    targets = [PACS, {**PACS, "slug": "never", "name": "Never"}]
+    await api.put("/api/v1/targets", json={"targets": targets}, headers={"if-match": '"0"'})
+
+    async def change(statement: str, **values: object) -> None:
+        await web.database.run(lambda connection: connection.execute(text(statement), values))
+
+    async def standing() -> list[tuple[str, str]]:
+        found = (await api.get("/api/v1/targets/states")).json()["items"]
+        return [(item["state"], item["standing"]) for item in found]
+
+    changed = "UPDATE ledger.deliveries SET updated_at = now() + :late * interval '1 s' WHERE delivery_id = :id"
+    await change(changed, id=FAILED_DELIVERY, late=-60)
+    assert await standing() == [("up", "failing"), ("up", "never_tried")]
+    page = (await viewer.get("/targets")).text
+    assert "last delivery failed" in page
+    assert "never tried" in page
+    await change(
+        "INSERT INTO ledger.services (instance, service, state, started_at, last_seq)"
+        " VALUES ('dispatcher@n.1', 'dispatcher', 'started', now() - interval '5 s', 9)"
+    )
+    assert await standing() == [("up", "not_tried"), ("up", "never_tried")]
+    for path in ("/targets", "/targets/pacs", "/"):
+        assert "not tried since start" in (await viewer.get(path)).text, path
+    assert "last failed" in (await viewer.get("/targets")).text
+    await change(changed, id="0e7a7c5e-5f1b-5d0e-9a65-000000000001", late=-1)
+    assert await standing() == [("up", "up"), ("up", "never_tried")]
+    await change("ALTER TABLE ledger.deliveries RENAME TO away")
+    assert await standing() == [("up", "unknown"), ("up", "unknown")], "nobody knows: it does not say up"
+
+
+async def test_the_first_sentence_names_targets_that_are_down(api: httpx.AsyncClient, web: Web, make_ledger) -> None:
+    make_ledger()
+    values = {"about": "archive", "kind": "target_down"}
+    down = text("UPDATE ledger.alerts SET about = :about, kind = :kind")
+    await web.database.run(lambda connection: connection.execute(down, values))
+    status = (await api.get("/api/v1/status")).json()
+    assert [item["text"] for item in status["problems"] if item["link"] == "/targets/archive"] == [
+        "archive is down for 3 min, 1 waiting"
+    ]
+    assert not [item for item in status["problems"] if "critical alert" in item["text"]], "that was the alert"
+
+
 async def test_what_is_left_of_a_retry_is_held_by_its_undo(admin, viewer, web: Web, bus: Bus, make_ledger) -> None:
     make_ledger()
     since = "2020-01-01T00:00:00+00:00"
@@ -328,6 +374,56 @@ async def test_the_audit_is_of_whom_and_of_what_was_asked(viewer, make_ledger) -
     for path, count in (("/audit?actor=admin&about=user", 1), ("/audit?actor=vera", 0), ("/audit?about=config", 0)):
         assert (await viewer.get(path)).text.count('data-label="Who"') == count, path
     assert (await viewer.get("/audit?about=nonsense")).status_code == 400
+
+
+async def test_the_audit_is_exported_with_the_filters_and_the_mask_of_its_page_and_that_is_audited(
+    api: httpx.AsyncClient, viewer, browser, web: Web, database_url, make_ledger, monkeypatch
+) -> None:
+    monkeypatch.setattr("hermes_web.features.audit.export.PAGE", 1)
+    make_ledger()
+    row = (
+        "INSERT INTO ledger.audit (event_id, time, actor, action, about, address, detail)"
+        " VALUES (:id, now(), :actor, 'series.route', :about, '192.0.2.1', CAST(:detail AS jsonb))"
+    )
+    rows = [
+        {"id": "e2", "actor": "=HYPERLINK(1)", "about": "+1", "detail": '{"patient_name": "DOE^JANE"}'},
+        {"id": "e3", "actor": "ann", "about": 'a"b, c', "detail": "{}"},
+    ]
+    await web.database.run(lambda connection: connection.execute(text(row), rows))
+    assert (
+        'href="/audit/_export?actor=ann&amp;about=series"' in (await viewer.get("/audit?actor=ann&about=series")).text
+    )
+
+    def read(answer: httpx.Response) -> dict[str, dict[str, str]]:
+        assert answer.status_code == 200
+        assert answer.headers["content-type"].startswith("text/csv")
+        assert answer.headers["content-disposition"].startswith('attachment; filename="audit-')
+        return {line["event_id"]: line for line in csv.DictReader(io.StringIO(answer.text, newline=""))}
+
+    found = read(await api.get("/api/v1/audit/export"))
+    assert set(found) == {"e1", "e2", "e3"}
+    assert (found["e2"]["actor"], found["e2"]["about"]) == ("'=HYPERLINK(1)", "'+1"), "no formula for a spreadsheet"
+    assert json.loads(found["e2"]["detail"]) == {"patient_name": "DOE^JANE"}
+    assert found["e3"]["about"] == 'a"b, c'
+    assert set(read(await api.get("/api/v1/audit/export", params={"about": "series", "actor": "ann"}))) == {"e3"}
+    assert [item["event_id"] for item in (await api.get("/api/v1/audit?about=user")).json()["items"]] == ["e1"]
+    assert (await api.get("/api/v1/audit/export", params={"about": "nonsense"})).status_code == 400
+    assert (await viewer.get("/audit/_export?about=nonsense")).status_code == 400
+    view = {"cookie": f"__Host-hermes={viewer.cookie}; hermes-view=dark.utc.masked"}
+    for answer in (await viewer.get("/audit", headers=view), await viewer.get("/audit/_export", headers=view)):
+        assert "DOE" not in answer.text
+    assert set(read(await viewer.get("/audit/_export?about=series"))) == {"e2", "e3"}
+    assert (await browser().get("/audit/_export")).status_code == 303  # to the form for signing in
+    engine = create_engine(database_url)
+    with engine.connect() as connection:
+        said = connection.execute(text("SELECT body FROM accounts.outbox WHERE type = 'hermes.v1.export.made'")).all()
+    engine.dispose()
+    assert [(each.body["actor"], each.body["query"], each.body["masked"]) for each in said] == [
+        ("token automation", "audit", False),
+        ("token automation", "audit actor:ann about:series", False),
+        ("vera", "audit", True),
+        ("vera", "audit about:series", False),
+    ]
 
 
 async def test_every_kind_of_thing_that_people_act_on_can_be_chosen_in_the_audit(viewer, make_ledger) -> None:

@@ -44,7 +44,7 @@ from hermes_web.features.account.pages import AccountPages
 from hermes_web.features.alerts.api import AlertsController
 from hermes_web.features.alerts.pages import AlertPages
 from hermes_web.features.associations.controllers import AssociationsController, associations_page
-from hermes_web.features.audit.controllers import AuditController, audit_page
+from hermes_web.features.audit.controllers import AuditController, audit_export, audit_page
 from hermes_web.features.configuration.api import document_controller
 from hermes_web.features.configuration.pages import HistoryPages
 from hermes_web.features.deliveries.api import DeliveriesController
@@ -176,7 +176,7 @@ def _api() -> Router:
 
 
 def _pages() -> list[ControllerRouterHandler]:
-    lists: list[ControllerRouterHandler] = [overview, audit_page]
+    lists: list[ControllerRouterHandler] = [overview, audit_page, audit_export]
     lists += [associations_page, storage_page, sweep_form, ThumbnailPages]
     areas: list[ControllerRouterHandler] = [
         SeriesPages,

@@ -178,7 +178,9 @@ def _decisions(detail: SeriesDetail) -> list[Lane]:
     for decision in detail.decisions:
         by = f"by {decision.actor}" if decision.actor else f"rules, revision {decision.revision}"
         title = f"{label(decision.outcome)} {by}"
-        part = Segment(decision.decided_at, decision.decided_at, tones.get(decision.outcome, "quiet"), title, "#decisions")
+        part = Segment(
+            decision.decided_at, decision.decided_at, tones.get(decision.outcome, "quiet"), title, "#decisions"
+        )
         lanes.append(Lane("Decided", by, decision.outcome, "#decisions", (part,)))
     return lanes
 
