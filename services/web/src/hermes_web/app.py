@@ -80,6 +80,7 @@ from hermes_web.features.storage.api import StorageController, policies_preview
 from hermes_web.features.storage.pages import storage_page, sweep_form
 from hermes_web.features.studies.api import StudiesController
 from hermes_web.features.studies.pages import StudyPages
+from hermes_web.features.system.events import events_page
 from hermes_web.features.system.pages import diagnostics, system_api, system_page
 from hermes_web.features.targets.api import TargetsController, target_states
 from hermes_web.features.targets.pages import TargetPages
@@ -194,7 +195,7 @@ def _pages() -> list[ControllerRouterHandler]:
         StartPages,
         QuarantinePages,
     ]
-    lists += [system_page, diagnostics]
+    lists += [system_page, diagnostics, events_page]
     lists += [flow_page, queues_page, pause_target, resume_target, series_news, changes, changes_of_series, palette]
     signing = [sign_in_page, sign_in_form, second_step_page, second_step_form, sign_out_form, SsoPages]
     return [*lists, *areas, HistoryPages, UserPages, AccountPages, *signing]
