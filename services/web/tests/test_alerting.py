@@ -263,7 +263,7 @@ async def test_open_alerts_of_one_kind_about_one_thing_are_shown_as_one(viewer, 
             {
                 "alert_id": f"d{n}",
                 "about": f"pacs/id-{n}",
-                "message": f"<b>no {n}",
+                "message": f"<b>{n}",
                 "raised_at": at - timedelta(hours=n),
             }
             for n in range(1, 4)

@@ -127,7 +127,8 @@ async def test_a_policy_switches_pictures_off_on_pages_and_in_the_api(
     admin: Any, api: httpx.AsyncClient, make_ledger: Any, dispatcher: Dispatcher
 ) -> None:
     make_ledger()
-    assert 'name="thumbnails" type="text" value="yes"' in (await admin.get("/policies")).text
+    policies = (await admin.get("/policies")).text
+    assert '<option value="yes" selected>' in policies[policies.index('name="thumbnails"') :].partition("</select>")[0]
     form = {"revision": "0", "thumbnails": "no", "why": "burned-in names"}
     assert (await admin.post("/policies", form)).status_code == 303
     page = (await admin.get(f"/series/{SERIES}")).text

@@ -43,14 +43,14 @@ class AssociationsController(Controller):
     async def listing(
         self,
         request: HttpRequest,
-        state: Wanted = None,
+        stands: Wanted = None,
         calling_aet: CallingAet = None,
         address: Address = None,
         cursor: Cursor = None,
         limit: Limit = None,
     ) -> Listing[AssociationItem]:
         """Return the associations, the newest first; ``state``, ``calling_aet`` and ``address`` narrow them."""
-        wanted = (state, calling_aet, address)
+        wanted = (stands, calling_aet, address)
         return await web_of(request).database.run(list_associations, limited(limit), cursor, *wanted)
 
 
