@@ -155,6 +155,7 @@ def test_an_expression_is_shown_whole_whatever_the_spans_of_its_clauses_are() ->
         (str(PeerSilent("sending", 30)), "silent"),
         ("the peer answered 0xA700: refused: out of resources", "status-a700"),
         ("the peer answered 0x0124: not authorized", "status-0124"),
+        ("look for the folder: the folder /mnt/pacs does not exist; make or mount it", "folder-missing"),
         ("something nobody has seen", "other"),
     ],
 )
