@@ -31,8 +31,8 @@ _TABLE: Final = (
             "folder-missing",
             "folder",
             "The folder is not there",
-            "The path in the target's settings does not exist on the dispatcher's machine: it was never made, or the share "
-            "is not mounted.",
+            "The path in the target's settings does not exist on the dispatcher's machine: it was never made, or the "
+            "share is not mounted.",
             "Make the folder or mount the share at the dispatcher's machine, or correct the path; test, then retry.",
         ),
     ),
