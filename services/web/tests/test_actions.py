@@ -171,6 +171,14 @@ async def test_the_ticked_series_are_acted_on_and_those_that_are_gone_passed_ove
     assert "choose at least one target" in nothing.text
 
 
+async def test_a_search_that_cannot_be_read_says_what_to_use_instead(viewer, make_ledger) -> None:
+    make_ledger()
+    page = (await viewer.get("/series?q=foo:bar")).text
+    assert "This search cannot be read." in page
+    assert "there is no qualifier foo:; use modality:" in page
+    assert "Not saved" not in page
+
+
 async def test_the_failures_of_one_cause_are_retried_and_no_others(admin, bus: Bus, make_ledger) -> None:
     make_ledger()
     page = await admin.get("/errors")
