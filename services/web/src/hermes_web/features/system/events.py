@@ -35,7 +35,7 @@ class Entry:
 def catalogue() -> tuple[Entry, ...]:
     """Return every type of event, by its name."""
     return tuple(
-        Entry(name, (inspect.getdoc(model) or "").partition("\n\n")[0], tuple(model.model_fields))
+        Entry(name, (inspect.getdoc(model) or "").partition("\n\n")[0].replace("``", ""), tuple(model.model_fields))
         for name, model in sorted(EVENT_TYPES.items())
     )
 
