@@ -457,7 +457,7 @@ async def test_a_view_is_ones_own_is_escaped_and_can_be_removed(admin, viewer, m
     await viewer.post("/series/_views", {"action": "remove", "name": name})
     assert "CT of today" not in (await viewer.get("/series")).text
     refused = await viewer.post("/series/_views", {"q": "nonsense:1", "name": "x"})
-    assert "Not saved" in refused.text
+    assert "This search cannot be read" in refused.text
     for number in range(30):
         assert (await viewer.post("/series/_views", {"q": "brain", "name": f"v{number}"})).status_code == 303
     assert "remove one first" in (await viewer.post("/series/_views", {"q": "brain", "name": "one more"})).text
