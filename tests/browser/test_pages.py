@@ -31,7 +31,7 @@ PLAIN = (
     *("/rules", "/rules/new", "/targets", "/sources", "/policies", "/audit", "/users", "/password"),
     *("/alerts", "/alerts/channels", "/alerts/channels/_new/apprise", "/alerts/channels/_new/webhook"),
     "/alerts/conditions",
-    *("/account", "/account/second-factor", "/system", "/start", "/users/admin", "/sign-in/code"),
+    *("/account", "/account/second-factor", "/system", "/system/events", "/start", "/users/admin", "/sign-in/code"),
 )
 """Pages that have their look from the elements and macros alone: seen once wide and once narrow."""
 
@@ -179,6 +179,23 @@ def test_news_come_by_themselves_and_stop_when_they_are_paused(
     expect(admin.get_by_role("button", name="1 new")).to_be_hidden()
     admin.get_by_role("button", name="Resume").click()
     expect(admin.get_by_text("live", exact=True)).to_be_visible()
+
+
+def test_events_are_shown_as_they_are_said_and_found_by_their_type(
+    admin: Page, hermes: Hermes, peer: Callable[[str, str], str], sent: list[Series], tmp_path: Path
+) -> None:
+    admin.goto("/system/events")
+    expect(admin.get_by_text("live", exact=True)).to_be_visible()
+    late = make_series(tmp_path / "tail", 1, SeriesDescription="tail", BodyPartExamined="KNEE")
+    assert late.uid not in admin.content()
+    assert storescu(peer("storescu", "dcmtk"), hermes.dicom_port, late.files).returncode == 0
+    row = admin.locator("#tail tr").filter(has=admin.get_by_text(late.uid)).first
+    expect(row).to_be_attached(timeout=20_000)
+    admin.get_by_label("Type").select_option("hermes.v1.series.unmatched")
+    admin.get_by_role("button", name="Show").click()
+    admin.wait_for_url("**/system/events?type=hermes.v1.series.unmatched")
+    expect(admin.locator("#tail td.lead").first).to_have_text("hermes.v1.series.unmatched")
+    assert findings(admin) == []
 
 
 def test_all_failures_of_a_cause_are_retried_and_the_page_says_what_becomes_of_them(

@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+from datetime import UTC, datetime
 from urllib.parse import urlencode
 
 import httpx
@@ -171,6 +172,14 @@ async def test_the_ticked_series_are_acted_on_and_those_that_are_gone_passed_ove
     assert "choose at least one target" in nothing.text
 
 
+async def test_a_search_that_cannot_be_read_says_what_to_use_instead(viewer, make_ledger) -> None:
+    make_ledger()
+    page = (await viewer.get("/series?q=foo:bar")).text
+    assert "This search cannot be read." in page
+    assert "there is no qualifier foo:; use modality:" in page
+    assert "Not saved" not in page
+
+
 async def test_the_failures_of_one_cause_are_retried_and_no_others(admin, bus: Bus, make_ledger) -> None:
     make_ledger()
     page = await admin.get("/errors")
@@ -185,6 +194,75 @@ async def test_the_failures_of_one_cause_are_retried_and_no_others(admin, bus: B
     assert (found["delivery_id"], found["action"], found["scope"]) == (FAILED_DELIVERY, "restart", "missing")
     progress = await admin.get(answer.headers["location"])
     assert "1 not taken up yet" in progress.text
+
+
+async def test_what_is_tried_again_is_not_silently_left_out_of_the_errors(viewer, web: Web, make_ledger) -> None:
+    make_ledger()
+    assert "Trying again" not in (await viewer.get("/errors")).text, "what was never tried only waits for its turn"
+    words = "UPDATE ledger.deliveries SET state = :state, attempt = 1, reason = :why, next_attempt_at = :at"
+    retry = text(f"{words} WHERE delivery_id = :id")
+    at = datetime(2031, 5, 6, 7, 8, 9, tzinfo=UTC)
+    down = {"state": "queued", "why": "the target is down: cannot reach <archive>", "at": None, "id": QUEUED_DELIVERY}
+    await web.database.run(lambda connection: connection.execute(retry, down))
+    page = (await viewer.get("/errors")).text
+    assert "Trying again: 1" in page
+    assert "cannot reach &lt;archive&gt;" in page
+    assert "when the target answers" in page
+    assert 'href="/deliveries?target=archive&amp;state=queued"' in page
+    assert "status-a700" in page, "and what was given up is there as before"
+    later = {"state": "retrying", "why": "0xA700 out of resources", "at": at, "id": FAILED_DELIVERY}
+    await web.database.run(lambda connection: connection.execute(retry, later))
+    page = (await viewer.get("/errors")).text
+    assert "Trying again: 2" in page
+    assert "2031-05-06 07:08:09" in page
+    assert "Nothing was given up" in page
+    assert "Trying again: 1" in (await viewer.get("/errors?target=pacs")).text
+
+
+async def test_a_target_is_up_only_where_the_last_delivery_since_the_start_shows_it(
+    api: httpx.AsyncClient, viewer, web: Web, make_ledger
+) -> None:
+    make_ledger()
+    targets = [PACS, {**PACS, "slug": "never", "name": "Never"}]
+    await api.put("/api/v1/targets", json={"targets": targets}, headers={"if-match": '"0"'})
+
+    async def change(statement: str, **values: object) -> None:
+        await web.database.run(lambda connection: connection.execute(text(statement), values))
+
+    async def standing() -> list[tuple[str, str]]:
+        found = (await api.get("/api/v1/targets/states")).json()["items"]
+        return [(item["state"], item["standing"]) for item in found]
+
+    changed = "UPDATE ledger.deliveries SET updated_at = now() + :late * interval '1 s' WHERE delivery_id = :id"
+    await change(changed, id=FAILED_DELIVERY, late=-60)
+    assert await standing() == [("up", "failing"), ("up", "never_tried")]
+    page = (await viewer.get("/targets")).text
+    assert "last delivery failed" in page
+    assert "never tried" in page
+    await change(
+        "INSERT INTO ledger.services (instance, service, state, started_at, last_seq)"
+        " VALUES ('dispatcher@n.1', 'dispatcher', 'started', now() - interval '5 s', 9)"
+    )
+    assert await standing() == [("up", "not_tried"), ("up", "never_tried")]
+    for path in ("/targets", "/targets/pacs", "/"):
+        assert "not tried since start" in (await viewer.get(path)).text, path
+    assert "last failed" in (await viewer.get("/targets")).text
+    await change(changed, id="0e7a7c5e-5f1b-5d0e-9a65-000000000001", late=-1)
+    assert await standing() == [("up", "up"), ("up", "never_tried")]
+    await change("ALTER TABLE ledger.deliveries RENAME TO away")
+    assert await standing() == [("up", "unknown"), ("up", "unknown")], "nobody knows: it does not say up"
+
+
+async def test_the_first_sentence_names_targets_that_are_down(api: httpx.AsyncClient, web: Web, make_ledger) -> None:
+    make_ledger()
+    values = {"about": "archive", "kind": "target_down"}
+    down = text("UPDATE ledger.alerts SET about = :about, kind = :kind")
+    await web.database.run(lambda connection: connection.execute(down, values))
+    status = (await api.get("/api/v1/status")).json()
+    assert [item["text"] for item in status["problems"] if item["link"] == "/targets/archive"] == [
+        "archive is down for 3 min, 1 waiting"
+    ]
+    assert not [item for item in status["problems"] if "critical alert" in item["text"]], "that was the alert"
 
 
 async def test_what_is_left_of_a_retry_is_held_by_its_undo(admin, viewer, web: Web, bus: Bus, make_ledger) -> None:
@@ -310,6 +388,56 @@ async def test_the_audit_is_of_whom_and_of_what_was_asked(viewer, make_ledger) -
     assert (await viewer.get("/audit?about=nonsense")).status_code == 400
 
 
+async def test_the_audit_is_exported_with_the_filters_and_the_mask_of_its_page_and_that_is_audited(
+    api: httpx.AsyncClient, viewer, browser, web: Web, database_url, make_ledger, monkeypatch
+) -> None:
+    monkeypatch.setattr("hermes_web.features.audit.export.PAGE", 1)
+    make_ledger()
+    row = (
+        "INSERT INTO ledger.audit (event_id, time, actor, action, about, address, detail)"
+        " VALUES (:id, now(), :actor, 'series.route', :about, '192.0.2.1', CAST(:detail AS jsonb))"
+    )
+    rows = [
+        {"id": "e2", "actor": "=HYPERLINK(1)", "about": "+1", "detail": '{"patient_name": "DOE^JANE"}'},
+        {"id": "e3", "actor": "ann", "about": 'a"b, c', "detail": "{}"},
+    ]
+    await web.database.run(lambda connection: connection.execute(text(row), rows))
+    assert (
+        'href="/audit/_export?actor=ann&amp;about=series"' in (await viewer.get("/audit?actor=ann&about=series")).text
+    )
+
+    def read(answer: httpx.Response) -> dict[str, dict[str, str]]:
+        assert answer.status_code == 200
+        assert answer.headers["content-type"].startswith("text/csv")
+        assert answer.headers["content-disposition"].startswith('attachment; filename="audit-')
+        return {line["event_id"]: line for line in csv.DictReader(io.StringIO(answer.text, newline=""))}
+
+    found = read(await api.get("/api/v1/audit/export"))
+    assert set(found) == {"e1", "e2", "e3"}
+    assert (found["e2"]["actor"], found["e2"]["about"]) == ("'=HYPERLINK(1)", "'+1"), "no formula for a spreadsheet"
+    assert json.loads(found["e2"]["detail"]) == {"patient_name": "DOE^JANE"}
+    assert found["e3"]["about"] == 'a"b, c'
+    assert set(read(await api.get("/api/v1/audit/export", params={"about": "series", "actor": "ann"}))) == {"e3"}
+    assert [item["event_id"] for item in (await api.get("/api/v1/audit?about=user")).json()["items"]] == ["e1"]
+    assert (await api.get("/api/v1/audit/export", params={"about": "nonsense"})).status_code == 400
+    assert (await viewer.get("/audit/_export?about=nonsense")).status_code == 400
+    view = {"cookie": f"__Host-hermes={viewer.cookie}; hermes-view=dark.utc.masked"}
+    for answer in (await viewer.get("/audit", headers=view), await viewer.get("/audit/_export", headers=view)):
+        assert "DOE" not in answer.text
+    assert set(read(await viewer.get("/audit/_export?about=series"))) == {"e2", "e3"}
+    assert (await browser().get("/audit/_export")).status_code == 303  # to the form for signing in
+    engine = create_engine(database_url)
+    with engine.connect() as connection:
+        said = connection.execute(text("SELECT body FROM accounts.outbox WHERE type = 'hermes.v1.export.made'")).all()
+    engine.dispose()
+    assert [(each.body["actor"], each.body["query"], each.body["masked"]) for each in said] == [
+        ("token automation", "audit", False),
+        ("token automation", "audit actor:ann about:series", False),
+        ("vera", "audit", True),
+        ("vera", "audit about:series", False),
+    ]
+
+
 async def test_every_kind_of_thing_that_people_act_on_can_be_chosen_in_the_audit(viewer, make_ledger) -> None:
     make_ledger()
     page = (await viewer.get("/audit")).text
@@ -333,7 +461,7 @@ async def test_a_view_is_ones_own_is_escaped_and_can_be_removed(admin, viewer, m
     await viewer.post("/series/_views", {"action": "remove", "name": name})
     assert "CT of today" not in (await viewer.get("/series")).text
     refused = await viewer.post("/series/_views", {"q": "nonsense:1", "name": "x"})
-    assert "Not saved" in refused.text
+    assert "This search cannot be read" in refused.text
     for number in range(30):
         assert (await viewer.post("/series/_views", {"q": "brain", "name": f"v{number}"})).status_code == 303
     assert "remove one first" in (await viewer.post("/series/_views", {"q": "brain", "name": "one more"})).text

@@ -252,6 +252,40 @@ async def test_only_open_alerts_are_listed_when_asked_for_and_a_silenced_one_say
     assert "gone" not in page
 
 
+async def test_open_alerts_of_one_kind_about_one_thing_are_shown_as_one(viewer, web: Web, make_ledger) -> None:
+    make_ledger()
+    at = datetime.now(UTC)
+
+    def raised(connection: Connection) -> None:
+        connection.execute(ledger.alerts.delete())
+        common = {"severity": "critical", "kind": "delivery_failed", "last_seq": 1}
+        failed = [
+            {
+                "alert_id": f"d{n}",
+                "about": f"pacs/id-{n}",
+                "message": f"<b>{n}",
+                "raised_at": at - timedelta(hours=n),
+            }
+            for n in range(1, 4)
+        ]
+        other = {"alert_id": "q", "kind": "quarantined", "about": "CT1", "severity": "warning", "message": "odd"}
+        connection.execute(insert(ledger.alerts), [{**row, **common} for row in failed])
+        connection.execute(insert(ledger.alerts), [{**other, "raised_at": at, "last_seq": 2}])
+
+    await web.database.run(raised)
+    page = (await viewer.get("/alerts?state=open")).text
+    assert page.count('<details class="verdict') == 2
+    assert page.index("delivery failed") < page.index("quarantined"), "what is critical comes first"
+    assert "3 open, the newest 1 h" in page
+    assert 'href="/deliveries/id-2"' in page
+    assert "&lt;b&gt;3" in page
+    overview = (await viewer.get("/")).text
+    assert "3 \u00d7 delivery failed" in overview
+    assert "&lt;b&gt;1" in overview
+    assert "&lt;b&gt;2" not in overview, "one line for all three"
+    assert (await viewer.get("/alerts")).text.count('data-label="Severity"') == 4, "all of them are a list as before"
+
+
 def test_what_is_found_by_looking_is_not_cleared_by_hand() -> None:
     assert BY_ITSELF.keys() >= {kind.value for kind in WATCHED}
 

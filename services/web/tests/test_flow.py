@@ -43,7 +43,7 @@ async def test_a_number_of_the_flow_is_the_length_of_the_list_that_it_leads_to(w
         ("rule:brain", "archive", "busy", 0),
     }
     page = (await viewer.get("/flow?within=24h")).text
-    links = re.findall(r'<td class="num"><a href="(/series[^"]+)">(\d+)</a>', page)
+    links = re.findall(r'<td data-label="Series" class="num"><a href="(/series[^"]+)">(\d+)</a>', page)
     assert len(links) == 4
     for link, number in links:
         listed = (await viewer.get(unescape(link))).text

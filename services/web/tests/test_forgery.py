@@ -30,6 +30,8 @@ PAGES = (
         "/account",
         "/account/second-factor",
         "/system",
+        "/system/events",
+        "/alerts?state=open",
         "/start",
         "/history/rules",
         "/history/targets",
@@ -47,7 +49,9 @@ NO_PAGES = {
     **dict.fromkeys(("/livez", "/readyz", "/metrics"), "text for machines"),
     **dict.fromkeys(("/live/series", "/live/changes", "/live/changes/{uid:str}"), "streams of events: test_live"),
     **dict.fromkeys(("/palette", "/rules/_counts"), "JSON"),
-    **dict.fromkeys(("/series/_export", "/quarantine/{reception_id:str}", "/system/diagnostics"), "files"),
+    **dict.fromkeys(
+        ("/series/_export", "/audit/_export", "/quarantine/{reception_id:str}", "/system/diagnostics"), "files"
+    ),
     **dict.fromkeys(("/sign-in/sso", "/sign-in/sso/back", "/sign-in/sso/out"), "need a provider: test_single_sign_on"),
     **dict.fromkeys(
         ("/series/{uid:str}/picture", "/series/{uid:str}/pictures/{reception_id:str}"), "images: test_thumbnails"

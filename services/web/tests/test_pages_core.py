@@ -4,12 +4,13 @@ import csv
 import io
 import re
 from datetime import UTC, datetime, timedelta
+from typing import get_args
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hermes_common.events import Clause
+from hermes_common.events import Clause, Decision
 from hermes_common.runtime.dicom.errors import Aborted, AssociationRejected, ContextRefused, PeerSilent, Unreachable
 from hermes_web.core.causes import CODE, cause_of
 from hermes_web.core.columns import parse_columns
@@ -95,6 +96,14 @@ def test_a_wait_of_hours_is_shortened_and_what_was_done_is_not() -> None:
     assert drawing.ticks[-1] == timedelta(seconds=20_005)
 
 
+@pytest.mark.parametrize("outcome", get_args(Decision.model_fields["outcome"].annotation))
+def test_every_outcome_of_a_decision_has_its_place_in_the_drawing(outcome: str) -> None:
+    decision = {"batch_id": "b", "kind": "rules", "outcome": outcome, "revision": 1, "decided_at": after(14)}
+    drawing = draw(a_detail(decisions=[decision]), after(30))
+    assert drawing is not None
+    assert drawing.rows[1].lane.state == outcome
+
+
 def test_a_delivery_that_is_under_way_goes_on_until_now() -> None:
     drawing = draw(a_detail(**a_delivery("sending", (15, None, ""))), after(30))
     assert drawing is not None
@@ -146,6 +155,7 @@ def test_an_expression_is_shown_whole_whatever_the_spans_of_its_clauses_are() ->
         (str(PeerSilent("sending", 30)), "silent"),
         ("the peer answered 0xA700: refused: out of resources", "status-a700"),
         ("the peer answered 0x0124: not authorized", "status-0124"),
+        ("look for the folder: the folder /mnt/pacs does not exist; make or mount it", "folder-missing"),
         ("something nobody has seen", "other"),
     ],
 )

@@ -48,7 +48,7 @@ async def everything(client: Any, headers: dict[str, str]) -> str:
     told = [(await client.get(path)).text for path in PAGES]
     form = {"expression": RULE, "scope": "series", "series": SERIES, "name": "x", "action": "route"}
     told.append((await client.post("/rules/_live", form)).text)
-    told.append((await client.get("/series/_export?format=csv")).text)
+    told += [(await client.get(path)).text for path in ("/series/_export?format=csv", "/audit/_export")]
     for path in (
         "/series",
         f"/series/{SERIES}",
@@ -57,6 +57,7 @@ async def everything(client: Any, headers: dict[str, str]) -> str:
         f"/studies/{STUDY}",
         "/series/export",
         "/series/export?masked=false",
+        "/audit/export",
         "/rules/values?field=PatientName",
     ):
         answer = await client.http.get(f"/api/v1{path}", headers=headers)

@@ -119,7 +119,13 @@ async def test_associations_are_listed_with_counts_and_reasons(api, viewer, make
     state = items[0]["state"]
     only = (await api.get("/api/v1/associations", params={"state": state})).json()["items"]
     assert {item["state"] for item in only} == {state}
-    assert (await api.get("/api/v1/associations", params={"state": "nothing"})).json()["items"] == []
+    assert (await api.get("/api/v1/associations", params={"state": "aborted"})).json()["items"] == []
+    assert (await api.get("/api/v1/associations", params={"state": "nothing"})).status_code == 400
+    described = (await api.get("/api/v1/openapi.json")).json()["paths"]["/api/v1/associations"]["get"]["parameters"]
+    assert {"state", "calling_aet", "address", "cursor", "limit"} == {each["name"] for each in described}
+    sender = items[0]["calling_aet"]
+    assert (await api.get("/api/v1/associations", params={"calling_aet": sender})).json()["items"] == items
+    assert (await api.get("/api/v1/associations", params={"address": "192.0.2.99"})).json()["items"] == []
     first = (await api.get("/api/v1/associations", params={"limit": 1})).json()
     assert len(first["items"]) == 1
     shown = (await viewer.get("/associations")).text

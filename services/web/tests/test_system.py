@@ -7,12 +7,16 @@ import re
 import zipfile
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import SecretStr
+from sqlalchemy import Connection, insert
 
+from hermes_common import ledger
+from hermes_common.events import EVENT_TYPES
 from hermes_common.runtime.bus import Bus
 from hermes_common.runtime.health import Health
 from hermes_common.runtime.selfreport import answer_questions, resident
@@ -153,3 +157,36 @@ def test_every_secret_among_the_settings_is_only_said_to_be_there() -> None:
     }
     assert len(given) >= 6
     assert "planted" not in json.dumps(plain_settings(Settings.model_validate(given)))
+
+
+async def test_the_last_events_are_shown_by_type_and_every_type_says_what_it_means(
+    viewer: Any, web: Web, make_ledger: Any
+) -> None:
+    make_ledger()
+    at = datetime.now(UTC)
+
+    def said(connection: Connection) -> None:
+        common = {"source": "router@n.1", "subject": "s", "time": at, "recorded_at": at}
+        kinds = ("hermes.v1.instance.stored", "hermes.v1.series.completed", "hermes.v1.target.down")
+        rows = [
+            {**common, "id": f"t{seq}", "seq": 1_000_000 + seq, "type": kind, "data": {"why": f"<i>{seq}"}}
+            for seq, kind in enumerate(kinds)
+        ]
+        connection.execute(insert(ledger.events), rows)
+
+    await web.database.run(said)
+    page = (await viewer.get("/system/events")).text
+    tail = page[page.index('id="tail"') : page.index('id="catalogue"')]
+    assert tail.index("hermes.v1.target.down") < tail.index("hermes.v1.series.completed"), "the newest first"
+    assert "instance.stored</td>" not in tail
+    assert "\\u003ci\\u003e2" in tail
+    for name, model in EVENT_TYPES.items():
+        assert f'href="/system/events?type={name}"' in page, name
+        assert model.__doc__
+    one = (await viewer.get("/system/events?type=hermes.v1.instance.stored")).text
+    assert "\\u003ci\\u003e0" in one
+    assert "\\u003e2" not in one
+    assert "None of this type lately" in (await viewer.get("/system/events?type=hermes.v1.target.up")).text
+    assert (await viewer.get("/system/events?type=nonsense")).status_code == 400
+    masked = {"cookie": f"__Host-hermes={viewer.cookie}; hermes-view=dark.utc.masked"}
+    assert "\\u003e2" not in (await viewer.get("/system/events", headers=masked)).text

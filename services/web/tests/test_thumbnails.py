@@ -16,6 +16,7 @@ from hermes_common.thumbnails import ASK, NoPicture, Thumbnail, ThumbnailAsked
 from hermes_web.adapters import thumbnails
 from hermes_web.adapters.thumbnails import Thumbnails
 from hermes_web.features.thumbnails.placeholder import placeholder
+from hermes_web.web import Web
 
 from .conftest import SAMPLES
 
@@ -65,7 +66,7 @@ async def test_pages_and_api_show_the_picture_that_a_dispatcher_makes_and_ask_on
     for path in (*links, f"{API}/thumbnail", f"{API}/instances/{RECEPTION}/thumbnail"):
         found = await (viewer if not path.startswith("/api") else api).get(path)
         assert (found.status_code, found.headers["content-type"], found.content) == (200, "image/png", PNG), path
-        assert found.headers["cache-control"].startswith("private")
+        assert found.headers["cache-control"] == "private, no-cache", "the browser asks before it shows it again"
     (asked,) = dispatcher.asked  # the samples have one digest, and a digest has one picture
     assert asked.key == "k1"
     kept = await api.get(f"{API}/thumbnail", headers={"if-none-match": f'"other", W/{found.headers["etag"]}'})
@@ -99,6 +100,23 @@ async def test_without_a_picture_the_page_says_why_and_keeps_nothing_that_may_ch
 
 
 @pytest.mark.servers
+async def test_a_picture_that_a_browser_has_kept_is_not_confirmed_once_names_are_masked_again(
+    admin: Any, web: Web, make_ledger: Any, dispatcher: Dispatcher
+) -> None:
+    make_ledger()
+    web.settings.patient_names = "administrators"
+    path = f"/series/{SERIES}/picture"
+    assert "names of patients are masked" in words(await admin.get(path))
+    assert (await admin.post("/account/names", {"show": "yes", "reason": "ticket 12"})).status_code == 303
+    shown = await admin.get(path)
+    assert (shown.content, shown.headers["vary"]) == (PNG, "cookie")
+    kept = {"if-none-match": shown.headers["etag"]}
+    assert (await admin.get(path, headers=kept)).status_code == 304
+    assert (await admin.post("/account/names", {"show": "no"})).status_code == 303
+    assert "names of patients are masked" in words(await admin.get(path, headers=kept))
+
+
+@pytest.mark.servers
 async def test_without_a_dispatcher_that_is_what_is_said(viewer: Any, make_ledger: Any) -> None:
     make_ledger()
     assert "no dispatcher is running" in words(await viewer.get(f"/series/{SERIES}/picture"))
@@ -109,7 +127,8 @@ async def test_a_policy_switches_pictures_off_on_pages_and_in_the_api(
     admin: Any, api: httpx.AsyncClient, make_ledger: Any, dispatcher: Dispatcher
 ) -> None:
     make_ledger()
-    assert 'name="thumbnails" type="text" value="yes"' in (await admin.get("/policies")).text
+    policies = (await admin.get("/policies")).text
+    assert '<option value="yes" selected>' in policies[policies.index('name="thumbnails"') :].partition("</select>")[0]
     form = {"revision": "0", "thumbnails": "no", "why": "burned-in names"}
     assert (await admin.post("/policies", form)).status_code == 303
     page = (await admin.get(f"/series/{SERIES}")).text

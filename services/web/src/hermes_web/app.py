@@ -46,7 +46,7 @@ from hermes_web.features.alerts.api import AlertsController
 from hermes_web.features.alerts.pages import AlertPages
 from hermes_web.features.associations.controllers import AssociationsController, associations_page
 from hermes_web.features.audit.chain import Checker
-from hermes_web.features.audit.controllers import AuditController, audit_page
+from hermes_web.features.audit.controllers import AuditController, audit_export, audit_page
 from hermes_web.features.configuration.api import document_controller
 from hermes_web.features.configuration.pages import HistoryPages
 from hermes_web.features.deliveries.api import DeliveriesController
@@ -82,6 +82,7 @@ from hermes_web.features.storage.api import StorageController, policies_preview
 from hermes_web.features.storage.pages import storage_page, sweep_form
 from hermes_web.features.studies.api import StudiesController
 from hermes_web.features.studies.pages import StudyPages
+from hermes_web.features.system.events import events_page
 from hermes_web.features.system.pages import diagnostics, system_api, system_page
 from hermes_web.features.targets.api import TargetsController, target_states
 from hermes_web.features.targets.pages import TargetPages
@@ -179,7 +180,7 @@ def _api() -> Router:
 
 
 def _pages() -> list[ControllerRouterHandler]:
-    lists: list[ControllerRouterHandler] = [overview, audit_page]
+    lists: list[ControllerRouterHandler] = [overview, audit_page, audit_export]
     lists += [associations_page, storage_page, sweep_form, ThumbnailPages]
     areas: list[ControllerRouterHandler] = [
         SeriesPages,
@@ -197,7 +198,7 @@ def _pages() -> list[ControllerRouterHandler]:
         StartPages,
         QuarantinePages,
     ]
-    lists += [system_page, diagnostics]
+    lists += [system_page, diagnostics, events_page]
     lists += [flow_page, queues_page, pause_target, resume_target, series_news, changes, changes_of_series, palette]
     signing = [sign_in_page, sign_in_form, second_step_page, second_step_form, sign_out_form, SsoPages]
     return [*lists, *areas, HistoryPages, UserPages, AccountPages, *signing]

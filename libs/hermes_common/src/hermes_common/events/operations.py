@@ -82,14 +82,14 @@ class AuditAnchored(Event):
 
 
 class ExportMade(Event):
-    """Somebody took data about series out of the history as a file."""
+    """Somebody took data out of the history as a file: about series, or the audit."""
 
     entity: ClassVar[str] = "export"
     verb: ClassVar[str] = "made"
 
     actor: str
     query: str
-    """The search, as it was typed."""
+    """The search, as it was typed; of the audit the word ``audit`` and the filters."""
     format: str
     columns: list[str]
     masked: bool = False

@@ -26,6 +26,17 @@ class Cause:
 
 _TABLE: Final = (
     (
+        r"the folder .* does not exist",
+        Cause(
+            "folder-missing",
+            "folder",
+            "The folder is not there",
+            "The path in the target's settings does not exist on the dispatcher's machine: it was never made, or the "
+            "share is not mounted.",
+            "Make the folder or mount the share at the dispatcher's machine, or correct the path; test, then retry.",
+        ),
+    ),
+    (
         r"cannot reach .*(name cannot be resolved|name server did not answer)",
         Cause(
             "name-unknown",

@@ -20,6 +20,7 @@ from hermes_web.errors import (
     WebError,
 )
 from hermes_web.features.alerts import forms, service
+from hermes_web.features.alerts.grouping import grouped
 from hermes_web.features.alerts.queries import ChannelState, Which, list_alerts
 from hermes_web.http.answers import Page, go, page
 from hermes_web.http.forms import Form, read_form
@@ -27,6 +28,10 @@ from hermes_web.web import principal_of, web_of
 from hermes_web.web_types import HttpRequest
 
 _CAUGHT = (InvalidError, PreconditionFailedError)
+MOST_OPEN = 1000
+"""Open alerts that are put together."""
+MOST_SHOWN = 50
+"""Of them those of a group that are shown one by one."""
 
 
 class AlertPages(Controller):
@@ -159,7 +164,8 @@ class AlertPages(Controller):
     async def _list(request: HttpRequest, error: WebError | None = None, form: Form | None = None) -> Page:
         web, asked = web_of(request), request.query_params
         which = Which.OPEN if asked.get("state") == "open" else Which.ALL
-        found = await web.database.run(list_alerts, 100, asked.get("cursor"), which)
+        most, after = (100, asked.get("cursor")) if which is Which.ALL else (MOST_OPEN, None)
+        found = await web.database.run(list_alerts, most, after, which)
         revision, alerting = await web.alerting()
         first = "/alerts?state=open" if which is Which.OPEN else "/alerts"
         more = None if found.next is None else f"{first}{'&' if '?' in first else '?'}cursor={found.next}"
@@ -174,6 +180,8 @@ class AlertPages(Controller):
             request,
             "alerts/list.html",
             found=found,
+            groups=grouped(found.items) if which is Which.OPEN else [],
+            most=MOST_SHOWN,
             more=more,
             first=first,
             which=which.value,

@@ -1,8 +1,11 @@
 """``/api/v1/associations`` and its page: who came, and how it ended."""
 
+from enum import StrEnum
+from typing import Annotated
 from urllib.parse import urlencode
 
 from litestar import Controller, get
+from litestar.params import QueryParameter
 
 from hermes_web.core.cursor import limited
 from hermes_web.core.roles import VIEWER
@@ -13,8 +16,21 @@ from hermes_web.http.answers import Page, page
 from hermes_web.web import web_of
 from hermes_web.web_types import HttpRequest
 
-STATES = ("opened", "closed", "aborted", "rejected")
+
+class State(StrEnum):
+    """How an association stands."""
+
+    OPENED = "opened"
+    CLOSED = "closed"
+    ABORTED = "aborted"
+    REJECTED = "rejected"
+
+
+STATES = tuple(state.value for state in State)
 _FILTERS = ("state", "calling_aet", "address")
+Wanted = Annotated[State | None, QueryParameter(name="state", description="Only those that stand so.")]
+CallingAet = Annotated[str | None, QueryParameter(name="calling_aet", description="Only those of this AE title.")]
+Address = Annotated[str | None, QueryParameter(name="address", description="Only those from this network address.")]
 
 
 class AssociationsController(Controller):
@@ -27,11 +43,14 @@ class AssociationsController(Controller):
     async def listing(
         self,
         request: HttpRequest,
+        stands: Wanted = None,
+        calling_aet: CallingAet = None,
+        address: Address = None,
         cursor: Cursor = None,
         limit: Limit = None,
     ) -> Listing[AssociationItem]:
         """Return the associations, the newest first; ``state``, ``calling_aet`` and ``address`` narrow them."""
-        wanted = [request.query_params.get(name) for name in _FILTERS]
+        wanted = (stands, calling_aet, address)
         return await web_of(request).database.run(list_associations, limited(limit), cursor, *wanted)
 
 

@@ -1,4 +1,4 @@
-"""The page of errors: failed deliveries by cause, and retrying all of one with its progress."""
+"""The page of errors: failed deliveries by cause, retrying all of one with its progress, and what is tried again."""
 
 import re
 from collections.abc import Callable
@@ -15,7 +15,7 @@ from hermes_web.core.causes import CODE
 from hermes_web.core.roles import ADMIN, VIEWER
 from hermes_web.errors import MalformedError
 from hermes_web.features.deliveries.service import BULK, Wish, act_on_many
-from hermes_web.features.errors.queries import MOST, UNDER_WAY, failures, progress, under_way
+from hermes_web.features.errors.queries import MOST, UNDER_WAY, failures, progress, trying_again, under_way
 from hermes_web.http.answers import Page, go, page
 from hermes_web.http.forms import read_form
 from hermes_web.web import principal_of, web_of
@@ -32,10 +32,14 @@ class ErrorPages(Controller):
 
     @get(opt=VIEWER)
     async def groups(self, request: HttpRequest) -> Page:
-        """Show the failed deliveries by target and cause."""
+        """Show the failed deliveries by target and cause, and those that are tried again by themselves."""
         target = request.query_params.get("target", "")
-        found, is_cut = await web_of(request).database.run(failures, target or None)
-        return page(request, "errors/list.html", groups=found, target=target, most=MOST if is_cut else None, bulk=BULK)
+        run = web_of(request).database.run
+        found, is_cut = await run(failures, target or None)
+        again, is_more = await run(trying_again, target or None)
+        values = {"groups": found, "again": again, "target": target, "bulk": BULK}
+        most = {"most": MOST if is_cut else None, "most_again": MOST if is_more else None}
+        return page(request, "errors/list.html", **values, **most)
 
     @post("/retry", opt=ADMIN)
     async def retry(self, request: HttpRequest) -> Redirect:

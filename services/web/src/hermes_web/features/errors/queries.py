@@ -1,4 +1,4 @@
-"""Failed deliveries of the history, grouped by target and cause."""
+"""Failed deliveries of the history, and those that are tried again, grouped by target and cause."""
 
 from collections.abc import Mapping
 from datetime import datetime
@@ -71,6 +71,58 @@ def failures(connection: Connection, target: str | None = None) -> tuple[list[Gr
         group.instances += row.missing
         group.first = row.updated_at
     return sorted(groups.values(), key=lambda group: -len(group.ids)), len(rows) > MOST
+
+
+class Again(BaseModel):
+    """Deliveries to one target that have not arrived yet and are tried again by themselves, for one cause."""
+
+    model_config = ConfigDict(arbitrary_types_allowed=True)
+
+    target: str
+    cause: Cause
+    deliveries: int
+    instances: int
+    reason: str
+    """The dispatcher's words, of the one that changed last."""
+    oldest: datetime
+    """When the one that waits longest was queued."""
+    next_at: datetime | None = None
+    """The earliest next attempt; None while they wait for the target to answer its tests."""
+    states: frozenset[str] = frozenset()
+    """Their states."""
+
+
+def trying_again(connection: Connection, target: str | None = None) -> tuple[list[Again], bool]:
+    """Return what has been tried and is tried again by itself, the largest group first, and whether there is more.
+
+    That is what retries, and what waits in the queue since an attempt found its target down: it costs no attempts.
+    """
+    table = deliveries
+    waits = and_(table.c.state == DeliveryState.QUEUED.value, table.c.attempt > 0, table.c.reason != "")
+    query = select(
+        *(table.c.target, table.c.state, table.c.reason, table.c.next_attempt_at, table.c.queued_at),
+        (table.c.instances - table.c.delivered).label("missing"),
+    ).where(or_(table.c.state == DeliveryState.RETRYING.value, waits))
+    if target:
+        query = query.where(table.c.target == target)
+    rows = connection.execute(query.order_by(table.c.updated_at.desc()).limit(MOST + 1)).all()
+    groups: dict[tuple[str, str], Again] = {}
+    for row in rows[:MOST]:
+        cause = cause_of(row.reason)
+        found = groups.get((row.target, cause.code)) or Again(
+            target=row.target, cause=cause, deliveries=0, instances=0, reason=row.reason, oldest=row.queued_at
+        )
+        soonest = min((at for at in (found.next_at, row.next_attempt_at) if at is not None), default=None)
+        groups[row.target, cause.code] = found.model_copy(
+            update={
+                "deliveries": found.deliveries + 1,
+                "instances": found.instances + row.missing,
+                "oldest": min(found.oldest, row.queued_at),
+                "next_at": soonest,
+                "states": found.states | {row.state},
+            }
+        )
+    return sorted(groups.values(), key=lambda group: -group.deliveries), len(rows) > MOST
 
 
 def under_way(connection: Connection, bulk: str, target: str, most: int) -> list[str]:

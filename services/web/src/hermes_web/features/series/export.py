@@ -1,9 +1,7 @@
 """Series as a file: CSV (RFC 4180) that a spreadsheet may open, or Parquet; a page of rows in memory at a time."""
 
-import csv
 import io
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from datetime import datetime
 from importlib.util import find_spec
 from typing import Any, Literal, Protocol
 
@@ -12,6 +10,7 @@ from hermes_common.runtime.clock import now
 from hermes_web.adapters.outbox import put
 from hermes_web.core.columns import NUMBERS, Columns
 from hermes_web.core.search import Search
+from hermes_web.core.spreadsheet import csv_lines
 from hermes_web.errors import InvalidError
 from hermes_web.features.series.queries import export_rows
 from hermes_web.web import Web
@@ -24,9 +23,6 @@ PAGE = 1000
 MOST = 2_000_000
 """Rows of one export; a narrower search is for more."""
 MEDIA = {"csv": "text/csv", "parquet": "application/vnd.apache.parquet"}
-_FORMULA = ("=", "+", "-", "@", "\t", "\r")
-_JOINED = "\\"
-"""Between the values of one attribute (PS3.5 6.2)."""
 
 
 class Writer(Protocol):
@@ -82,34 +78,15 @@ class CsvWriter:
 
     def begin(self) -> bytes:
         """Return the line of names."""
-        return self._lines([list(self._names)])
+        return csv_lines([self._names])
 
     def rows(self, rows: Sequence[Row]) -> bytes:
         """Return a line a row."""
-        return self._lines([[_cell(row[name]) for name in self._names] for row in rows])
+        return csv_lines([[row[name] for name in self._names] for row in rows])
 
     def end(self) -> bytes:
         """Nothing."""
         return b""
-
-    @staticmethod
-    def _lines(lines: Sequence[Sequence[object]]) -> bytes:
-        text = io.StringIO()
-        csv.writer(text).writerows(lines)
-        return text.getvalue().encode()
-
-
-def _cell(value: object) -> object:
-    """Return a value that no spreadsheet takes for a formula."""
-    match value:
-        case datetime():
-            return value.isoformat().replace("+00:00", "Z")
-        case list():
-            return _cell(_JOINED.join(str(each) for each in value))
-        case str() if value.startswith(_FORMULA):
-            return f"'{value}"
-        case _:
-            return value
 
 
 class ParquetWriter:

@@ -173,12 +173,14 @@ def _batches(detail: SeriesDetail) -> list[Lane]:
 
 
 def _decisions(detail: SeriesDetail) -> list[Lane]:
-    tones = {"routed": "good", "unmatched": "warn", "discarded": "quiet"}
+    tones = {"routed": "good", "unmatched": "warn", "discarded": "quiet", "deferred": "busy"}
     lanes = []
     for decision in detail.decisions:
         by = f"by {decision.actor}" if decision.actor else f"rules, revision {decision.revision}"
         title = f"{label(decision.outcome)} {by}"
-        part = Segment(decision.decided_at, decision.decided_at, tones[decision.outcome], title, "#decisions")
+        part = Segment(
+            decision.decided_at, decision.decided_at, tones.get(decision.outcome, "quiet"), title, "#decisions"
+        )
         lanes.append(Lane("Decided", by, decision.outcome, "#decisions", (part,)))
     return lanes
 

@@ -5,6 +5,7 @@ from litestar import get
 from hermes_common.runtime.errors import TransientError
 from hermes_web.core.roles import VIEWER
 from hermes_web.errors import MalformedError, UnavailableError
+from hermes_web.features.alerts.grouping import grouped
 from hermes_web.features.start.service import open_steps
 from hermes_web.features.status.glance import glance
 from hermes_web.features.status.service import Status, status_of
@@ -40,4 +41,5 @@ async def overview(request: HttpRequest) -> Page:
         targets = []
     steps = await open_steps(web) if principal_of(request).is_admin else None
     values = {"status": status, "glance": seen, "targets": targets, "states": states, "strokes": strokes}
+    values["groups"] = grouped(status.alerts or ())
     return page(request, "status/overview.html", **values, steps=steps)

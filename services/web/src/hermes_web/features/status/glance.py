@@ -42,18 +42,9 @@ class TargetGlance(View):
     """One target: what its deliveries of the last day came to. ``p95`` is from decided to delivered."""
 
     target: str
-    last_good: datetime | None = None
-    last_bad: datetime | None = None
     delivered: int = 0
     failed: int = 0
     p95: timedelta | None = None
-
-    @property
-    def health(self) -> str:
-        """up, down, or idle when nothing was tried."""
-        if self.last_bad is not None and (self.last_good is None or self.last_bad > self.last_good):
-            return "down"
-        return "idle" if self.last_good is None else "up"
 
 
 class Change(View):
@@ -127,12 +118,9 @@ def _targets(connection: Connection) -> dict[str, TargetGlance]:
     table = deliveries
     took = func.extract("epoch", table.c.ended_at - table.c.queued_at)
     good = table.c.state == "succeeded"
-    bad = table.c.state.in_(("failed", "retrying"))
     rows = connection.execute(
         select(
             table.c.target,
-            func.max(table.c.updated_at).filter(good).label("last_good"),
-            func.max(table.c.updated_at).filter(bad).label("last_bad"),
             func.count().filter(good).label("delivered"),
             func.count().filter(table.c.state == "failed").label("failed"),
             func.percentile_cont(0.95).within_group(took).filter(good).label("p95"),

@@ -5,6 +5,7 @@ from datetime import datetime, timedelta
 
 from pydantic import BaseModel
 
+from hermes_common.alerting import AlertKind
 from hermes_common.runtime.clock import now
 from hermes_web.adapters.fleet import Answer
 from hermes_web.core.words import count, span
@@ -155,13 +156,22 @@ def find_problems(
                 link="/deliveries?state=failed",
             )
         )
+    down = {alert.about: alert for alert in alerts or () if alert.kind == AlertKind.TARGET_DOWN}
+    queued = {queue.target: queue for queue in waiting or ()}
+    for target, alert in down.items():
+        text = f"{target} is down for {span(at - alert.raised_at)}"
+        if target in queued and queued[target].waiting:
+            text = f"{text}, {queued[target].waiting} waiting"
+        found.append(Problem(text=text, link=f"/targets/{target}"))
     for queue in waiting or ():
-        if queue.oldest is not None and at - queue.oldest > LATE:
+        if queue.target not in down and queue.oldest is not None and at - queue.oldest > LATE:
             text = f"{queue.target}: {queue.waiting} waiting, the oldest for {span(at - queue.oldest)}"
             found.append(Problem(text=text, link=f"/deliveries?target={queue.target}"))
-    critical = [alert for alert in alerts or () if alert.severity == "critical"]
+    told = {AlertKind.TARGET_DOWN, *({AlertKind.DELIVERY_FAILED} if failed else ())}
+    critical = [alert for alert in alerts or () if alert.severity == "critical" and alert.kind not in told]
     if critical:
-        found.append(Problem(text=count(len(critical), "critical alert"), link="/alerts"))
+        what = "other critical alert" if down or failed else "critical alert"
+        found.append(Problem(text=count(len(critical), what), link="/alerts?state=open"))
     return found
 
 

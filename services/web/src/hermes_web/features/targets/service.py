@@ -1,7 +1,7 @@
 """Targets: what the API and the pages do alike."""
 
 from datetime import datetime, timedelta
-from typing import Any, Final, Literal, cast
+from typing import Any, Final, Literal, TypeAlias, cast
 
 from pydantic import BaseModel, ConfigDict
 
@@ -13,8 +13,16 @@ from hermes_common.runtime.clock import now
 from hermes_common.runtime.errors import TransientError
 from hermes_common.targettests import TargetTested
 from hermes_web.core.configuration import parse_document, with_target
-from hermes_web.errors import FieldProblem, InvalidError, MalformedError, NotFoundError, StateConflictError
+from hermes_web.errors import (
+    FieldProblem,
+    InvalidError,
+    MalformedError,
+    NotFoundError,
+    StateConflictError,
+    UnavailableError,
+)
 from hermes_web.features.targets import queries
+from hermes_web.features.targets.queries import Contact
 from hermes_web.web import Web
 
 LONGEST_PAUSE: Final = timedelta(days=366)
@@ -30,6 +38,9 @@ class EndpointDown(BaseModel):
     reason: str
 
 
+Standing: TypeAlias = Literal["up", "down", "paused", "disabled", "failing", "not_tried", "never_tried", "unknown"]
+
+
 class TargetState(BaseModel):
     """Whether deliveries are made to a target now; if not, since when and why."""
 
@@ -37,6 +48,14 @@ class TargetState(BaseModel):
 
     target: str
     state: Literal["up", "down", "paused", "disabled"]
+    """``up`` says no more than that no outage is known: see ``standing``."""
+    standing: Standing = "unknown"
+    """The state; where that is ``up``, what the last deliveries show of it: ``up`` if the last one arrived, ``failing``
+    if it did not, ``not_tried`` if there was none since a dispatcher last started, ``never_tried`` if there was none at
+    all, ``unknown`` while the history is away.
+    """
+    last_success_at: datetime | None = None
+    last_failure_at: datetime | None = None
     since: datetime | None = None
     until: datetime | None = None
     reason: str = ""
@@ -64,16 +83,38 @@ def state_of(target: AnyTarget, outage: TargetRecord | None, at: datetime) -> Ta
     return TargetState(target=target.slug, state="up")
 
 
+def seen(state: TargetState, contact: Contact | None, started_at: datetime | None) -> TargetState:
+    """Return the state with what the history shows of the target; ``contact`` is None while the history is away."""
+    if contact is None:
+        return state.model_copy(update={"standing": state.state if state.state != "up" else "unknown"})
+    good, bad = contact.last_success_at, contact.last_failure_at
+    last = max((at for at in (good, bad) if at is not None), default=None)
+    standing: Standing = state.state
+    if state.state == "up":
+        if last is None:
+            standing = "never_tried"
+        elif started_at is not None and last < started_at:
+            standing = "not_tried"
+        else:
+            standing = "up" if last == good else "failing"
+    return state.model_copy(update={"standing": standing, "last_success_at": good, "last_failure_at": bad})
+
+
 async def states(web: Web, targets: Targets) -> dict[str, TargetState]:
     """Return the state of every target, by its slug."""
     outages, at = await web.targets_on_bus.outages(), now()
     down = await web.targets_on_bus.endpoints_down()
+    try:
+        contacts, started_at = await web.database.run(queries.contacts, [target.slug for target in targets.targets])
+    except UnavailableError:
+        contacts, started_at = {}, None
     found: dict[str, TargetState] = {}
     for target in targets.targets:
         records = down.get(target.slug, ())
         endpoints = tuple(EndpointDown(endpoint=one.endpoint, since=one.since, reason=one.reason) for one in records)
         state = state_of(target, outages.get(target.slug), at)
-        found[target.slug] = state.model_copy(update={"endpoints_down": endpoints})
+        known = seen(state, contacts.get(target.slug), started_at)
+        found[target.slug] = known.model_copy(update={"endpoints_down": endpoints})
     return found
 
 

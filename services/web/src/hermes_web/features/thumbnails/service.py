@@ -1,4 +1,4 @@
-"""The picture of an instance as somebody may see it, and how long their browser may keep it."""
+"""The picture of an instance as somebody may see it, and how their browser may keep it."""
 
 from dataclasses import dataclass
 from typing import Final, cast
@@ -11,7 +11,8 @@ from hermes_web.web import Web
 
 VERSION: Final = 1
 """Counts up when pictures are made in another way: what browsers have kept is then asked for again."""
-KEEP: Final = "private, max-age=300"
+KEEP: Final = "private, no-cache"
+"""Only the browser of who may see it keeps a picture, and asks before it shows it again: the right may have ended."""
 OFF: Final = "Small pictures are switched off"
 
 
