@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from datetime import datetime
 
 from pydantic import BaseModel, ConfigDict
-from sqlalchemy import Connection, func, select
+from sqlalchemy import Connection, and_, func, or_, select
 
 from hermes_common.ledger import deliveries
 from hermes_common.records import DeliveryState
