@@ -19,12 +19,13 @@ import tempfile
 import threading
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
 sys.path[:0] = [str(ROOT / "bench" / "receive"), str(ROOT / "tests")]
 
+import psutil
 import report
 from harness import (
     Hermes,
@@ -57,6 +58,8 @@ class Run:
     first: float
     whole: float
     copies: int = 0
+    spent: dict[str, float] = field(default_factory=dict)
+    """Seconds of processor time of each part of Hermes."""
 
 
 def measure(port: int, series: Series, scp: StoreScp) -> Run:
@@ -76,12 +79,27 @@ def hermes_run(hermes: Hermes, series: Series, folder: Path) -> Run:
     scp.start()
     try:
         hermes.configure([target("pacs", scp.port)], [rule("ct", 'Modality == "CT"', "pacs")])
+        before = spent(hermes)
         run = measure(hermes.dicom_port, series, scp)
         until("delivered", lambda: hermes.reached(series.uid, "delivered"), 60)
+        run.spent = {name: seconds - before.get(name, 0.0) for name, seconds in spent(hermes).items()}
         run.copies = len(scp.received()) - len(series.files)
         return run
     finally:
         scp.stop()
+
+
+def spent(hermes: Hermes) -> dict[str, float]:
+    """Return the seconds of processor time that each service and server has taken so far, with its children."""
+    found = {}
+    for name, entry in hermes.run()["processes"].items():
+        main = psutil.Process(int(entry["pid"]))
+        found[name] = 0.0
+        for process in (main, *main.children(recursive=True)):
+            with contextlib.suppress(psutil.NoSuchProcess):
+                times = process.cpu_times()
+                found[name] += times.user + times.system
+    return found
 
 
 def pipeline_run(series: Series, folder: Path) -> Run:
@@ -189,6 +207,16 @@ def throughput(hermes: Hermes, work: Path, chosen: argparse.Namespace) -> None:
         f"{twice} of {chosen.instances * len(runs)} came twice",
         rows,
         samples,
+    )
+    parts = {name: statistics.median(run["Hermes"].spent[name] for run in runs) for name in runs[0]["Hermes"].spent}
+    _write(
+        f"processor-{chosen.store}",
+        f"Processor time of the parts of Hermes for one instance of {chosen.kilobytes} KB, store {chosen.store}",
+        [
+            {"part": name, "ms an instance": seconds * 1000 / chosen.instances}
+            for name, seconds in sorted(parts.items(), key=lambda item: -item[1])
+        ],
+        [],
     )
 
 
