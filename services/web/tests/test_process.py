@@ -5,6 +5,7 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -30,12 +31,14 @@ def running(
         "HERMES_ADMIN_PASSWORD": password,
         "HERMES_ADMIN_TOKEN": TOKEN,
     }
-    process = subprocess.Popen([sys.executable, "-m", "hermes_web"], env=environment, stderr=subprocess.PIPE)
-    try:
-        yield f"http://127.0.0.1:{port}", process
-    finally:
-        process.kill()
-        process.communicate()
+    with tempfile.TemporaryFile() as said:  # no pipe, which would be full one day, and the service stand still
+        process = subprocess.Popen([sys.executable, "-m", "hermes_web"], env=environment, stderr=said)
+        process.stderr = said
+        try:
+            yield f"http://127.0.0.1:{port}", process
+        finally:
+            process.kill()
+            process.wait(30)
 
 
 def wait(url: str, status: int) -> httpx.Response:
@@ -98,6 +101,7 @@ def test_an_administrator_that_cannot_be_made_ends_it_and_once_there_is_one_the_
     with running(nats_url, database_url, "short") as (_, process):
         assert process.wait(60) == 2
         assert process.stderr is not None
+        process.stderr.seek(0)
         assert b"HERMES_ADMIN_PASSWORD cannot be used: at least 12 characters" in process.stderr.read()
     with running(nats_url, database_url) as (url, _):
         wait(f"{url}/readyz", 200)
