@@ -337,6 +337,30 @@ def test_an_fsync_that_failed_is_never_made_good_by_another(
         puts.put_file("1/b", source)
 
 
+def test_a_folder_that_keeps_disappearing_leaves_nothing_before_it_as_durable(
+    store: DirectoryStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source = tmp_path / "source"
+    source.write_bytes(b"x")
+    really = os.replace
+
+    def gone(src: str, dst: str, *, src_dir_fd: int, dst_dir_fd: int) -> None:
+        if dst == "2":
+            os.unlink(src, dir_fd=src_dir_fd)
+        really(src, dst, src_dir_fd=src_dir_fd, dst_dir_fd=dst_dir_fd)
+
+    monkeypatch.setattr(os, "replace", gone)
+
+    def put_both() -> None:
+        with store.together() as puts:
+            puts.put_file("a/1", source)
+            with suppress(StoreUnavailable):
+                puts.put_file("a/2", source)
+
+    with pytest.raises(StoreUnavailable):
+        put_both()
+
+
 def test_a_folder_that_is_pruned_meanwhile_is_made_again(store: DirectoryStore, root: Path, tmp_path: Path) -> None:
     source = tmp_path / "source"
     source.write_bytes(b"x")

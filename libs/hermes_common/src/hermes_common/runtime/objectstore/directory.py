@@ -240,7 +240,8 @@ class _Together:
                     self._chains.pop(parts[:-1], None)  # the folder was pruned between being opened and being used
                 else:
                     return
-        raise StoreUnavailable(f"object {key!r}: its folder, or the temporary file, keeps disappearing")
+        self._failure = StoreUnavailable(f"object {key!r}: its folder, or the temporary file, keeps disappearing")
+        raise self._failure  # what was put into that folder before is not known to be durable
 
     def sync(self) -> None:
         """Makes every name that was put durable, the deepest first.
