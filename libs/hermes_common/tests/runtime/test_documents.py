@@ -289,6 +289,30 @@ async def test_what_is_lost_is_put_back_at_the_start_of_a_service(bus: Bus, stor
     await asyncio.gather(task, return_exceptions=True)
 
 
+async def test_a_copy_that_the_store_cannot_have_does_not_end_the_service(
+    bus: Bus, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    store = DirectoryStore(tmp_path / "store")
+    documents = StoredDocuments(bus, store, NONE)
+    await documents.write(KEY, Note(text="a"))
+    store.delete(KEY)
+    blocked = tmp_path / "store" / FOLDER
+    blocked.parent.mkdir()
+    blocked.write_bytes(b"a file where a folder has to be")
+    task = asyncio.create_task(Settler(documents, timedelta(seconds=0.1)).run())
+    async with asyncio.timeout(10):
+        while caplog.text.count("cannot be looked through now") < 2 and not task.done():
+            await asyncio.sleep(0.02)
+    assert not task.done()
+    blocked.unlink()
+    async with asyncio.timeout(10):
+        while store.stat(KEY) is None:
+            await asyncio.sleep(0.02)
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
+    store.close()
+
+
 async def test_a_document_is_not_written_when_its_copy_is_not(bus: Bus, store: ObjectStore) -> None:
     documents = StoredDocuments(bus, store)
     await bus.js.delete_stream(subjects.DOCUMENTS)

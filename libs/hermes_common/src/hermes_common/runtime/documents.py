@@ -25,7 +25,13 @@ from pydantic import BaseModel, ValidationError
 from hermes_common import subjects
 from hermes_common.runtime.bus import Bus, StoredMessage
 from hermes_common.runtime.errors import TransientError
-from hermes_common.runtime.objectstore import ObjectMissing, ObjectStore, StoreUnavailable
+from hermes_common.runtime.objectstore import (
+    ObjectMissing,
+    ObjectStore,
+    ObjectTooLarge,
+    StoreError,
+    StoreUnavailable,
+)
 
 log = logging.getLogger(__name__)
 
@@ -248,7 +254,7 @@ class StoredDocuments:
         """Return what is wrong with the document in the store, empty if nothing is; StoreUnavailable if it is away."""
         try:
             found = self._store.get_bytes(copy.key, LARGEST)
-        except ObjectMissing as error:
+        except (ObjectMissing, ObjectTooLarge) as error:
             return str(error)
         except StoreUnavailable as error:
             self._store.ping()
@@ -264,12 +270,12 @@ class Settler:
         self._every = every
 
     async def run(self) -> None:
-        """Do it; a store or a bus that is away is only said."""
+        """Do it; a store or a bus that is away, or a key that the store cannot have, is only said."""
         while True:
             wait = self._every
             try:
                 settled = await self._documents.settle()
-            except TransientError as error:
+            except (TransientError, StoreError) as error:
                 log.warning("the copies of documents cannot be looked through now: %s", error)
                 wait = min(wait, AGAIN)
             else:
