@@ -10,11 +10,12 @@ from typing import Any
 import pytest
 
 from hermes_common import subjects
-from hermes_common.records import DeliveryState
+from hermes_common.records import DeliveryState, Lease
 from hermes_common.runtime import bus as bus_module
 from hermes_common.runtime.clock import now
 from hermes_common.targets import Retry
 from hermes_dispatcher.handlers.speaking import Speaker, is_over
+from hermes_dispatcher.handlers.stopping import stopped
 
 from .test_dispatcher_faults import slow
 from .test_dispatcher_fencing import sent
@@ -163,6 +164,18 @@ def test_a_timer_of_an_earlier_wait_ends_no_other_and_one_of_the_release_before_
     for old in (b"", b"{}", b'{"due": "x"}', b"[]", b"no json", b'{"for": 5}'):
         assert is_over(old, at, at)
         assert not is_over(old, at, at - timedelta(minutes=1))
+
+
+async def test_the_end_of_a_lease_is_waited_for_no_longer_when_the_clock_of_the_bus_is_set_back(
+    bus, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await bus.common_time()
+    began, present = time.monotonic(), bus.now
+    lease = Lease(owner="nobody", until=present() + timedelta(seconds=1.5))
+    monkeypatch.setattr(bus, "now", lambda: present() - timedelta(hours=time.monotonic() - began > 0.5))
+    async with asyncio.timeout(5):
+        await stopped(bus, lease)
+    assert time.monotonic() - began > 1.2, "not before its end"
 
 
 async def test_the_time_of_the_bus_is_kept_by_whoever_has_a_wrong_clock(bus, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -298,7 +298,7 @@ def test_more_folders_than_are_held_are_each_fsynced_after_their_last_file(
         for _ in range(2):
             for number in range(100):
                 puts.put_file(f"{number}/b", source)
-        assert len(list(Path("/proc/self/fd").iterdir())) < before + 100
+        assert len(list(Path("/proc/self/fd").iterdir())) < before + 30
     for number in range(100):
         folder = str(root / str(number))
         last = max(at for at, what in enumerate(happened) if what == ("put", folder))
@@ -335,6 +335,30 @@ def test_an_fsync_that_failed_is_never_made_good_by_another(
     assert failed
     with store.together() as puts:
         puts.put_file("1/b", source)
+
+
+def test_a_folder_that_keeps_disappearing_leaves_nothing_before_it_as_durable(
+    store: DirectoryStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source = tmp_path / "source"
+    source.write_bytes(b"x")
+    really = os.replace
+
+    def gone(src: str, dst: str, *, src_dir_fd: int, dst_dir_fd: int) -> None:
+        if dst == "2":
+            os.unlink(src, dir_fd=src_dir_fd)
+        really(src, dst, src_dir_fd=src_dir_fd, dst_dir_fd=dst_dir_fd)
+
+    monkeypatch.setattr(os, "replace", gone)
+
+    def put_both() -> None:
+        with store.together() as puts:
+            puts.put_file("a/1", source)
+            with suppress(StoreUnavailable):
+                puts.put_file("a/2", source)
+
+    with pytest.raises(StoreUnavailable):
+        put_both()
 
 
 def test_a_folder_that_is_pruned_meanwhile_is_made_again(store: DirectoryStore, root: Path, tmp_path: Path) -> None:

@@ -144,7 +144,7 @@ async def test_what_was_forgotten_does_not_come_back(bus: Bus, store: ObjectStor
     documents = StoredDocuments(bus, store, NONE)
     await documents.write(KEY, Note(text="old"))
     await documents.write("manifests/1.2.4/b1.json", Note(text="of another series"))
-    await documents.forget(FOLDER, await documents.newest(FOLDER))
+    await documents.forget(FOLDER, await documents.newest())
     store.delete(KEY)
     with pytest.raises(ObjectMissing):
         await documents.read(KEY, Note)
@@ -162,7 +162,7 @@ async def test_whoever_puts_a_copy_back_while_it_is_forgotten_takes_it_out_again
     original = StoredDocuments._put_back
 
     async def late(self: StoredDocuments, copy: object, why: str) -> bool:
-        await documents.forget(FOLDER, await documents.newest(FOLDER))
+        await documents.forget(FOLDER, await documents.newest())
         store.delete(KEY)  # the cleaner has ended before the document is put back
         return await original(self, copy, why)  # type: ignore[arg-type]
 
@@ -172,10 +172,49 @@ async def test_whoever_puts_a_copy_back_while_it_is_forgotten_takes_it_out_again
     assert store.stat(KEY) is None
 
 
+async def test_a_copy_that_was_read_before_it_was_removed_does_not_come_back_after_the_deletion(
+    bus: Bus, store: ObjectStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    documents = StoredDocuments(bus, store, NONE)
+    await documents.write(KEY, Note(text="old"))
+    store.delete(KEY)
+    original = StoredDocuments._put_back
+
+    async def late(self: StoredDocuments, copy: object, why: str) -> bool:
+        end = await bus.last_sequence(subjects.DOCUMENTS, subjects.DOCUMENT_PARTS) + 1
+        await bus.purge(subjects.DOCUMENTS, subjects.DOCUMENT_PARTS, end)  # another router found it in the store before
+        await documents.forget(FOLDER, await documents.newest())
+        store.delete(KEY)
+        return await original(self, copy, why)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(StoredDocuments, "_put_back", late)
+    assert (await documents.settle()).restored == 0
+    assert store.stat(KEY) is None
+
+
+async def test_what_is_written_while_the_copies_are_looked_through_keeps_its_copy(
+    bus: Bus, store: ObjectStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    documents = StoredDocuments(bus, store, NONE)
+    newer = f"{FOLDER}/b2.json"
+    await documents.write(KEY, Note(text="a"))
+    original = StoredDocuments._is_settled
+
+    async def late(self: StoredDocuments, *looked_at: object) -> bool:
+        await documents.write(newer, Note(text="new"))
+        await documents.write(KEY, Note(text="a"))  # once more, so its copy ends after that of the other
+        return await original(self, *looked_at)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(StoredDocuments, "_is_settled", late)
+    await documents.settle()
+    store.delete(newer)
+    assert await documents.read(newer, Note) == Note(text="new")
+
+
 async def test_copies_that_a_purge_left_are_void_all_the_same(bus: Bus, store: ObjectStore) -> None:
     documents = StoredDocuments(bus, store, NONE)
     await documents.write(KEY, Note(text="old"))
-    through = await documents.newest(FOLDER)
+    through = await documents.newest()
     store.delete(KEY)
     headers = {"Hermes-Through": str(through), "Nats-TTL": "24h"}
     await bus.send(subjects.documents_gone(FOLDER), b"", headers)  # and the process is gone before it purges
@@ -189,7 +228,7 @@ async def test_copies_that_a_purge_left_are_void_all_the_same(bus: Bus, store: O
 async def test_what_is_written_after_the_place_that_is_forgotten_stays(bus: Bus, store: ObjectStore) -> None:
     documents = StoredDocuments(bus, store)
     await documents.write(KEY, Note(text="old"))
-    through = await documents.newest(FOLDER)
+    through = await documents.newest()
     newer = f"{FOLDER}/b2.json"
     await documents.write(newer, Note(text="new"))
     await documents.forget(FOLDER, through)
@@ -248,6 +287,30 @@ async def test_what_is_lost_is_put_back_at_the_start_of_a_service(bus: Bus, stor
             await asyncio.sleep(0.02)
     task.cancel()
     await asyncio.gather(task, return_exceptions=True)
+
+
+async def test_a_copy_that_the_store_cannot_have_does_not_end_the_service(
+    bus: Bus, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    store = DirectoryStore(tmp_path / "store")
+    documents = StoredDocuments(bus, store, NONE)
+    await documents.write(KEY, Note(text="a"))
+    store.delete(KEY)
+    blocked = tmp_path / "store" / FOLDER
+    blocked.parent.mkdir()
+    blocked.write_bytes(b"a file where a folder has to be")
+    task = asyncio.create_task(Settler(documents, timedelta(seconds=0.1)).run())
+    async with asyncio.timeout(10):
+        while caplog.text.count("cannot be looked through now") < 2 and not task.done():
+            await asyncio.sleep(0.02)
+    assert not task.done()
+    blocked.unlink()
+    async with asyncio.timeout(10):
+        while store.stat(KEY) is None:
+            await asyncio.sleep(0.02)
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
+    store.close()
 
 
 async def test_a_document_is_not_written_when_its_copy_is_not(bus: Bus, store: ObjectStore) -> None:

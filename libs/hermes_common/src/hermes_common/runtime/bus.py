@@ -476,6 +476,10 @@ class Bus:
             return 0
         return int(raw.seq or 0)
 
+    async def end_of(self, stream: str) -> int:
+        """Return the sequence of the last message that a stream has had, whether it is still there or not."""
+        return int((await _limited(self.js.stream_info(stream))).state.last_seq)
+
     async def _read_batch(self, stream: str, subject: str, first: int, batch: int) -> list[StoredMessage]:
         inbox = self.nc.new_inbox()
         subscription = await _limited(self.nc.subscribe(inbox))

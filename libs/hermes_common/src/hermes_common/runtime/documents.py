@@ -25,7 +25,13 @@ from pydantic import BaseModel, ValidationError
 from hermes_common import subjects
 from hermes_common.runtime.bus import Bus, StoredMessage
 from hermes_common.runtime.errors import TransientError
-from hermes_common.runtime.objectstore import ObjectMissing, ObjectStore, StoreUnavailable
+from hermes_common.runtime.objectstore import (
+    ObjectMissing,
+    ObjectStore,
+    ObjectTooLarge,
+    StoreError,
+    StoreUnavailable,
+)
 
 log = logging.getLogger(__name__)
 
@@ -119,9 +125,12 @@ class StoredDocuments:
                 raise
             return found
 
-    async def newest(self, folder: str) -> int:
-        """Return the place in the stream up to which there are copies of a folder now, for :meth:`forget`."""
-        return await self._bus.last_sequence(subjects.DOCUMENTS, subjects.documents_of(folder))
+    async def newest(self) -> int:
+        """Return the place in the stream up to which there have been copies by now, for :meth:`forget`.
+
+        Not only those of one folder that are still there: somebody may hold one that is not, and put it back.
+        """
+        return await self._bus.end_of(subjects.DOCUMENTS)
 
     async def forget(self, folder: str, through: int) -> None:
         """Make the copies void that a folder has up to ``through``; to be done before its documents are deleted."""
@@ -145,13 +154,13 @@ class StoredDocuments:
         settled = Settled()
         needed: list[int] = []
         heads: list[StoredMessage] = []
-        last = ""
+        last: StoredMessage | None = None
         async for head in self._bus.read(subjects.DOCUMENTS, subjects.DOCUMENT_HEADS, 0, _AT_A_TIME):
             if head.time is None or at - head.time < self._grace:
                 needed.append(head.sequence)
                 break
             heads.append(head)
-            last = head.headers.get(_KEY, "")
+            last = head
             if len(heads) == _AT_A_TIME:
                 if time.monotonic() > deadline:
                     break
@@ -163,7 +172,7 @@ class StoredDocuments:
         else:
             needed += await self._unsettled(heads, at, settled)
         # the parts of a copy come after its first one, so whatever is before the first that is needed can go
-        before = min(needed) if needed else await self._last_part(last) + 1
+        before = min(needed) if needed else await self._end_of(last, at)
         settled.removed = await self._bus.purge(subjects.DOCUMENTS, subjects.DOCUMENT_PARTS, before)
         return settled
 
@@ -171,6 +180,15 @@ class StoredDocuments:
 
     async def _last_part(self, key: str) -> int:
         return await self._bus.last_sequence(subjects.DOCUMENTS, subjects.document_part(key, "*"))
+
+    async def _end_of(self, head: StoredMessage | None, at: datetime) -> int:
+        """Return the place after the last copy that was looked at; that of its first part if it was written anew."""
+        if head is None:
+            return 0
+        part = await self._bus.last(subjects.DOCUMENTS, subjects.document_part(head.headers.get(_KEY, ""), "*"))
+        if part is None or part.time is None or at - part.time < self._grace:
+            return head.sequence  # what was written meanwhile comes before its new end, and was not looked at
+        return part.sequence + 1
 
     async def _copy(self, key: str, body: bytes) -> None:
         digest, parts = await asyncio.to_thread(_packed, body)
@@ -236,7 +254,7 @@ class StoredDocuments:
         """Return what is wrong with the document in the store, empty if nothing is; StoreUnavailable if it is away."""
         try:
             found = self._store.get_bytes(copy.key, LARGEST)
-        except ObjectMissing as error:
+        except (ObjectMissing, ObjectTooLarge) as error:
             return str(error)
         except StoreUnavailable as error:
             self._store.ping()
@@ -252,12 +270,12 @@ class Settler:
         self._every = every
 
     async def run(self) -> None:
-        """Do it; a store or a bus that is away is only said."""
+        """Do it; a store or a bus that is away, or a key that the store cannot have, is only said."""
         while True:
             wait = self._every
             try:
                 settled = await self._documents.settle()
-            except TransientError as error:
+            except (TransientError, StoreError) as error:
                 log.warning("the copies of documents cannot be looked through now: %s", error)
                 wait = min(wait, AGAIN)
             else:

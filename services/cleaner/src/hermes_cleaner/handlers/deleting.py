@@ -138,7 +138,7 @@ class Deleter:
     async def _forget_documents(self, series_uid: str, revision: int) -> None:
         """Remove what is listed, if the record is still as we left it: new ones can only be written once it is not."""
         folder = documents_folder(series_uid)
-        through = await self._stored.newest(folder)
+        through = await self._stored.newest()
         listed = await asyncio.to_thread(self._documents, folder)
         loaded = await self._records.series(series_uid)
         if loaded is None or loaded[1] != revision:

@@ -203,7 +203,7 @@ class Retainer:
                 if not await self._are_gone(loaded[0].series):
                     continue
                 folder = study_folder(loaded[0].study_uid)
-                through = await self._documents.newest(folder)
+                through = await self._documents.newest()
                 await self._bus.forget(subjects.STATE, key, loaded[1])
             except (ConflictError, ValidationError) as error:
                 log.warning("%s stays: %s", key, error)

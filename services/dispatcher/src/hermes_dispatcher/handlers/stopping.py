@@ -8,8 +8,8 @@ passed: no dispatcher begins an instance after that.
 import asyncio
 import contextlib
 import logging
+import time
 from collections.abc import Iterator
-from datetime import timedelta
 from typing import Final
 
 import nats.errors
@@ -82,9 +82,14 @@ class Running:
 
 
 async def stopped(bus: Bus, lease: Lease | None) -> None:
-    """Return when whoever held ``lease`` sends no more: it said so, or the lease has passed."""
-    while lease is not None and (left := lease.until - bus.now()) > timedelta(0):
-        seconds = left.total_seconds()
+    """Return when whoever held ``lease`` sends no more: it said so, or the lease has passed.
+
+    How long that is, is told once: nobody holds it longer because the clock of the bus is set back meanwhile.
+    """
+    if lease is None:
+        return
+    end = time.monotonic() + (lease.until - bus.now()).total_seconds()
+    while (seconds := end - time.monotonic()) > 0:
         try:
             await bus.nc.request(ASK, lease.owner.encode(), timeout=min(_WAIT, seconds))
         except (nats.errors.Error, TimeoutError, OSError):

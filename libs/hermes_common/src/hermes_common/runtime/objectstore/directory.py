@@ -41,7 +41,7 @@ _NEW = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 _READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC  # a FIFO must not block us
 _COPY_BLOCK = 1024 * 1024
 _RACES = 100
-_HELD = 32
+_HELD = 8  # with three descriptors each, for every thread that puts: a process may have no more than 1024
 _NO_LINK = frozenset({errno.EXDEV, errno.EPERM, errno.EACCES, errno.EMLINK, errno.ENOTSUP, errno.ENOSYS})
 
 
@@ -240,7 +240,8 @@ class _Together:
                     self._chains.pop(parts[:-1], None)  # the folder was pruned between being opened and being used
                 else:
                     return
-        raise StoreUnavailable(f"object {key!r}: its folder, or the temporary file, keeps disappearing")
+        self._failure = StoreUnavailable(f"object {key!r}: its folder, or the temporary file, keeps disappearing")
+        raise self._failure  # what was put into that folder before is not known to be durable
 
     def sync(self) -> None:
         """Makes every name that was put durable, the deepest first.
