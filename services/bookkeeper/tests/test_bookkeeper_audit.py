@@ -117,6 +117,19 @@ async def test_an_inserted_row_is_found_and_named(chained, query, key_id):
     assert (await places(chained))[0] == ("changed" if key_id else "keyless", 6)
 
 
+@pytest.mark.parametrize(
+    ("sequence", "number"),
+    [("NULL", "0"), ("NULL", "-9223372036854775808"), ("0", "11"), ("-9223372036854775808", "-1"), ("-5", "11")],
+)
+async def test_a_row_that_was_put_in_before_the_first_is_found(chained, query, sequence, number):
+    query(
+        f"INSERT INTO ledger.audit (number, {COLUMNS}, sequence) OVERRIDING SYSTEM VALUE "  # noqa: S608
+        f"VALUES ({number}, 'forged', now(), 'eve', 'user.changed', 'a', '', '{{}}', {sequence})"
+    )
+    report = await chained.verify(())
+    assert [(each.fault, each.number) for each in report.breaks] == [("inserted", int(number))]
+
+
 async def test_rows_that_changed_places_are_found(chained, query):
     query("UPDATE ledger.audit SET sequence = CASE sequence WHEN 3 THEN -8 ELSE -3 END WHERE sequence IN (3, 8)")
     query("UPDATE ledger.audit SET sequence = -sequence WHERE sequence < 0")

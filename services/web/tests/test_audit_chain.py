@@ -91,6 +91,16 @@ async def test_rows_without_a_place_are_all_seen(api, chained):
     assert {each["fault"] for each in found["breaks"]} == {"inserted"}
 
 
+@pytest.mark.parametrize(("sequence", "number"), [("NULL", "-9223372036854775808"), ("0", "-1"), ("-7", "9000")])
+async def test_a_row_that_was_put_in_before_the_first_is_seen(api, chained, sequence, number):
+    chained(
+        "INSERT INTO ledger.audit (number, event_id, time, actor, action, sequence) OVERRIDING SYSTEM VALUE "
+        f"VALUES ({number}, 'forged', now(), 'eve', 'x', {sequence})"  # noqa: S608  # from the list above
+    )
+    found = (await api.get(CHAIN)).json()
+    assert [(each["fault"], each["number"]) for each in found["breaks"]] == [("inserted", int(number))]
+
+
 async def test_without_the_table_of_the_chain_the_page_is_there_and_the_api_says_what_is_missing(viewer, api, chained):
     chained("ALTER TABLE ledger.audit DROP COLUMN sequence, DROP COLUMN previous, DROP COLUMN hash, DROP COLUMN key_id")
     chained("DROP TABLE ledger.audit_chain")

@@ -247,9 +247,12 @@ class Walk:
         if not hmac.compare_digest(_hash(key, row, its.sequence, its.previous, its.adopted), its.hash):
             self._note(Fault.CHANGED, its.sequence, row, f"row {its.sequence}, of {_when(row.time)}, was changed")
 
-    def take_unchained(self, row: AuditRow) -> None:
-        """Look at a row without a place: one that is still to be taken over, or that no bookkeeper wrote."""
-        if self._head is None or self._now < self._head.adopt_until:
+    def take_unchained(self, row: AuditRow, sequence: int | None = None) -> None:
+        """Look at a row without a place: one that is still to be taken over, or that no bookkeeper wrote.
+
+        One with a ``sequence`` has a place before the first, which no bookkeeper gives.
+        """
+        if sequence is None and (self._head is None or self._now < self._head.adopt_until):
             self._waiting += 1
             return
         words = f"the row number {row.number}, of {_when(row.time)}, was not written by a bookkeeper of this release"

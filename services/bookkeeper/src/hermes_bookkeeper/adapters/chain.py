@@ -30,6 +30,10 @@ _PLACE = """
 UPDATE ledger.audit AS a SET sequence = v.sequence, previous = v.previous, hash = v.hash, key_id = v.key_id,
 adopted = v.adopted
 FROM (VALUES %s) AS v (number, sequence, previous, hash, key_id, adopted) WHERE a.number = v.number"""
+_FIRST: Final = -(2**63)
+"""The least number that a row can have: who writes to the table chooses the number of theirs, and the place."""
+_UNPLACED = f"""SELECT {_SAID}, sequence FROM ledger.audit WHERE (sequence IS NULL OR sequence < 1) AND number >= %s
+ORDER BY number LIMIT %s"""  # noqa: S608  # our columns
 _WALK = f"""SELECT {_SAID}, sequence, previous, hash, key_id, adopted FROM ledger.audit WHERE sequence > %s
 ORDER BY sequence LIMIT %s"""  # noqa: S608  # our columns
 
@@ -89,15 +93,15 @@ def verify(cursor: Cursor, key: ChainKey, anchors: Sequence[Anchor] | None, now:
         if len(found) < SLICE:
             break
         last = found[-1][8]
-    number = 0
+    number = _FIRST
     while True:
-        cursor.execute(_ROWS + "number > %s ORDER BY number LIMIT %s", [number, SLICE])
-        rows = _read(cursor)
-        for each in rows:
-            walk.take_unchained(each)
+        cursor.execute(_UNPLACED, [number, SLICE])
+        rows = cursor.fetchall()
+        for row in rows:
+            walk.take_unchained(AuditRow(*row[:8]), row[8])
         if len(rows) < SLICE:
             return walk.finish()
-        number = rows[-1].number
+        number = rows[-1][0] + 1
 
 
 def _read(cursor: Cursor) -> list[AuditRow]:
