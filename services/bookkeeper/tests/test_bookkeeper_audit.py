@@ -268,6 +268,26 @@ async def test_without_a_key_it_is_said_that_hashes_can_be_computed_again_and_a_
     assert await places(SqlChain(database, KEY)) == [("keyless", 6)]
 
 
+async def test_rows_that_were_changed_and_are_said_to_be_under_another_key_are_found(bus, chained, query):
+    await AuditKeeper(chained, BusAnchors(bus), bus, now).tick()
+    query("UPDATE ledger.audit SET actor = 'eve', key_id = 'deadbeef' WHERE sequence <= 7")
+    assert await places(chained) == [("keyless", sequence) for sequence in range(1, 8)], "it began under our key"
+    query("UPDATE ledger.audit SET key_id = 'deadbeef'")
+    query("UPDATE ledger.audit_chain SET genesis_key_id = 'deadbeef'")
+    assert ("replaced", 10) in await places(chained, await BusAnchors(bus).all()), "the bus knows the key, too"
+
+
+async def test_another_key_goes_on_and_what_is_under_the_former_one_is_said_to_be_unchecked(bus, database, chained, stream):
+    await AuditKeeper(chained, BusAnchors(bus), bus, now).tick()
+    other = SqlChain(database, OTHER)
+    keeper = AuditKeeper(other, BusAnchors(bus), bus, lambda: now() + timedelta(days=2))
+    assert await keeper.tick() is None, "the head, which is still under the former key, is said again"
+    await SqlLedger(database, OTHER).record(sign_ins(stream, 2, 11))
+    assert await keeper.tick() is None
+    report = await other.verify(await BusAnchors(bus).all())
+    assert (report.state, report.rows, report.unchecked, report.anchored) == ("whole", 12, 10, 12)
+
+
 async def test_a_key_that_is_not_that_of_the_chain_says_nothing_of_it(chained, database):
     report = await SqlChain(database, OTHER).verify(())
     assert report.state == "unknown"

@@ -69,8 +69,8 @@ async def test_a_broken_place_is_named_on_the_page_and_in_the_api(viewer, api, c
 
 
 async def test_a_tail_that_was_cut_off_with_its_head_is_told_by_the_bus(api, bus, chained):
-    [(last,)] = chained("SELECT hash FROM ledger.audit WHERE sequence = 5000")
-    await bus.publish(AuditAnchored(sequence=5000, hash=last))
+    [(last, key_id)] = chained("SELECT hash, key_id FROM ledger.audit WHERE sequence = 5000")
+    await bus.publish(AuditAnchored(sequence=5000, hash=last, key_id=key_id))
     assert (await api.get(CHAIN)).json()["anchored"] == 5000
     chained("DELETE FROM ledger.audit WHERE sequence > 4990")
     chained(

@@ -81,6 +81,8 @@ class Anchor:
     sequence: int
     hash: str
     said_at: datetime
+    key_id: str | None = None
+    """Of the key of the row, as it was said; None if that is not known."""
 
 
 def genesis(key: ChainKey, began_at: datetime, adopt_until: datetime) -> str:
@@ -206,6 +208,7 @@ class Walk:
         key = self._key if head.genesis_key_id else NO_KEY
         if not hmac.compare_digest(genesis(key, head.began_at, head.adopt_until), head.genesis):
             self._note(Fault.BEGINNING, None, None, "what the chain says of its beginning was changed")
+        self._is_keyed = bool(head.genesis_key_id)
 
     def take(self, row: AuditRow, its: Link) -> None:
         """Look at the next row that has a place."""
@@ -222,7 +225,7 @@ class Walk:
             self._note(Fault.UNLINKED, its.sequence, row, words)
         self._check(row, its)
         for anchor in self._anchors.pop(its.sequence, ()):
-            if hmac.compare_digest(anchor.hash, its.hash):
+            if hmac.compare_digest(anchor.hash, its.hash) and anchor.key_id in (None, its.key_id):
                 self._anchored = its.sequence
             else:
                 words = f"row {its.sequence}, of {_when(row.time)}, is not the one that was said on the bus"
@@ -231,7 +234,7 @@ class Walk:
         self._sequence, self._hash, self._time = its.sequence, its.hash, row.time
 
     def _check(self, row: AuditRow, its: Link) -> None:
-        """Compare a row with its own hash. Once one was under our key, every later one has to be."""
+        """Compare a row with its own hash. Once one was under our key, or the beginning, every later one has to be."""
         is_ours = its.key_id == self._key.key_id
         if not is_ours and self._is_keyed:
             words = f"row {its.sequence}, of {_when(row.time)}, is not under the key of the rows before it"

@@ -45,4 +45,6 @@ def _anchor(headers: Mapping[str, str], data: bytes) -> Anchor | None:
         log.warning("an anchor of the audit cannot be read: %s", error)
         return None
     event = envelope.event
-    return Anchor(event.sequence, event.hash, envelope.time) if isinstance(event, AuditAnchored) else None
+    if not isinstance(event, AuditAnchored):
+        return None
+    return Anchor(event.sequence, event.hash, envelope.time, event.key_id)

@@ -73,6 +73,13 @@ def head(cursor: Cursor) -> Head | None:
     return None if found is None else Head(*found)
 
 
+def key_id_at(cursor: Cursor, sequence: int) -> str:
+    """Return the id of the key of the row at a place; empty if there is none, or it was hashed without one."""
+    cursor.execute("SELECT key_id FROM ledger.audit WHERE sequence = %s", [sequence])
+    found = cursor.fetchone()
+    return "" if found is None else str(found[0])
+
+
 def hash_at(cursor: Cursor, sequence: int) -> str:
     """Return the hash of the row at a place; empty if there is none."""
     cursor.execute("SELECT hash FROM ledger.audit WHERE sequence = %s", [sequence])

@@ -34,7 +34,7 @@ class Chain(Protocol):
         ...
 
     async def head(self) -> tuple[Head, str] | None:
-        """Return the head, and the id of the key it was made with; None before the first row."""
+        """Return the head, and the id of the key that its row was hashed with; None before the first row."""
         ...
 
     async def hash_at(self, sequence: int) -> str:
