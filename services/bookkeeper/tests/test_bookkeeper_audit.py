@@ -17,7 +17,7 @@ from hermes_bookkeeper.handlers.auditing import AuditKeeper
 from hermes_bookkeeper.rebuild import make_again
 from hermes_bookkeeper.settings import Settings
 from hermes_common import subjects
-from hermes_common.auditchain import NO_KEY, Anchor
+from hermes_common.auditchain import NO_KEY, Anchor, genesis
 from hermes_common.events import UserLoggedIn
 from hermes_common.runtime.auditanchors import BusAnchors
 from hermes_common.runtime.clock import now
@@ -183,11 +183,31 @@ async def test_the_beginning_cannot_be_moved_to_let_rows_in(chained, query):
     assert ("beginning", None) in await places(chained)
 
 
-async def test_a_row_at_a_place_to_come_does_not_stop_the_recording(chained, database, query, stream):
-    query(f"INSERT INTO ledger.audit ({COLUMNS}, sequence) VALUES ('forged', now(), 'eve', 'x', 'a', '', '{{}}', 11)")  # noqa: S608
+@pytest.mark.parametrize("place", [11, 2**63 - 1])
+async def test_a_row_at_a_place_to_come_does_not_stop_the_recording(chained, database, query, stream, place):
+    forged = f"('forged', now(), 'eve', 'x', 'a', '', '{{}}', {place})"
+    query(f"INSERT INTO ledger.audit ({COLUMNS}, sequence) VALUES {forged}")  # noqa: S608
     await SqlLedger(database, KEY).record(sign_ins(stream, 3, 11))
-    assert query("SELECT count(*) FROM ledger.audit") == [(14,)]
-    assert (await places(chained))[0][1] == 11
+    assert query("SELECT count(*) FROM ledger.audit WHERE sequence IS NOT NULL") == [(14,)]
+    assert (await places(chained))[0][1] == (11 if place == 11 else 14)
+
+
+async def test_a_head_at_the_last_place_there_is_does_not_stop_the_recording(chained, database, query, stream):
+    query("UPDATE ledger.audit_chain SET sequence = 9223372036854775807")
+    await SqlLedger(database, KEY).record(sign_ins(stream, 3, 11))
+    assert (await chained.verify(())).rows == 13
+
+
+async def test_rows_that_were_committed_late_are_taken_over_too(chained, query):
+    """A row of the release before may be numbered before, and committed after, rows that have their place."""
+    begun = query("SELECT began_at, began_at + interval '1 day' FROM ledger.audit_chain")[0]
+    query("UPDATE ledger.audit_chain SET adopt_until = %s, genesis = %s", begun[1], genesis(KEY, begun[0], begun[1]))
+    row = "now(), 'ann', 'x', 'a', '', '{}'"
+    query(f"INSERT INTO ledger.audit ({COLUMNS}) VALUES ('behind', {row})")  # noqa: S608
+    late = f"INSERT INTO ledger.audit (number, {COLUMNS}) OVERRIDING SYSTEM VALUE VALUES (0, 'late', {row})"  # noqa: S608
+    query(late)
+    assert [await chained.adopt(), await chained.adopt(), await chained.adopt()] == [1, 1, 0]
+    assert query("SELECT event_id FROM ledger.audit ORDER BY sequence DESC LIMIT 2") == [("late",), ("behind",)]
 
 
 async def test_twenty_writers_at_a_time_leave_a_whole_chain(ledger_url, stream):
@@ -277,7 +297,9 @@ async def test_rows_that_were_changed_and_are_said_to_be_under_another_key_are_f
     assert ("replaced", 10) in await places(chained, await BusAnchors(bus).all()), "the bus knows the key, too"
 
 
-async def test_another_key_goes_on_and_what_is_under_the_former_one_is_said_to_be_unchecked(bus, database, chained, stream):
+async def test_another_key_goes_on_and_what_is_under_the_former_one_is_said_to_be_unchecked(
+    bus, database, chained, stream
+):
     await AuditKeeper(chained, BusAnchors(bus), bus, now).tick()
     other = SqlChain(database, OTHER)
     keeper = AuditKeeper(other, BusAnchors(bus), bus, lambda: now() + timedelta(days=2))
