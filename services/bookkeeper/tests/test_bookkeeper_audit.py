@@ -18,7 +18,7 @@ from hermes_bookkeeper.rebuild import make_again
 from hermes_bookkeeper.settings import Settings
 from hermes_common import subjects
 from hermes_common.auditchain import NO_KEY, Anchor, genesis
-from hermes_common.events import UserLoggedIn
+from hermes_common.events import AuditAnchored, UserLoggedIn
 from hermes_common.runtime.auditanchors import BusAnchors
 from hermes_common.runtime.clock import now
 from hermes_common.runtime.sealing import chain_key
@@ -362,8 +362,16 @@ async def test_the_head_is_said_on_the_bus_and_a_cut_since_is_an_alert(bus, chai
     assert alert is not None
     assert (alert.event.kind, alert.event.severity) == ("audit_broken", "critical")
     assert "row 11" in alert.event.message
+    assert alert.event.message.startswith("The audit was tampered with, or rows of it were lost: ")
     assert len(await said(bus, "hermes.v1.alert.raised")) == 1
     assert (await keeper.check()).state == "broken", "what was said before is still on the bus"
+
+
+async def test_of_more_anchors_than_are_compared_the_last_are(bus, monkeypatch):
+    monkeypatch.setattr("hermes_common.runtime.auditanchors.MOST", 3)
+    for sequence in range(1, 6):
+        await bus.publish(AuditAnchored(sequence=sequence, hash="h"))
+    assert [each.sequence for each in await BusAnchors(bus).all()] == [3, 4, 5]
 
 
 async def test_a_changed_row_is_an_alert_at_the_next_check(bus, chained, query):
@@ -376,6 +384,7 @@ async def test_a_changed_row_is_an_alert_at_the_next_check(bus, chained, query):
     alert = await keeper.tick()
     assert alert is not None
     assert "row 2, of 2026-01-01" in alert.event.message
+    assert alert.event.message.startswith("The audit was tampered with, or rows of it were lost: ")
 
 
 async def test_a_hundred_thousand_rows_are_checked_in_a_minute(database, query):

@@ -82,9 +82,7 @@ def _named(view: View, key: str, item: Any, whole: dict[str, Any]) -> Any:
             return type(item)(view.values(whole["text"], list(item)))
         case "reason", str():
             return _reason(view, item, whole)
-        case "query", str() if view.masks and _is_of_series(whole):
-            return _HIDDEN
-        case "before" | "after", str() if "vr" in whole and _is_of_a_person(view, whole):
+        case "query" | "before" | "after", str() if _is_masked(view, key, whole):
             return _HIDDEN
         case _:
             return without_names(view, item)
@@ -100,6 +98,12 @@ def _reason(view: View, text: str, whole: dict[str, Any]) -> str:
 def _is_of_a_person(view: View, attribute: dict[str, Any]) -> bool:
     """Return whether an attribute is masked: by its name, or as a name where a private one does not say whose."""
     return view.masks and (view.hides(str(attribute.get("name", ""))) or attribute["vr"] == "PN")
+
+
+def _is_masked(view: View, key: str, whole: dict[str, Any]) -> bool:
+    if key == "query":
+        return view.masks and _is_of_series(whole)
+    return "vr" in whole and _is_of_a_person(view, whole)
 
 
 def _is_of_series(export: dict[str, Any]) -> bool:
