@@ -17,8 +17,8 @@ from hermes_bookkeeper.handlers.auditing import AuditKeeper
 from hermes_bookkeeper.rebuild import make_again
 from hermes_bookkeeper.settings import Settings
 from hermes_common import subjects
-from hermes_common.auditchain import NO_KEY, Anchor
-from hermes_common.events import UserLoggedIn
+from hermes_common.auditchain import NO_KEY, Anchor, genesis
+from hermes_common.events import AuditAnchored, UserLoggedIn
 from hermes_common.runtime.auditanchors import BusAnchors
 from hermes_common.runtime.clock import now
 from hermes_common.runtime.sealing import chain_key
@@ -117,6 +117,19 @@ async def test_an_inserted_row_is_found_and_named(chained, query, key_id):
     assert (await places(chained))[0] == ("changed" if key_id else "keyless", 6)
 
 
+@pytest.mark.parametrize(
+    ("sequence", "number"),
+    [("NULL", "0"), ("NULL", "-9223372036854775808"), ("0", "11"), ("-9223372036854775808", "-1"), ("-5", "11")],
+)
+async def test_a_row_that_was_put_in_before_the_first_is_found(chained, query, sequence, number):
+    query(
+        f"INSERT INTO ledger.audit (number, {COLUMNS}, sequence) OVERRIDING SYSTEM VALUE "  # noqa: S608
+        f"VALUES ({number}, 'forged', now(), 'eve', 'user.changed', 'a', '', '{{}}', {sequence})"
+    )
+    report = await chained.verify(())
+    assert [(each.fault, each.number) for each in report.breaks] == [("inserted", int(number))]
+
+
 async def test_rows_that_changed_places_are_found(chained, query):
     query("UPDATE ledger.audit SET sequence = CASE sequence WHEN 3 THEN -8 ELSE -3 END WHERE sequence IN (3, 8)")
     query("UPDATE ledger.audit SET sequence = -sequence WHERE sequence < 0")
@@ -170,11 +183,31 @@ async def test_the_beginning_cannot_be_moved_to_let_rows_in(chained, query):
     assert ("beginning", None) in await places(chained)
 
 
-async def test_a_row_at_a_place_to_come_does_not_stop_the_recording(chained, database, query, stream):
-    query(f"INSERT INTO ledger.audit ({COLUMNS}, sequence) VALUES ('forged', now(), 'eve', 'x', 'a', '', '{{}}', 11)")  # noqa: S608
+@pytest.mark.parametrize("place", [11, 2**63 - 1])
+async def test_a_row_at_a_place_to_come_does_not_stop_the_recording(chained, database, query, stream, place):
+    forged = f"('forged', now(), 'eve', 'x', 'a', '', '{{}}', {place})"
+    query(f"INSERT INTO ledger.audit ({COLUMNS}, sequence) VALUES {forged}")  # noqa: S608
     await SqlLedger(database, KEY).record(sign_ins(stream, 3, 11))
-    assert query("SELECT count(*) FROM ledger.audit") == [(14,)]
-    assert (await places(chained))[0][1] == 11
+    assert query("SELECT count(*) FROM ledger.audit WHERE sequence IS NOT NULL") == [(14,)]
+    assert (await places(chained))[0][1] == (11 if place == 11 else 14)
+
+
+async def test_a_head_at_the_last_place_there_is_does_not_stop_the_recording(chained, database, query, stream):
+    query("UPDATE ledger.audit_chain SET sequence = 9223372036854775807")
+    await SqlLedger(database, KEY).record(sign_ins(stream, 3, 11))
+    assert (await chained.verify(())).rows == 13
+
+
+async def test_rows_that_were_committed_late_are_taken_over_too(chained, query):
+    """A row of the release before may be numbered before, and committed after, rows that have their place."""
+    begun = query("SELECT began_at, began_at + interval '1 day' FROM ledger.audit_chain")[0]
+    query("UPDATE ledger.audit_chain SET adopt_until = %s, genesis = %s", begun[1], genesis(KEY, begun[0], begun[1]))
+    row = "now(), 'ann', 'x', 'a', '', '{}'"
+    query(f"INSERT INTO ledger.audit ({COLUMNS}) VALUES ('behind', {row})")  # noqa: S608
+    late = f"INSERT INTO ledger.audit (number, {COLUMNS}) OVERRIDING SYSTEM VALUE VALUES (0, 'late', {row})"  # noqa: S608
+    query(late)
+    assert [await chained.adopt(), await chained.adopt(), await chained.adopt()] == [1, 1, 0]
+    assert query("SELECT event_id FROM ledger.audit ORDER BY sequence DESC LIMIT 2") == [("late",), ("behind",)]
 
 
 async def test_twenty_writers_at_a_time_leave_a_whole_chain(ledger_url, stream):
@@ -255,6 +288,28 @@ async def test_without_a_key_it_is_said_that_hashes_can_be_computed_again_and_a_
     assert await places(SqlChain(database, KEY)) == [("keyless", 6)]
 
 
+async def test_rows_that_were_changed_and_are_said_to_be_under_another_key_are_found(bus, chained, query):
+    await AuditKeeper(chained, BusAnchors(bus), bus, now).tick()
+    query("UPDATE ledger.audit SET actor = 'eve', key_id = 'deadbeef' WHERE sequence <= 7")
+    assert await places(chained) == [("keyless", sequence) for sequence in range(1, 8)], "it began under our key"
+    query("UPDATE ledger.audit SET key_id = 'deadbeef'")
+    query("UPDATE ledger.audit_chain SET genesis_key_id = 'deadbeef'")
+    assert ("replaced", 10) in await places(chained, await BusAnchors(bus).all()), "the bus knows the key, too"
+
+
+async def test_another_key_goes_on_and_what_is_under_the_former_one_is_said_to_be_unchecked(
+    bus, database, chained, stream
+):
+    await AuditKeeper(chained, BusAnchors(bus), bus, now).tick()
+    other = SqlChain(database, OTHER)
+    keeper = AuditKeeper(other, BusAnchors(bus), bus, lambda: now() + timedelta(days=2))
+    assert await keeper.tick() is None, "the head, which is still under the former key, is said again"
+    await SqlLedger(database, OTHER).record(sign_ins(stream, 2, 11))
+    assert await keeper.tick() is None
+    report = await other.verify(await BusAnchors(bus).all())
+    assert (report.state, report.rows, report.unchecked, report.anchored) == ("whole", 12, 10, 12)
+
+
 async def test_a_key_that_is_not_that_of_the_chain_says_nothing_of_it(chained, database):
     report = await SqlChain(database, OTHER).verify(())
     assert report.state == "unknown"
@@ -307,8 +362,16 @@ async def test_the_head_is_said_on_the_bus_and_a_cut_since_is_an_alert(bus, chai
     assert alert is not None
     assert (alert.event.kind, alert.event.severity) == ("audit_broken", "critical")
     assert "row 11" in alert.event.message
+    assert alert.event.message.startswith("The audit was tampered with, or rows of it were lost: ")
     assert len(await said(bus, "hermes.v1.alert.raised")) == 1
     assert (await keeper.check()).state == "broken", "what was said before is still on the bus"
+
+
+async def test_of_more_anchors_than_are_compared_the_last_are(bus, monkeypatch):
+    monkeypatch.setattr("hermes_common.runtime.auditanchors.MOST", 3)
+    for sequence in range(1, 6):
+        await bus.publish(AuditAnchored(sequence=sequence, hash="h"))
+    assert [each.sequence for each in await BusAnchors(bus).all()] == [3, 4, 5]
 
 
 async def test_a_changed_row_is_an_alert_at_the_next_check(bus, chained, query):
@@ -321,6 +384,7 @@ async def test_a_changed_row_is_an_alert_at_the_next_check(bus, chained, query):
     alert = await keeper.tick()
     assert alert is not None
     assert "row 2, of 2026-01-01" in alert.event.message
+    assert alert.event.message.startswith("The audit was tampered with, or rows of it were lost: ")
 
 
 async def test_a_hundred_thousand_rows_are_checked_in_a_minute(database, query):

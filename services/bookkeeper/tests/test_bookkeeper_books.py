@@ -1,8 +1,10 @@
 """The books on a real PostgreSQL: the same tables in whatever order and however often the events come."""
 
 import json
+import time
 from datetime import UTC, datetime, timedelta
 
+import psycopg2
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
@@ -64,6 +66,23 @@ def test_migrating_again_changes_nothing_and_a_newer_schema_is_left_alone(ledger
     query("UPDATE ledger.alembic_version SET version_num = 'r9999'")
     migrate(ledger_url)
     assert query("SELECT version_num FROM ledger.alembic_version") == [("r9999",)]
+
+
+def test_a_migration_that_waits_for_a_reader_keeps_nobody_waiting_for_long(ledger_url, query):
+    query("ALTER TABLE ledger.deliveries DROP COLUMN bulk")
+    query("UPDATE ledger.alembic_version SET version_num = 'r0009'")
+    reader = psycopg2.connect(ledger_url.get_secret_value().replace("+psycopg2", ""))
+    try:
+        with reader.cursor() as cursor:
+            cursor.execute("SELECT FROM ledger.deliveries")  # as pg_dump does, for hours
+        begun = time.monotonic()
+        with pytest.raises(DatabaseUnavailableError, match="lock timeout"):
+            migrate(ledger_url)
+        assert time.monotonic() - begun < 5
+    finally:
+        reader.close()
+    migrate(ledger_url)
+    assert query("SELECT count(bulk) FROM ledger.deliveries") == [(0,)]
 
 
 async def test_any_order_and_any_repetition_makes_the_same_tables(books, query, stream, contents):

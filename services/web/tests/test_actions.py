@@ -354,7 +354,7 @@ async def test_chosen_columns_and_attributes_of_every_series_are_exported_and_au
 
 
 async def test_no_cell_of_an_export_is_taken_for_a_formula(api, make_ledger, database_url) -> None:
-    for words in ("=HYPERLINK(1)", "+1", "-1", "@SUM(A1)", "\t=1", 'a"b\r\n=c'):
+    for words in ("=HYPERLINK(1)", "+1", "-1", "@SUM(A1)", "\t=1", "\n=1", 'a"b\r\n=c'):
         make_ledger(words)
         answer = await api.get("/api/v1/series/export", params={"columns": "study_description,StudyDescription"})
         rows = list(csv.reader(io.StringIO(answer.text, newline="")))[1:]
@@ -379,6 +379,19 @@ async def test_a_list_of_a_span_holds_what_its_number_counts(viewer, make_ledger
         page = (await viewer.get(path)).text
         assert page.count("<tr>") - (1 if count else 0) == count, path
     assert (await viewer.get("/deliveries?within=soon")).status_code == 400
+
+
+async def test_on_the_tables_of_the_release_before_pages_of_deliveries_and_series_are_there(
+    viewer, make_ledger, database_url
+) -> None:
+    make_ledger()
+    engine = create_engine(database_url)
+    with engine.begin() as connection:
+        connection.execute(text("ALTER TABLE ledger.deliveries DROP COLUMN bulk"))
+        [(delivery, series)] = connection.execute(text("SELECT delivery_id, series_uid FROM ledger.deliveries LIMIT 1"))
+    engine.dispose()
+    for path in ("/", "/deliveries", f"/deliveries/{delivery}", f"/series/{series}", "/errors", "/targets"):
+        assert (await viewer.get(path)).status_code == 200, path
 
 
 async def test_the_audit_is_of_whom_and_of_what_was_asked(viewer, make_ledger) -> None:

@@ -69,8 +69,8 @@ async def test_a_broken_place_is_named_on_the_page_and_in_the_api(viewer, api, c
 
 
 async def test_a_tail_that_was_cut_off_with_its_head_is_told_by_the_bus(api, bus, chained):
-    [(last,)] = chained("SELECT hash FROM ledger.audit WHERE sequence = 5000")
-    await bus.publish(AuditAnchored(sequence=5000, hash=last))
+    [(last, key_id)] = chained("SELECT hash, key_id FROM ledger.audit WHERE sequence = 5000")
+    await bus.publish(AuditAnchored(sequence=5000, hash=last, key_id=key_id))
     assert (await api.get(CHAIN)).json()["anchored"] == 5000
     chained("DELETE FROM ledger.audit WHERE sequence > 4990")
     chained(
@@ -89,6 +89,16 @@ async def test_rows_without_a_place_are_all_seen(api, chained):
     found = (await api.get(CHAIN)).json()
     assert (found["broken_at"], len(found["breaks"])) == (2500, 20)
     assert {each["fault"] for each in found["breaks"]} == {"inserted"}
+
+
+@pytest.mark.parametrize(("sequence", "number"), [("NULL", "-9223372036854775808"), ("0", "-1"), ("-7", "9000")])
+async def test_a_row_that_was_put_in_before_the_first_is_seen(api, chained, sequence, number):
+    chained(
+        "INSERT INTO ledger.audit (number, event_id, time, actor, action, sequence) OVERRIDING SYSTEM VALUE "  # noqa: S608
+        f"VALUES ({number}, 'forged', now(), 'eve', 'x', {sequence})"
+    )
+    found = (await api.get(CHAIN)).json()
+    assert [(each["fault"], each["number"]) for each in found["breaks"]] == [("inserted", int(number))]
 
 
 async def test_without_the_table_of_the_chain_the_page_is_there_and_the_api_says_what_is_missing(viewer, api, chained):

@@ -3,12 +3,14 @@
 import json
 import re
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
 from nats.aio.msg import Msg
-from sqlalchemy import Connection, text
+from sqlalchemy import Connection, create_engine, insert, text
 
+from hermes_common import ledger
 from hermes_common.previews import ASK, Difference, Preview
 from hermes_common.runtime.bus import Bus
 from hermes_web.app import build
@@ -85,6 +87,33 @@ async def test_a_viewer_finds_names_neither_on_pages_nor_in_the_api_whatever_the
     assert columns.status_code == 422
     assert (await viewer.post("/account/names", {"show": "yes", "reason": "curious"})).status_code == 403
     assert "only an administrator" in (await viewer.get("/series")).text
+
+
+async def test_what_an_administrator_searched_for_and_exported_names_nobody_to_a_viewer_of_the_audit(
+    strict: Any, browse: Any, database_url: str
+) -> None:
+    engine = create_engine(database_url)
+    with engine.begin() as connection:
+        for number, (query, column) in enumerate([(f"patient:{NAME}", "series_uid"), ("audit actor:ann", "event_id")]):
+            detail = {"query": query, "format": "csv", "columns": [column], "masked": False}
+            connection.execute(
+                insert(ledger.audit).values(
+                    event_id=f"exported-{number}",
+                    time=datetime.now(UTC),
+                    actor="ann",
+                    action="export.made",
+                    about="series",
+                    detail=detail,
+                )
+            )
+    engine.dispose()
+    viewer = await signed_in(strict, browse, "vera")
+    headers = {"x-csrf-token": viewer.csrf, "origin": viewer.origin, "sec-fetch-site": "same-origin"}
+    told = [(await viewer.get(path)).text for path in ("/audit", "/audit/_export")]
+    told += [(await viewer.http.get(f"/api/v1{path}", headers=headers)).text for path in ("/audit", "/audit/export")]
+    for text_ in told:
+        assert "audit actor:ann" in text_, "this is about no patient"
+        assert NAME not in text_
 
 
 async def test_an_administrator_has_them_shown_in_one_session_with_a_reason_that_is_audited(

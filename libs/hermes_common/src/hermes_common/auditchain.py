@@ -81,6 +81,8 @@ class Anchor:
     sequence: int
     hash: str
     said_at: datetime
+    key_id: str | None = None
+    """Of the key of the row, as it was said; None if that is not known."""
 
 
 def genesis(key: ChainKey, began_at: datetime, adopt_until: datetime) -> str:
@@ -206,6 +208,7 @@ class Walk:
         key = self._key if head.genesis_key_id else NO_KEY
         if not hmac.compare_digest(genesis(key, head.began_at, head.adopt_until), head.genesis):
             self._note(Fault.BEGINNING, None, None, "what the chain says of its beginning was changed")
+        self._is_keyed = bool(head.genesis_key_id)
 
     def take(self, row: AuditRow, its: Link) -> None:
         """Look at the next row that has a place."""
@@ -222,7 +225,7 @@ class Walk:
             self._note(Fault.UNLINKED, its.sequence, row, words)
         self._check(row, its)
         for anchor in self._anchors.pop(its.sequence, ()):
-            if hmac.compare_digest(anchor.hash, its.hash):
+            if hmac.compare_digest(anchor.hash, its.hash) and anchor.key_id in (None, its.key_id):
                 self._anchored = its.sequence
             else:
                 words = f"row {its.sequence}, of {_when(row.time)}, is not the one that was said on the bus"
@@ -231,7 +234,7 @@ class Walk:
         self._sequence, self._hash, self._time = its.sequence, its.hash, row.time
 
     def _check(self, row: AuditRow, its: Link) -> None:
-        """Compare a row with its own hash. Once one was under our key, every later one has to be."""
+        """Compare a row with its own hash. Once one was under our key, or the beginning, every later one has to be."""
         is_ours = its.key_id == self._key.key_id
         if not is_ours and self._is_keyed:
             words = f"row {its.sequence}, of {_when(row.time)}, is not under the key of the rows before it"
@@ -247,9 +250,12 @@ class Walk:
         if not hmac.compare_digest(_hash(key, row, its.sequence, its.previous, its.adopted), its.hash):
             self._note(Fault.CHANGED, its.sequence, row, f"row {its.sequence}, of {_when(row.time)}, was changed")
 
-    def take_unchained(self, row: AuditRow) -> None:
-        """Look at a row without a place: one that is still to be taken over, or that no bookkeeper wrote."""
-        if self._head is None or self._now < self._head.adopt_until:
+    def take_unchained(self, row: AuditRow, sequence: int | None = None) -> None:
+        """Look at a row without a place: one that is still to be taken over, or that no bookkeeper wrote.
+
+        One with a ``sequence`` has a place before the first, which no bookkeeper gives.
+        """
+        if sequence is None and (self._head is None or self._now < self._head.adopt_until):
             self._waiting += 1
             return
         words = f"the row number {row.number}, of {_when(row.time)}, was not written by a bookkeeper of this release"

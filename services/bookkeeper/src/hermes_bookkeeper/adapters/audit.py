@@ -2,6 +2,8 @@
 
 from collections.abc import Sequence
 
+from psycopg2.extensions import cursor as Cursor  # noqa: N812  # psycopg2 spells its classes in lower case
+
 from hermes_bookkeeper.adapters import chain
 from hermes_bookkeeper.adapters.database import Database
 from hermes_common.auditchain import Anchor, ChainKey, Head, Report
@@ -19,9 +21,13 @@ class SqlChain:
         return await self._database.run(lambda cursor: chain.adopt(cursor, self._key, now()))
 
     async def head(self) -> tuple[Head, str] | None:
-        """Return the head, and the id of the key that rows are hashed with; None before the first row."""
-        found = await self._database.run(chain.head)
-        return None if found is None else (found, self._key.key_id)
+        """Return the head, and the id of the key that its row was hashed with; None before the first row."""
+
+        def work(cursor: Cursor) -> tuple[Head, str] | None:
+            found = chain.head(cursor)
+            return None if found is None else (found, chain.key_id_at(cursor, found.sequence))
+
+        return await self._database.run(work)
 
     async def hash_at(self, sequence: int) -> str:
         """Return the hash of the row at a place; empty if there is none."""

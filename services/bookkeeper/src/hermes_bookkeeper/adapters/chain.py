@@ -21,8 +21,11 @@ SLICE: Final = 2000
 
 _SAID = "number, event_id, time, actor, action, about, address, detail::text"
 _ROWS = f"SELECT {_SAID} FROM ledger.audit WHERE sequence IS NULL AND "  # noqa: S608  # our columns
+_BEHIND = "number > coalesce((SELECT number FROM ledger.audit WHERE sequence = %s), 0)"
 _HEAD = "SELECT began_at, adopt_until, genesis, genesis_key_id, sequence, hash FROM ledger.audit_chain WHERE id = 1"
-_GREATEST = "SELECT coalesce(max(sequence), 0) FROM ledger.audit"
+_FAR: Final = 2**62
+"""No chain comes to this place: who put a row there wants the places to end."""
+_GREATEST = f"SELECT coalesce(max(sequence), 0) FROM ledger.audit WHERE sequence < {_FAR}"  # noqa: S608  # our number
 _LAST = "SELECT sequence, hash FROM ledger.audit WHERE sequence IS NOT NULL ORDER BY sequence DESC LIMIT 1"
 _OTHERS = "SELECT EXISTS (SELECT FROM ledger.audit WHERE sequence IS NULL AND event_id <> ALL(%s))"
 _BEGIN = "INSERT INTO ledger.audit_chain VALUES (1, %s, %s, %s, %s, %s, %s) ON CONFLICT DO NOTHING"
@@ -30,6 +33,10 @@ _PLACE = """
 UPDATE ledger.audit AS a SET sequence = v.sequence, previous = v.previous, hash = v.hash, key_id = v.key_id,
 adopted = v.adopted
 FROM (VALUES %s) AS v (number, sequence, previous, hash, key_id, adopted) WHERE a.number = v.number"""
+_FIRST: Final = -(2**63)
+"""The least number that a row can have: who writes to the table chooses the number of theirs, and the place."""
+_UNPLACED = f"""SELECT {_SAID}, sequence FROM ledger.audit WHERE (sequence IS NULL OR sequence < 1) AND number >= %s
+ORDER BY number LIMIT %s"""  # noqa: S608  # our columns
 _WALK = f"""SELECT {_SAID}, sequence, previous, hash, key_id, adopted FROM ledger.audit WHERE sequence > %s
 ORDER BY sequence LIMIT %s"""  # noqa: S608  # our columns
 
@@ -56,8 +63,12 @@ def adopt(cursor: Cursor, key: ChainKey, now: datetime) -> int:
     if not hmac.compare_digest(head.genesis, genesis(key, head.began_at, head.adopt_until)):
         log.error("rows of the audit are not taken over: the beginning of its chain is not under our key")
         return 0
-    cursor.execute(_ROWS + "TRUE ORDER BY number LIMIT %s", [SLICE])
+    # Those before the last that has a place are looked for only where there is none behind it: they are few and late.
+    cursor.execute(_ROWS + _BEHIND + " ORDER BY number LIMIT %s", [head.sequence, SLICE])
     rows = _read(cursor)
+    if not rows:
+        cursor.execute(_ROWS + "TRUE ORDER BY number LIMIT %s", [SLICE])
+        rows = _read(cursor)
     _place(cursor, head, rows, key, adopted=True)
     return len(rows)
 
@@ -67,6 +78,13 @@ def head(cursor: Cursor) -> Head | None:
     cursor.execute(_HEAD)
     found = cursor.fetchone()
     return None if found is None else Head(*found)
+
+
+def key_id_at(cursor: Cursor, sequence: int) -> str:
+    """Return the id of the key of the row at a place; empty if there is none, or it was hashed without one."""
+    cursor.execute("SELECT key_id FROM ledger.audit WHERE sequence = %s", [sequence])
+    found = cursor.fetchone()
+    return "" if found is None else str(found[0])
 
 
 def hash_at(cursor: Cursor, sequence: int) -> str:
@@ -89,15 +107,15 @@ def verify(cursor: Cursor, key: ChainKey, anchors: Sequence[Anchor] | None, now:
         if len(found) < SLICE:
             break
         last = found[-1][8]
-    number = 0
+    number = _FIRST
     while True:
-        cursor.execute(_ROWS + "number > %s ORDER BY number LIMIT %s", [number, SLICE])
-        rows = _read(cursor)
-        for each in rows:
-            walk.take_unchained(each)
+        cursor.execute(_UNPLACED, [number, SLICE])
+        rows = cursor.fetchall()
+        for row in rows:
+            walk.take_unchained(AuditRow(*row[:8]), row[8])
         if len(rows) < SLICE:
             return walk.finish()
-        number = rows[-1].number
+        number = rows[-1][0] + 1
 
 
 def _read(cursor: Cursor) -> list[AuditRow]:
@@ -132,7 +150,8 @@ def _place(cursor: Cursor, head: Head, rows: Sequence[AuditRow], key: ChainKey, 
         return
     cursor.execute(_GREATEST)  # a place that somebody else has put a row at is no reason to stop: it is seen as such
     [(greatest,)] = cursor.fetchall()
-    placed = list(_links(replace(head, sequence=max(head.sequence, greatest)), rows, key, adopted))
+    after = max(head.sequence if head.sequence < _FAR else 0, greatest)
+    placed = list(_links(replace(head, sequence=after), rows, key, adopted))
     values = [(row.number, its.sequence, its.previous, its.hash, its.key_id, its.adopted) for row, its in placed]
     execute_values(cursor, _PLACE, values, page_size=SLICE)
     last = placed[-1][1]

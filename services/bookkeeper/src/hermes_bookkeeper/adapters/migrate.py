@@ -15,6 +15,7 @@ from sqlalchemy.pool import NullPool
 
 from hermes_bookkeeper.adapters.books import LOCK
 from hermes_bookkeeper.adapters.database import connect_arguments, translated
+from hermes_bookkeeper.adapters.partitions import PATIENCE
 from hermes_bookkeeper.errors import DatabaseUnavailableError
 from hermes_common import ledger
 
@@ -25,7 +26,8 @@ def migrate(url: SecretStr) -> None:
     """Make or upgrade the tables, in one transaction and one process at a time.
 
     A schema that a newer release has upgraded is left as it is: releases only add to it. Raises
-    :class:`DatabaseUnavailableError`.
+    :class:`DatabaseUnavailableError`, also where somebody reads a table for long that a column is added to: whoever
+    comes meanwhile to read or write it would wait behind us.
     """
     arguments = connect_arguments(url, "bookkeeper-migrate")
     engine = create_engine(
@@ -34,6 +36,7 @@ def migrate(url: SecretStr) -> None:
     try:
         with engine.begin() as connection:
             connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": LOCK})
+            connection.execute(text(f"SET LOCAL lock_timeout = '{PATIENCE}'"))
             upgrade(connection)
     except DBAPIError as error:
         if isinstance(error.orig, psycopg2.Error):

@@ -24,6 +24,7 @@ PERIOD: Final = timedelta(seconds=30)
 AGAIN: Final = timedelta(days=1)
 """From one saying of the same head to the next: the stream forgets."""
 CHECK: Final = timedelta(hours=6)
+_BROKEN: Final = "The audit was tampered with, or rows of it were lost"
 
 
 class Chain(Protocol):
@@ -34,7 +35,7 @@ class Chain(Protocol):
         ...
 
     async def head(self) -> tuple[Head, str] | None:
-        """Return the head, and the id of the key it was made with; None before the first row."""
+        """Return the head, and the id of the key that its row was hashed with; None before the first row."""
         ...
 
     async def hash_at(self, sequence: int) -> str:
@@ -113,7 +114,7 @@ class AuditKeeper:
         if before is None or await self._chain.hash_at(before.sequence) == before.hash:
             return None
         words = f"row {before.sequence}, which was said on the bus on {before.said_at:%Y-%m-%d %H:%M:%S} UTC, "
-        words = f"The audit was tampered with: {words}is missing, or another one"
+        words = f"{_BROKEN}: {words}is missing, or another one"
         log.error("%s", words)
         return raised(f"audit/{before.sequence}/{before.hash}", AlertKind.AUDIT_BROKEN, "audit", "critical", words)
 
@@ -135,4 +136,4 @@ class AuditKeeper:
 def _alert(report: Report) -> Say:
     first = report.breaks[0]
     origin = f"audit/{first.fault}/{first.sequence}/{first.number}"
-    return raised(origin, AlertKind.AUDIT_BROKEN, "audit", "critical", f"The audit was tampered with: {report.words}")
+    return raised(origin, AlertKind.AUDIT_BROKEN, "audit", "critical", f"{_BROKEN}: {report.words}")

@@ -5,7 +5,7 @@ import io
 from collections.abc import Sequence
 from datetime import datetime
 
-_FORMULA = ("=", "+", "-", "@", "\t", "\r")
+_FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n")
 _JOINED = "\\"
 """Between the values of one attribute (PS3.5 6.2)."""
 

@@ -55,8 +55,8 @@ def without_names(view: View, value: Any) -> Any:
     """Return a document, plain or of models, as it may be shown: without what says who a patient is.
 
     That is found by the names that our answers give it: ``patient_name`` and ``patient_id``, what is below ``tags``,
-    what a clause of a rule saw, and why it and the rule came to what they did, and what an attribute was ``before`` and
-    ``after`` a change.
+    what a clause of a rule saw, and why it and the rule came to what they did, what an attribute was ``before`` and
+    ``after`` a change, and what was searched for in an export of series.
     """
     match value:
         case BaseModel():
@@ -82,7 +82,7 @@ def _named(view: View, key: str, item: Any, whole: dict[str, Any]) -> Any:
             return type(item)(view.values(whole["text"], list(item)))
         case "reason", str():
             return _reason(view, item, whole)
-        case "before" | "after", str() if "vr" in whole and _is_of_a_person(view, whole):
+        case "query" | "before" | "after", str() if _is_masked(view, key, whole):
             return _HIDDEN
         case _:
             return without_names(view, item)
@@ -98,6 +98,17 @@ def _reason(view: View, text: str, whole: dict[str, Any]) -> str:
 def _is_of_a_person(view: View, attribute: dict[str, Any]) -> bool:
     """Return whether an attribute is masked: by its name, or as a name where a private one does not say whose."""
     return view.masks and (view.hides(str(attribute.get("name", ""))) or attribute["vr"] == "PN")
+
+
+def _is_masked(view: View, key: str, whole: dict[str, Any]) -> bool:
+    if key == "query":
+        return view.masks and _is_of_series(whole)
+    return "vr" in whole and _is_of_a_person(view, whole)
+
+
+def _is_of_series(export: dict[str, Any]) -> bool:
+    """Return whether this is what an export was, and of series: the search for them may name a patient."""
+    return "format" in export and "event_id" not in export.get("columns", ("event_id",))
 
 
 def _is_several(value: Any) -> bool:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import Any, Final, Literal
 
-from sqlalchemy import ColumnElement, Connection, Row, Text, cast, select, text
+from sqlalchemy import ColumnElement, Connection, Row, Text, cast, or_, select, text
 
 from hermes_common.auditchain import Anchor, AuditRow, ChainKey, Fault, Head, Link, Report, Walk
 from hermes_common.ledger import audit, audit_chain
@@ -20,6 +20,8 @@ from hermes_web.features.paging import View
 log = logging.getLogger(__name__)
 
 SLICE: Final = 2000
+FIRST: Final = -(2**63)
+"""The least number that a row can have: who writes to the table chooses the number of theirs."""
 FRESH: Final = timedelta(minutes=10)
 """For so long the page shows what was found before."""
 PATIENCE: Final = 2.0
@@ -102,25 +104,25 @@ def verify(connection: Connection, key: ChainKey, anchors: Sequence[Anchor] | No
     head = connection.execute(select(*(audit_chain.c[name] for name in names))).first()
     walk = Walk(None if head is None else Head(*head), key, anchors, at)
     last = 0
-    while found := _slice(connection, audit.c.sequence, last):
+    while found := _slice(connection, audit.c.sequence, last + 1):
         for row in found:
             walk.take(AuditRow(*row[:8]), Link(*row[8:]))
         last = found[-1].sequence
-    last = 0
-    while found := _slice(connection, audit.c.number, last, audit.c.sequence.is_(None)):
+    number = FIRST
+    while found := _slice(connection, audit.c.number, number, or_(audit.c.sequence.is_(None), audit.c.sequence < 1)):
         for row in found:
-            walk.take_unchained(AuditRow(*row[:8]))
-        last = found[-1].number
+            walk.take_unchained(AuditRow(*row[:8]), row.sequence)
+        number = found[-1].number + 1
     return _view(walk.finish(), at)
 
 
 def _slice(
-    connection: Connection, order: ColumnElement[int], after: int, *more: ColumnElement[bool]
+    connection: Connection, order: ColumnElement[int], first: int, *more: ColumnElement[bool]
 ) -> Sequence[Row[Any]]:
     said = [audit.c[name] for name in ("number", "event_id", "time", "actor", "action", "about", "address")]
     its = [audit.c[name] for name in ("sequence", "previous", "hash", "key_id", "adopted")]
     columns = (*said, cast(audit.c.detail, Text), *its)
-    return connection.execute(select(*columns).where(order > after, *more).order_by(order).limit(SLICE)).all()
+    return connection.execute(select(*columns).where(order >= first, *more).order_by(order).limit(SLICE)).all()
 
 
 def _view(report: Report, at: datetime) -> ChainView:

@@ -12,6 +12,8 @@ from hermes_web.features.deliveries.views import AttemptView, DeliveryDetail, De
 from hermes_web.features.paging import Listing, listing
 
 OUTCOMES = 500
+COLUMNS = tuple(column for column in deliveries.c if column.name != "bulk")
+"""Of a delivery, as it is shown; without what the tables of the release before do not have."""
 
 
 def list_deliveries(
@@ -24,7 +26,7 @@ def list_deliveries(
     commitment: str | None = None,
 ) -> Listing[DeliveryItem]:
     """Return deliveries, the one changed last first; with ``within`` only those that changed in that span."""
-    query = select(deliveries)
+    query = select(*COLUMNS)
     if within is not None:
         query = query.where(deliveries.c.updated_at >= now() - within)
     if states:
@@ -42,7 +44,7 @@ def list_deliveries(
 
 def get_delivery(connection: Connection, delivery_id: str, after: int = -1) -> DeliveryDetail:
     """Return a delivery with its attempts and up to 500 outcomes; raise :class:`NotFoundError`."""
-    row = connection.execute(select(deliveries).where(deliveries.c.delivery_id == delivery_id)).one_or_none()
+    row = connection.execute(select(*COLUMNS).where(deliveries.c.delivery_id == delivery_id)).one_or_none()
     if row is None:
         raise NotFoundError(f"no delivery {delivery_id[:64]} is in the history")
     tries = connection.execute(

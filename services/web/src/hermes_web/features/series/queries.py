@@ -22,6 +22,7 @@ from hermes_web.core import cursor
 from hermes_web.core.columns import Columns
 from hermes_web.core.search import Search, beginnings, is_uid
 from hermes_web.errors import NotFoundError
+from hermes_web.features.deliveries.queries import COLUMNS
 from hermes_web.features.deliveries.views import AttemptView, DeliveryItem
 from hermes_web.features.paging import Listing, listing
 from hermes_web.features.series.views import BatchView, EventItem, InstanceItem, SeriesDetail, SeriesItem
@@ -83,7 +84,7 @@ def get_series(connection: Connection, uid: str) -> SeriesDetail:
         .order_by(decisions.c.decided_at, decisions.c.seq)
     )
     found_deliveries = connection.execute(
-        select(deliveries).where(deliveries.c.series_uid == uid).order_by(deliveries.c.queued_at, deliveries.c.target)
+        select(*COLUMNS).where(deliveries.c.series_uid == uid).order_by(deliveries.c.queued_at, deliveries.c.target)
     )
     found_attempts = connection.execute(
         select(attempts)
