@@ -159,3 +159,20 @@ async def test_a_nul_character_in_a_document_is_refused_with_what_to_do(api: htt
 async def test_an_error_page_never_leads_to_another_site(browser) -> None:
     answer = await browser().get("//evil.example/x")
     assert 'href="//' not in answer.text
+
+
+async def test_an_address_without_a_page_has_the_menu_of_who_is_signed_in_and_of_nobody_else(
+    admin, viewer, browser
+) -> None:
+    menu = 'aria-label="Main"'
+    for path, status in (("/nowhere", 404), ("/rules/a/b/c/d", 404), ("/targets/pacs/test", 405)):
+        for reader in (admin, viewer):
+            answer = await reader.get(path)
+            assert (answer.status_code, menu in answer.text) == (status, True), path
+            assert "content-security-policy" in answer.headers
+        assert f'name="_csrf" value="{viewer.csrf}"' in answer.text, "and can sign out there"
+        stranger = await browser().get(path)
+        assert (stranger.status_code, menu in stranger.text) == (status, False), path
+    assert "cannot be loaded again" in answer.text
+    api = await admin.get("/api/v1/nowhere")
+    assert (api.status_code, api.headers["content-type"]) == (404, "application/problem+json")
