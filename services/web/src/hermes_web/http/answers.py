@@ -100,13 +100,13 @@ class _LatePage(Response[str]):
         super().__init__("", status_code=known.status)
         self._request, self._known = request, known
 
-    def to_asgi_response(self, *_args: Any, **more: Any) -> Any:
+    def to_asgi_response(self, *given: Any, **named: Any) -> Any:
         """Return what finds out who reads, and then sends the page, with the menu for somebody who is signed in."""
 
         async def send_page(scope: Scope, receive: Receive, send: Send) -> None:
             self._request.scope["state"]["principal"] = await reader_of(self._request)
             answer = _error_page(self._request, self._known)
-            await answer.to_asgi_response(app=None, **more)(scope, receive, send)
+            await answer.to_asgi_response(*given, **named)(scope, receive, send)
 
         return send_page
 

@@ -68,7 +68,7 @@ async def reader_of(connection: Connection) -> Principal | None:
     if cookie is None:
         return None
     try:
-        found = await web.database.run(by_session, cookie)
+        found = await web.database.look(by_session, cookie)
     except DatabaseUnavailableError:
         return None
     return None if found is None else replace(found, must_enrol=needs_factor(web.settings.second_factor, found))
@@ -82,11 +82,11 @@ async def _identify(connection: Connection, api: bool, required: Role) -> Princi
     try:
         scheme, _, secret = connection.headers.get("authorization", "").partition(" ")
         if api and scheme.lower() == "bearer" and secret.strip():
-            return await web.database.run(by_token, secret.strip())
+            return await web.database.look(by_token, secret.strip())
         cookie = session_cookie(connection, web.settings)
         if cookie is None:
             return None
-        found = await web.database.run(by_session, cookie)
+        found = await web.database.look(by_session, cookie)
     except DatabaseUnavailableError:
         if required is Role.PUBLIC:
             return None
