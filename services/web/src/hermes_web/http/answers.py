@@ -178,7 +178,8 @@ def _translate_litestar(error: HTTPException) -> WebError:
         case ValidationException():
             return _validation(error)
         case HTTPException(status_code=404):
-            return NotFoundError("there is nothing at this address")
+            advice = "Check the address. Pages are in the menu; what programs ask for is in /api/v1/openapi.json."
+            return NotFoundError("there is nothing at this address", advice)
         case HTTPException(status_code=413):
             return TooLargeError("the request is larger than 4 MB")
         case _:
