@@ -1,6 +1,9 @@
 """Every route with every role, generated from the application's own routes."""
 
+import asyncio
+import contextlib
 import re
+import time
 from collections.abc import Iterator
 from typing import Any
 
@@ -8,16 +11,20 @@ import httpx
 import pytest
 from litestar import Litestar, get
 from litestar.routes import HTTPRoute
-from sqlalchemy import Connection, insert, select
+from pydantic import SecretStr
+from sqlalchemy import Connection, insert, make_url, select
 
+from hermes_common.runtime.bus import Bus
 from hermes_common.runtime.clock import now
+from hermes_common.runtime.health import Health
 from hermes_web.adapters import accounts
 from hermes_web.adapters.hashing import digest
 from hermes_web.adapters.schema import sessions, users
 from hermes_web.adapters.sessions import ABSOLUTE
-from hermes_web.app import build
+from hermes_web.app import build, make_web
 from hermes_web.core.roles import Role
 from hermes_web.http.guard import UndeclaredRouteError, check_declarations
+from hermes_web.http.headers import Shell
 from hermes_web.web import Web
 
 VALUES = {"uid": "1.2.3", "delivery_id": "0" * 36, "number": "1", "kind": "rules", "name": "gone", "action": "nothing"}
@@ -159,3 +166,88 @@ async def test_a_nul_character_in_a_document_is_refused_with_what_to_do(api: htt
 async def test_an_error_page_never_leads_to_another_site(browser) -> None:
     answer = await browser().get("//evil.example/x")
     assert 'href="//' not in answer.text
+
+
+async def test_an_address_without_a_page_has_the_menu_of_who_is_signed_in_and_of_nobody_else(
+    admin, viewer, browser
+) -> None:
+    menu = 'aria-label="Main"'
+    for path, status in (("/nowhere", 404), ("/rules/a/b/c/d", 404), ("/targets/pacs/test", 405)):
+        for reader in (admin, viewer):
+            answer = await reader.get(path)
+            assert (answer.status_code, menu in answer.text) == (status, True), path
+            assert "content-security-policy" in answer.headers
+        assert f'name="_csrf" value="{viewer.csrf}"' in answer.text, "and can sign out there"
+        stranger = await browser().get(path)
+        assert (stranger.status_code, menu in stranger.text) == (status, False), path
+    assert "cannot be loaded again" in answer.text
+    api = await admin.get("/api/v1/nowhere")
+    assert (api.status_code, api.headers["content-type"]) == (404, "application/problem+json")
+
+
+class Relay:
+    """A way to a server on which nothing is passed on any more once it hangs, while connections stay open."""
+
+    def __init__(self, host: str, port: int) -> None:
+        self._goal = (host, port)
+        self._goes = asyncio.Event()
+        self._goes.set()
+        self._server: asyncio.Server | None = None
+
+    async def start(self) -> int:
+        self._server = await asyncio.start_server(self._join, "127.0.0.1", 0)
+        return int(self._server.sockets[0].getsockname()[1])
+
+    def hang(self) -> None:
+        self._goes.clear()
+
+    def go_on(self) -> None:
+        self._goes.set()
+
+    def stop(self) -> None:
+        assert self._server is not None
+        self._server.close()
+
+    async def _join(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        there, back = await asyncio.open_connection(*self._goal)
+        await asyncio.gather(self._pass(reader, back), self._pass(there, writer))
+
+    async def _pass(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with contextlib.suppress(ConnectionError):
+            while data := await reader.read(65536):
+                await self._goes.wait()
+                writer.write(data)
+                await writer.drain()
+        writer.close()
+
+
+async def test_a_page_says_that_the_database_hangs_instead_of_waiting_for_ever(
+    web: Web, bus: Bus, database_url: str, browse
+) -> None:
+    url = make_url(database_url)
+    relay = Relay(url.host or "127.0.0.1", url.port or 5432)
+    port = await relay.start()
+    slow = url.set(host="127.0.0.1", port=port).render_as_string(hide_password=False)
+    made = make_web(
+        web.settings.model_copy(update={"database_url": SecretStr(slow), "database_statement_seconds": 2}),
+        "0.0.test",
+        bus,
+        Health(),
+    )
+    await made.database.prepare()
+    reader = browse(Shell(build(made)))
+    assert (await reader.sign_in("vera", "mossy lantern 47 orbit")).status_code == 303
+    relay.hang()
+    began = time.monotonic()
+    shown = await reader.get("/series")
+    refused = await browse(Shell(build(made))).sign_in("vera", "mossy lantern 47 orbit")
+    took = time.monotonic() - began
+    relay.go_on()
+    assert ("The database is away" in shown.text, "says nothing for 2 s" in shown.text) == (True, True)
+    assert "The database is away" in refused.text
+    assert 4 <= took < 15
+    assert (await reader.get("/series")).status_code == 200
+    assert "The database is away" not in (await reader.get("/account")).text
+    await asyncio.to_thread(made.database.close)
+    await asyncio.to_thread(made.hasher.close)
+    relay.stop()

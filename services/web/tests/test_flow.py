@@ -7,7 +7,7 @@ from html import unescape
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hermes_web.features.flow.drawing import COLUMNS, draw
+from hermes_web.features.flow.drawing import NARROW, WIDE, Layout, draw
 from hermes_web.features.flow.queries import Way, Ways, ways
 from hermes_web.features.queues.queries import queue_details
 
@@ -17,18 +17,23 @@ INTO_RULES = st.builds(Way, NAMES, st.sampled_from(["rule:x", "rule:", "unmatche
 INTO_TARGETS = st.builds(Way, st.sampled_from(["rule:x", "rule:"]), NAMES, st.sampled_from(["good", "bad"]), COUNTS)
 
 
-@given(st.lists(INTO_RULES, max_size=6), st.lists(INTO_TARGETS, max_size=6))
+@given(st.lists(INTO_RULES, max_size=6), st.lists(INTO_TARGETS, max_size=6), st.sampled_from([WIDE, NARROW]))
 def test_every_way_is_a_ribbon_and_every_place_a_box_on_the_drawing(
-    into_rules: list[Way], into_targets: list[Way]
+    into_rules: list[Way], into_targets: list[Way], layout: Layout
 ) -> None:
-    drawing = draw(Ways(into_rules, into_targets))
+    drawing = draw(Ways(into_rules, into_targets), layout)
     if drawing is None:
         assert not into_rules
         assert not into_targets
         return
     assert len(drawing.ribbons) == len(into_rules) + len(into_targets)
-    assert {box.x for box in drawing.boxes} <= set(COLUMNS)
+    assert {box.x for box in drawing.boxes} <= set(layout.columns)
     assert max(box.y + box.height for box in drawing.boxes) <= drawing.height
+    assert all(0 <= box.text_x <= layout.width and 0 < box.text_y <= drawing.height for box in drawing.boxes)
+    if layout.above:
+        boxes = {(box.x, box.y + box.height) for box in drawing.boxes}
+        tops = [(box.x, box.text_y - 12) for box in drawing.boxes]
+        assert all(x != other or top >= low or low > top + 18 for x, top in tops for other, low in boxes), "on a box"
 
 
 async def test_a_number_of_the_flow_is_the_length_of_the_list_that_it_leads_to(web, viewer, make_ledger) -> None:

@@ -131,6 +131,7 @@ async def test_associations_are_listed_with_counts_and_reasons(api, viewer, make
     shown = (await viewer.get("/associations")).text
     for name in ("calling_aet", "tls", "certificate", "identity", "implementation"):
         assert items[0][name] in shown
+    assert (items[0]["implementation"], ">CT_1</small>" in shown) == ("CT_1 1.2.3", True), "the row has its name alone"
 
 
 async def test_tokens_are_mirrored_as_hashes_and_a_revoked_one_is_gone_at_once(web: Web, api) -> None:

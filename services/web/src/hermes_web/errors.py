@@ -9,6 +9,7 @@ WebError
 ├── SecondFactorNeededError   403  the account has to set up a second factor first
 ├── NotAdmittedError          403  the identity provider's word is not enough to come in
 ├── NotFoundError             404
+├── NoPageError               405  it takes a form, and there is no page of it
 ├── StateConflictError        409  not in this state
 ├── PreconditionFailedError   412  somebody saved first
 ├── InvalidError              422  fields and why
@@ -144,6 +145,15 @@ class NotFoundError(WebError):
     code = "not-found"
     title = "Not found"
     action = "Check the name or the address; the list shows what there is."
+
+
+class NoPageError(WebError):
+    """The address takes what a form sends, and has no page to be loaded again."""
+
+    status = 405
+    code = "no-page"
+    title = "There is no page at this address"
+    action = "It takes what a form sends, and cannot be loaded again. Open the page of the form from the menu."
 
 
 class StateConflictError(WebError):

@@ -47,6 +47,7 @@ class Database:
             connect_args={"connect_timeout": 3, "options": options, "application_name": "hermes-web"},
         )
         self._threads = ThreadPoolExecutor(max_workers=pool, thread_name_prefix="sql")
+        self._statement_seconds = statement_seconds
         self.is_ready = False
         """Whether the accounts' tables are there."""
 
@@ -60,6 +61,17 @@ class Database:
             raise DatabaseUnavailableError("The web service is not connected to the database yet")
         loop = asyncio.get_running_loop()
         return await loop.run_in_executor(self._threads, lambda: self._transact(work, *args, **kwargs))
+
+    async def look(self, work: Callable[Concatenate[Connection, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """Run one short statement that every page needs first, and wait for it no longer than PostgreSQL itself would.
+
+        A server that hangs does not even say that it took too long: this does. Raises what :meth:`run` raises; whether
+        the statement was done is not known after :class:`DatabaseUnavailableError`.
+        """
+        try:
+            return await asyncio.wait_for(self.run(work, *args, **kwargs), self._statement_seconds)
+        except TimeoutError as error:
+            raise DatabaseUnavailableError(f"The database says nothing for {self._statement_seconds} s") from error
 
     def _transact(self, work: Callable[Concatenate[Connection, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
         with _translated(), self._engine.begin() as connection:

@@ -11,6 +11,7 @@ from litestar import Response
 from litestar.enums import MediaType
 from litestar.exceptions import HTTPException, ValidationException
 from litestar.response import Redirect
+from litestar.types import Receive, Scope, Send
 
 from hermes_common.ids import InvalidIdentifierError
 from hermes_common.runtime.errors import TransientError
@@ -20,6 +21,7 @@ from hermes_web.errors import (
     FieldProblem,
     InvalidError,
     MalformedError,
+    NoPageError,
     NotFoundError,
     SecondFactorNeededError,
     SignInNeededError,
@@ -27,6 +29,7 @@ from hermes_web.errors import (
     UnavailableError,
     WebError,
 )
+from hermes_web.http.guard import reader_of
 from hermes_web.http.viewing import view_of
 from hermes_web.web import web_of
 from hermes_web.web_types import HttpRequest
@@ -75,8 +78,37 @@ def problem(request: HttpRequest, error: Exception) -> Response[Any]:
         return Redirect(f"/sign-in?next={quote(_next(request), safe='/')}", status_code=303)
     if isinstance(known, SecondFactorNeededError) and request.method == "GET":
         return Redirect("/account/second-factor", status_code=303)
+    if known.status == 405:
+        known = NoPageError()
+    if request.scope.get("route_handler") is None:
+        return _LatePage(request, known)
+    return _error_page(request, known)
+
+
+def _error_page(request: HttpRequest, known: WebError) -> Page:
     status = 200 if isinstance(known, UnavailableError) and request.method == "GET" else known.status
     return page(request, "error.html", status, error=known)
+
+
+class _LatePage(Response[str]):
+    """The page of an address without a route: no guard has looked who reads it, so that this asks before it is drawn.
+
+    Handlers of errors cannot wait; what sends their answer can.
+    """
+
+    def __init__(self, request: HttpRequest, known: WebError) -> None:
+        super().__init__("", status_code=known.status)
+        self._request, self._known = request, known
+
+    def to_asgi_response(self, *given: Any, **named: Any) -> Any:
+        """Return what finds out who reads, and then sends the page, with the menu for somebody who is signed in."""
+
+        async def send_page(scope: Scope, receive: Receive, send: Send) -> None:
+            self._request.scope["state"]["principal"] = await reader_of(self._request)
+            answer = _error_page(self._request, self._known)
+            await answer.to_asgi_response(*given, **named)(scope, receive, send)
+
+        return send_page
 
 
 def _unreadable(request: HttpRequest, error: Exception) -> WebError | None:
@@ -146,7 +178,8 @@ def _translate_litestar(error: HTTPException) -> WebError:
         case ValidationException():
             return _validation(error)
         case HTTPException(status_code=404):
-            return NotFoundError("there is nothing at this address")
+            advice = "Check the address. Pages are in the menu; what programs ask for is in /api/v1/openapi.json."
+            return NotFoundError("there is nothing at this address", advice)
         case HTTPException(status_code=413):
             return TooLargeError("the request is larger than 4 MB")
         case _:

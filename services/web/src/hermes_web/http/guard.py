@@ -61,6 +61,19 @@ async def authorise(connection: ASGIConnection, handler: BaseRouteHandler) -> No
         await _check_forgery(connection, principal, required, api)
 
 
+async def reader_of(connection: Connection) -> Principal | None:
+    """Return who reads a page of an address without a route, to which no guard belongs; None if nobody is known."""
+    web = web_of(connection)
+    cookie = session_cookie(connection, web.settings)
+    if cookie is None:
+        return None
+    try:
+        found = await web.database.look(by_session, cookie)
+    except DatabaseUnavailableError:
+        return None
+    return None if found is None else replace(found, must_enrol=needs_factor(web.settings.second_factor, found))
+
+
 async def _identify(connection: Connection, api: bool, required: Role) -> Principal | None:
     """Return who asks. A cookie speaks for the API only together with the token that our pages know."""
     if handler_is_static(connection):
@@ -69,11 +82,11 @@ async def _identify(connection: Connection, api: bool, required: Role) -> Princi
     try:
         scheme, _, secret = connection.headers.get("authorization", "").partition(" ")
         if api and scheme.lower() == "bearer" and secret.strip():
-            return await web.database.run(by_token, secret.strip())
+            return await web.database.look(by_token, secret.strip())
         cookie = session_cookie(connection, web.settings)
         if cookie is None:
             return None
-        found = await web.database.run(by_session, cookie)
+        found = await web.database.look(by_session, cookie)
     except DatabaseUnavailableError:
         if required is Role.PUBLIC:
             return None

@@ -5,12 +5,31 @@ from dataclasses import dataclass
 
 from hermes_web.features.flow.queries import Way, Ways
 
-WIDTH, HEIGHT = 1000.0, 380.0
-COLUMNS = (190.0, 490.0, 800.0)
-"""Where the boxes of sources, rules and targets begin."""
 BOX = 12.0
-_GAP = 16.0
 _THINNEST = 2.0
+
+
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """The measures of a drawing, in units of its view box."""
+
+    width: float
+    height: float
+    """Of the boxes of the busiest column, together."""
+    columns: tuple[float, float, float]
+    """Where the boxes of sources, rules and targets begin."""
+    top: float
+    gap: float
+    """Between two boxes of a column."""
+    above: bool
+    """Whether a name stands above its box, else beside it."""
+    letters: tuple[int, int, int]
+    """How many letters of a name fit, by column."""
+
+
+WIDE = Layout(1000.0, 380.0, (190.0, 490.0, 800.0), 24.0, 16.0, above=False, letters=(21, 28, 21))
+NARROW = Layout(340.0, 300.0, (0.0, 164.0, 328.0), 44.0, 26.0, above=True, letters=(15, 16, 15))
+"""For a telephone: the names above their boxes, so that the three columns fit beside each other."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,6 +41,12 @@ class Box:
     x: float
     y: float
     height: float
+    text_x: float
+    text_y: float
+    anchor: str
+    """Which point of the text stands there: start, middle or end."""
+    letters: int
+    """How many letters of the name fit."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,12 +61,13 @@ class Ribbon:
 class Drawing:
     """All of it, and how high it is."""
 
+    layout: Layout
     boxes: tuple[Box, ...]
     ribbons: tuple[Ribbon, ...]
     height: float
 
 
-def draw(ways: Ways) -> Drawing | None:
+def draw(ways: Ways, layout: Layout = WIDE) -> Drawing | None:
     """Return the drawing, the busiest on top; None if nothing went anywhere."""
     if not ways.into_rules and not ways.into_targets:
         return None
@@ -50,19 +76,37 @@ def draw(ways: Ways) -> Drawing | None:
     targets = _sums(ways.into_targets, "end")
     columns = (sources, middle, targets)
     most = max(sum(column.values()) for column in columns)
-    scale = HEIGHT / max(most, 1)
+    scale = layout.height / max(most, 1)
     boxes: dict[tuple[int, str], Box] = {}
     height = 0.0
     for number, column in enumerate(columns):
-        y = 24.0
+        y = layout.top
         for name, series in sorted(column.items(), key=lambda item: (-item[1], item[0])):
             kind = ("source", "rule" if name.startswith("rule:") else "outcome", "target")[number]
-            box = Box(name.removeprefix("rule:"), kind, COLUMNS[number], round(y, 1), max(series * scale, 6.0))
+            box = _box(layout, number, name.removeprefix("rule:"), kind, round(y, 1), max(series * scale, 6.0))
             boxes[number, name] = box
-            y += box.height + _GAP
+            y += box.height + layout.gap
         height = max(height, y)
     ribbons = [*_ribbons(ways.into_rules, boxes, 0, scale), *_ribbons(ways.into_targets, boxes, 1, scale)]
-    return Drawing(tuple(boxes.values()), tuple(ribbons), round(height, 1))
+    return Drawing(layout, tuple(boxes.values()), tuple(ribbons), round(height, 1))
+
+
+def _box(layout: Layout, column: int, name: str, kind: str, y: float, height: float) -> Box:
+    """Return a box, and where its name stands: above it, or beside it in the middle of its height."""
+    x = layout.columns[column]
+    if layout.above:
+        text_x, text_y, anchor = (
+            (x, x + BOX / 2, x + BOX)[column],
+            y - 6.0,
+            ("start", "middle", "end")[column],
+        )
+    else:
+        text_x, text_y, anchor = (
+            x - 8.0 if column == 0 else x + BOX + 8.0,
+            y + max(height / 2 + 5.0, 12.0),
+            "end" if column == 0 else "start",
+        )
+    return Box(name, kind, x, y, height, text_x, round(text_y, 1), anchor, layout.letters[column])
 
 
 def _sums(ways: Sequence[Way], side: str) -> dict[str, int]:

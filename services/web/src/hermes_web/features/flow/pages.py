@@ -6,7 +6,7 @@ from litestar import get
 
 from hermes_web.core.roles import VIEWER
 from hermes_web.errors import MalformedError
-from hermes_web.features.flow.drawing import draw
+from hermes_web.features.flow.drawing import NARROW, WIDE, draw
 from hermes_web.features.flow.queries import ways
 from hermes_web.http.answers import Page, page
 from hermes_web.web import web_of
@@ -22,4 +22,5 @@ async def flow_page(request: HttpRequest) -> Page:
     if span not in SPANS:
         raise MalformedError(f"within: one of {', '.join(SPANS)}")
     found = await web_of(request).database.run(ways, SPANS[span])
-    return page(request, "flow/flow.html", ways=found, drawing=draw(found), span=span, spans=list(SPANS))
+    drawings = [drawing for layout in (WIDE, NARROW) if (drawing := draw(found, layout)) is not None]
+    return page(request, "flow/flow.html", ways=found, drawings=drawings, span=span, spans=list(SPANS))

@@ -77,7 +77,7 @@ async def sign_in(
     ``old`` is what the browser's cookie held: if it was a session it ends, and it never becomes one.
     """
     account = fold_name(name)
-    candidate = await web.database.run(sessions.admit_try, account, address)
+    candidate = await web.database.look(sessions.admit_try, account, address)
     if candidate.throttled:
         await web.hasher.verify(None, password[:MAXIMUM])
         raise TooManyTriesError
