@@ -13,10 +13,11 @@ from rich.console import Console
 from rich.text import Text
 
 _WHOLE: Final = (
-    *("--numprocesses", "2", "--dist", "loadfile"),
+    *("--numprocesses", "2", "--dist", "loadfile", "--no-loadscope-reorder"),
     *("--reruns", "1", "--rerun-show-tracebacks", "--rerun-except", "LedgerViolation"),
 )
 """The whole suite runs in two processes, a file in one of them: its tests wait for real servers more than they compute.
+The longest file comes first (``conftest.py``), so that neither waits for the other at the end.
 A test that fails is run once more, and both runs are shown: a machine may be slow for a moment. A record that
 contradicts another (`LedgerViolation`) is never put down to that.
 """
