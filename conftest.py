@@ -27,7 +27,6 @@ from hermes_local.servers.testing import (
     s3_server,
 )
 
-
 LONGEST = "tests/chaos/test_chaos_run.py"
 
 
