@@ -17,6 +17,7 @@ from hermes_common.dicom.part10 import parse_file_meta
 from hermes_common.events import InstanceQuarantined, InstanceStored
 from hermes_common.runtime.dicom.errors import AssociationError
 from hermes_common.runtime.dicom.requestor import StorageAssociation
+from hermes_common.runtime.objectstore import StoreUnavailable
 from hermes_receiver.adapters.entry import read_entry
 from hermes_receiver.adapters.spool import Spool, SpoolBusyError
 from hermes_receiver.core.reception import NOTE_LENGTH
@@ -132,6 +133,46 @@ def test_after_an_unclean_stop_a_copy_that_the_store_lost_is_uploaded_again(make
     assert [e.key for e in second.events(InstanceStored)] == [lost]
     assert (second.store.root / lost).exists()
     assert (second.store.root / kept).exists()
+
+
+def test_a_store_that_has_names_without_bytes_gets_all_copies_again_and_is_not_asked_about_each(make_receiver, ct):
+    """As SeaweedFS after a power cut: it knows name and size, and answers whoever wants the bytes with an error."""
+    first = make_receiver(start=False).start()
+    send(first.port, ct, 40)
+    keys = {event.key for event in first.events(InstanceStored, 40)}
+    first.eventually(lambda: len(first.files("done")) == 40)
+    first.stop()
+    (first.spool / "unclean").touch()
+    second = make_receiver(start=False)
+    asked = []
+
+    def without_bytes(key):
+        asked.append(key)
+        raise StoreUnavailable("500 Internal Server Error")
+
+    second.store.open = without_bytes
+    second.start()
+    assert {event.key for event in second.events(InstanceStored, 40)} == keys
+    assert 1 <= len(asked) <= second.settings.upload_parallel
+    second.stop()
+
+
+def test_copies_are_kept_and_nothing_is_doubted_while_the_store_is_away_altogether(make_receiver, ct):
+    first = make_receiver(start=False).start()
+    send(first.port, ct, 3)
+    first.events(InstanceStored, 3)
+    first.eventually(lambda: len(first.files("done")) == 3)
+    first.stop()
+    (first.spool / "unclean").touch()
+    second = make_receiver(start=False)
+    second.store.away = True
+    second.start()
+    second.eventually(second.receiver.uploads.uploader.problem)
+    second.store.away = False
+    second.eventually(lambda: not (second.spool / "unchecked").exists())
+    assert len(second.files("done")) == 3
+    assert second.bus.of(InstanceStored) == []
+    second.stop()
 
 
 def test_a_clean_stop_leaves_no_marker(make_receiver):

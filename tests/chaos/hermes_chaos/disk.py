@@ -16,7 +16,7 @@ import struct
 import subprocess
 import time
 from collections.abc import Sequence
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from pathlib import Path
 
 import psutil  # type: ignore[import-untyped]  # no stubs in the lock
@@ -50,11 +50,10 @@ class Disk:
             file.truncate(octets)
         run("mkfs.ext4", "-q", "-F", str(self._image))
         self._device = run("losetup", "--find", "--show", str(self._image)).strip()
-        try:
+        with ExitStack() as undo:
+            undo.callback(run, "losetup", "--detach", self._device)
             self.mount()
-        except BaseException:
-            run("losetup", "--detach", self._device)
-            raise
+            undo.pop_all()
 
     def mount(self) -> None:
         """Mount it; after a cut the journal is replayed."""

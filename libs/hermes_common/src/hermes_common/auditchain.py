@@ -11,11 +11,11 @@ off at the end together with the head, it sees by *anchors*: heads that were sai
 import hashlib
 import hmac
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from enum import StrEnum
-from typing import Final, Literal
+from typing import Any, Final, Literal
 
 MOST_BREAKS: Final = 20
 """So many places are named; the others are counted."""
@@ -181,6 +181,15 @@ class Report:
         return "whole: " + "; ".join(notes)
 
 
+Page = Callable[[int], Sequence[Sequence[Any]]]
+"""Returns rows from a place (or a number) on, in their order, and none after the last: what :class:`AuditRow` has, then
+what :class:`Link` has.
+"""
+
+LEAST: Final = -(2**63)
+"""The least number that a row can have: who writes to the table chooses the number of theirs, and the place."""
+
+
 class Walk:
     """Goes along a chain from its beginning. The rows with a place come in their order, then those without one."""
 
@@ -209,6 +218,20 @@ class Walk:
         if not hmac.compare_digest(genesis(key, head.began_at, head.adopt_until), head.genesis):
             self._note(Fault.BEGINNING, None, None, "what the chain says of its beginning was changed")
         self._is_keyed = bool(head.genesis_key_id)
+
+    def over(self, placed: Page, unplaced: Page) -> Report:
+        """Look at all rows: those with a place, then those without one or with one before the first."""
+        first = 1
+        while rows := placed(first):
+            for row in rows:
+                self.take(AuditRow(*row[:8]), Link(*row[8:13]))
+            first = rows[-1][8] + 1
+        first = LEAST
+        while rows := unplaced(first):
+            for row in rows:
+                self.take_unchained(AuditRow(*row[:8]), row[8])
+            first = rows[-1][0] + 1
+        return self.finish()
 
     def take(self, row: AuditRow, its: Link) -> None:
         """Look at the next row that has a place."""

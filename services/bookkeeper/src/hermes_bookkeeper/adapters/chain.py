@@ -5,12 +5,12 @@ import logging
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
-from typing import Final
+from typing import Any, Final
 
 from psycopg2.extensions import cursor as Cursor  # noqa: N812  # psycopg2 spells its classes in lower case
 from psycopg2.extras import execute_values
 
-from hermes_common.auditchain import Anchor, AuditRow, ChainKey, Head, Link, Report, Walk, genesis, link
+from hermes_common.auditchain import Anchor, AuditRow, ChainKey, Head, Link, Page, Report, Walk, genesis, link
 
 log = logging.getLogger(__name__)
 
@@ -33,11 +33,9 @@ _PLACE = """
 UPDATE ledger.audit AS a SET sequence = v.sequence, previous = v.previous, hash = v.hash, key_id = v.key_id,
 adopted = v.adopted
 FROM (VALUES %s) AS v (number, sequence, previous, hash, key_id, adopted) WHERE a.number = v.number"""
-_FIRST: Final = -(2**63)
-"""The least number that a row can have: who writes to the table chooses the number of theirs, and the place."""
 _UNPLACED = f"""SELECT {_SAID}, sequence FROM ledger.audit WHERE (sequence IS NULL OR sequence < 1) AND number >= %s
 ORDER BY number LIMIT %s"""  # noqa: S608  # our columns
-_WALK = f"""SELECT {_SAID}, sequence, previous, hash, key_id, adopted FROM ledger.audit WHERE sequence > %s
+_WALK = f"""SELECT {_SAID}, sequence, previous, hash, key_id, adopted FROM ledger.audit WHERE sequence >= %s
 ORDER BY sequence LIMIT %s"""  # noqa: S608  # our columns
 
 
@@ -97,25 +95,15 @@ def hash_at(cursor: Cursor, sequence: int) -> str:
 def verify(cursor: Cursor, key: ChainKey, anchors: Sequence[Anchor] | None, now: datetime) -> Report:
     """Go along the whole chain, in one snapshot. ``anchors`` were read before; None where the bus did not answer."""
     cursor.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY")
-    walk = Walk(head(cursor), key, anchors, now)
-    last = 0
-    while True:
-        cursor.execute(_WALK, [last, SLICE])
-        found = cursor.fetchall()
-        for row in found:
-            walk.take(AuditRow(*row[:8]), Link(*row[8:]))
-        if len(found) < SLICE:
-            break
-        last = found[-1][8]
-    number = _FIRST
-    while True:
-        cursor.execute(_UNPLACED, [number, SLICE])
-        rows = cursor.fetchall()
-        for row in rows:
-            walk.take_unchained(AuditRow(*row[:8]), row[8])
-        if len(rows) < SLICE:
-            return walk.finish()
-        number = rows[-1][0] + 1
+
+    def page(query: str) -> Page:
+        def rows(first: int) -> list[tuple[Any, ...]]:
+            cursor.execute(query, [first, SLICE])
+            return cursor.fetchall()
+
+        return rows
+
+    return Walk(head(cursor), key, anchors, now).over(page(_WALK), page(_UNPLACED))
 
 
 def _read(cursor: Cursor) -> list[AuditRow]:

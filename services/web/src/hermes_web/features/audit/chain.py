@@ -8,7 +8,7 @@ from typing import Any, Final, Literal
 
 from sqlalchemy import ColumnElement, Connection, Row, Text, cast, or_, select, text
 
-from hermes_common.auditchain import Anchor, AuditRow, ChainKey, Fault, Head, Link, Report, Walk
+from hermes_common.auditchain import Anchor, ChainKey, Fault, Head, Report, Walk
 from hermes_common.ledger import audit, audit_chain
 from hermes_common.runtime.auditanchors import BusAnchors
 from hermes_common.runtime.clock import now
@@ -20,8 +20,6 @@ from hermes_web.features.paging import View
 log = logging.getLogger(__name__)
 
 SLICE: Final = 2000
-FIRST: Final = -(2**63)
-"""The least number that a row can have: who writes to the table chooses the number of theirs."""
 FRESH: Final = timedelta(minutes=10)
 """For so long the page shows what was found before."""
 PATIENCE: Final = 2.0
@@ -103,17 +101,12 @@ def verify(connection: Connection, key: ChainKey, anchors: Sequence[Anchor] | No
     names = ("began_at", "adopt_until", "genesis", "genesis_key_id", "sequence", "hash")
     head = connection.execute(select(*(audit_chain.c[name] for name in names))).first()
     walk = Walk(None if head is None else Head(*head), key, anchors, at)
-    last = 0
-    while found := _slice(connection, audit.c.sequence, last + 1):
-        for row in found:
-            walk.take(AuditRow(*row[:8]), Link(*row[8:]))
-        last = found[-1].sequence
-    number = FIRST
-    while found := _slice(connection, audit.c.number, number, or_(audit.c.sequence.is_(None), audit.c.sequence < 1)):
-        for row in found:
-            walk.take_unchained(AuditRow(*row[:8]), row.sequence)
-        number = found[-1].number + 1
-    return _view(walk.finish(), at)
+    is_unplaced = or_(audit.c.sequence.is_(None), audit.c.sequence < 1)
+    report = walk.over(
+        lambda first: _slice(connection, audit.c.sequence, first),
+        lambda first: _slice(connection, audit.c.number, first, is_unplaced),
+    )
+    return _view(report, at)
 
 
 def _slice(
