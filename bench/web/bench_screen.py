@@ -20,6 +20,7 @@ import sys
 import tempfile
 import threading
 import time
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -115,7 +116,7 @@ def measure(hermes: Hermes, listing: Page, one: Page, ear: Ear, count: int, work
         assert listing.evaluate("window.seenAt") is None
         assert storescu(storescu_path, hermes.dicom_port, series.files).returncode == 0
         to_list = seen(listing) - ear.when("instance.stored", series.uid, 0)
-        until("the series", lambda uid=series.uid: hermes.series(uid), 20, 0.1)  # type: ignore[misc]
+        until("the series", partial(hermes.series, series.uid), 20, 0.1)
         one.bring_to_front()  # a page that is hidden does not fetch itself again
         one.goto(f"/series/{series.uid}")
         watch(one, ".heading .badge", "delivered")

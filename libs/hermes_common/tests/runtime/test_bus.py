@@ -18,6 +18,7 @@ from hermes_common.runtime.configview import ConfigView
 from hermes_common.runtime.consumer import Consumer, ConsumerLoop, Done, Message, Outcome, RetryAfter
 from hermes_common.runtime.errors import BusLostError, BusUnavailableError, ConflictError, MessageTooLargeError
 from hermes_common.runtime.settings import RuntimeSettings
+from hermes_local.process import Process
 from hermes_local.servers.testing import nats_server
 
 pytestmark = pytest.mark.servers
@@ -207,6 +208,42 @@ async def test_a_document_that_cannot_be_read_is_not_taken_for_one_that_nobody_s
     await view.refresh()
     assert view.policies.retention.delivered == timedelta(days=90)
     assert view.problem() is not None
+
+
+async def test_a_change_arrives_within_a_second_after_the_bus_was_killed(tmp_path: Path) -> None:
+    """What watches the bucket for a service is in the memory of the server, and goes with it."""
+
+    async def save_and_see(revision: int) -> None:
+        saved = Revision(kind=Kind.POLICIES, revision=revision, author="x", time=now(), document={})
+        await bus.send(f"$KV.{subjects.CONFIG}.policies", saved.model_dump_json().encode())
+        async with asyncio.timeout(1):
+            while view.revision(Kind.POLICIES).revision != revision:
+                await asyncio.sleep(0.01)
+
+    with nats_server(tmp_path) as running:
+        process = running.process
+        bus = Bus(RuntimeSettings(nats_url=SecretStr(running.url())), "test")
+        bus.start()
+        await asyncio.wait_for(bus.ready(), 10)
+        view = ConfigView(bus)
+        following = asyncio.create_task(view.run())
+        try:
+            await asyncio.wait_for(view.loaded.wait(), 10)
+            await save_and_see(1)
+            for revision in (2, 3):
+                process.kill()
+                process = Process(running.server.program())
+                process.wait_ready()
+                async with asyncio.timeout(20):
+                    while bus.connection != revision or bus.problem() is not None:
+                        await asyncio.sleep(0.01)
+                await asyncio.sleep(1)  # nobody sees sooner that it is back, and saves
+                await save_and_see(revision)
+        finally:
+            following.cancel()
+            await asyncio.gather(following, return_exceptions=True)
+            await bus.close()
+            process.kill()
 
 
 async def test_the_streams_are_made_again_when_the_bus_comes_back_without_them(tmp_path: Path) -> None:

@@ -74,6 +74,8 @@ class Bus:
         """CloudEvents source of what is published: service and instance."""
         self.nc = Client()
         self.js: JetStreamContext = self.nc.jetstream(timeout=_LIMIT)
+        self.connection = 1
+        """Which connection this is, counted from 1: what a server held for an earlier one may be gone."""
         self._ready = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
         self._closing = False
@@ -161,6 +163,7 @@ class Bus:
 
     async def _on_reconnected(self) -> None:
         self._trouble = ""
+        self.connection += 1
         log.info("the bus is connected again")
         task = asyncio.create_task(self._make_streams(), name="bus-streams")  # it may have come back empty
         self._mending.add(task)

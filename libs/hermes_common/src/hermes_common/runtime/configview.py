@@ -5,6 +5,7 @@ import contextlib
 import json
 import logging
 import os
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import cast
@@ -22,6 +23,8 @@ from hermes_common.runtime.errors import BusUnavailableError
 log = logging.getLogger(__name__)
 
 _POLL = 10.0
+_STEP = 0.25
+"""Seconds between looks at whether the bus was connected anew."""
 
 
 def default(kind: Kind) -> Revision:
@@ -93,6 +96,7 @@ class ConfigView:
             try:
                 await self.refresh()
                 await self._follow()
+                continue
             except BusUnavailableError as error:
                 log.warning("configuration: %s", error)
             except (nats.errors.Error, nats.js.errors.Error, TimeoutError, OSError) as error:
@@ -111,8 +115,9 @@ class ConfigView:
         """Return whether there is a revision that cannot be read, and no other to go by."""
         return kind in self._unreadable and kind not in self._revisions
 
-    async def refresh(self) -> None:
-        """Read every document now."""
+    async def refresh(self) -> bool:
+        """Read every document now; return whether one of them was new."""
+        fresh = False
         for kind in Kind:
             try:
                 found = await self._bus.load(subjects.CONFIG, kind.value, Revision)
@@ -120,9 +125,10 @@ class ConfigView:
                 self._cannot_read(kind, f"the stored {kind.value} cannot be read: {error.error_count()} mistakes")
                 continue
             if found is not None:
-                self._take(found[0])
+                fresh = self._take(found[0]) or fresh
         if not any(self.is_unknown(kind) for kind in Kind):
             self.loaded.set()
+        return fresh
 
     def _cannot_read(self, kind: Kind, reason: str) -> None:
         if self._unreadable.get(kind) != reason:
@@ -130,14 +136,24 @@ class ConfigView:
         self._unreadable[kind] = reason
 
     async def _follow(self) -> None:
+        """Take what the bucket says, until it is to be asked anew.
+
+        What watches the bucket lives in the server: one that comes back after a kill has forgotten it and says nothing.
+        So a new connection, and a revision that was found by reading and not heard of, end the watch.
+        """
+        connection = self._bus.connection
         kv = await self._bus.js.key_value(subjects.CONFIG)
         watcher = await kv.watchall()
+        read = time.monotonic()
         try:
-            while True:
+            while self._bus.connection == connection:
+                if time.monotonic() - read > _POLL:
+                    read = time.monotonic()
+                    if await self.refresh():
+                        return
                 try:
-                    entry = await watcher.updates(timeout=_POLL)  # type: ignore[no-untyped-call]
+                    entry = await watcher.updates(timeout=_STEP)  # type: ignore[no-untyped-call]
                 except (TimeoutError, nats.errors.TimeoutError):
-                    await self.refresh()
                     continue
                 if entry is None or entry.value is None or entry.key not in set(Kind):
                     continue
@@ -149,16 +165,16 @@ class ConfigView:
             with contextlib.suppress(nats.errors.Error, nats.js.errors.Error, TimeoutError):
                 await watcher.stop()  # type: ignore[no-untyped-call]
 
-    def _take(self, revision: Revision) -> None:
+    def _take(self, revision: Revision) -> bool:
         known = self._revisions.get(revision.kind)
         if known is not None and known.revision >= revision.revision:
-            return
+            return False
         try:
             parsed = revision.parsed()
         except ValidationError as error:
             reason = f"revision {revision.revision} of the {revision.kind.value} cannot be read"
             self._cannot_read(revision.kind, f"{reason}: {error.error_count()} mistakes")
-            return
+            return False
         self._unreadable.pop(revision.kind, None)
         self._revisions[revision.kind] = revision
         self._parsed[revision.kind] = (revision.revision, parsed)
@@ -166,6 +182,7 @@ class ConfigView:
         self._store_cache()
         for listener in self._listeners:
             listener(revision)
+        return True
 
     def _load_cache(self) -> None:
         if self._cache is None or not self._cache.exists():
