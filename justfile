@@ -60,6 +60,10 @@ chaos *args:
 power *args:
     PYTHONPATH=tests/chaos .venv/bin/python -m hermes_chaos.power {{args}}
 
+# an ordinary load for half an hour: do memory, files and threads stay level?
+soak *args:
+    PYTHONPATH=tests/chaos .venv/bin/python -m hermes_chaos.soak {{args}}
+
 # one report of several runs, from what their --record wrote
 chaos-sum *args:
     PYTHONPATH=tests/chaos .venv/bin/python -m hermes_chaos.sum {{args}}

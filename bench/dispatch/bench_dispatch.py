@@ -22,6 +22,7 @@ import urllib.request
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -72,13 +73,17 @@ class Sent:
 
 
 class Dispatcher:
-    """A running dispatcher with instances in its object store."""
+    """A running dispatcher, or several of them, with instances in their object store."""
 
     def __init__(
-        self, bus: Bus, process: subprocess.Popen[bytes], instances: list[ManifestInstance], store: DirectoryStore
+        self,
+        bus: Bus,
+        processes: Sequence[subprocess.Popen[bytes]],
+        instances: list[ManifestInstance],
+        store: DirectoryStore,
     ):
         self._bus = bus
-        self._process = process
+        self._processes = processes
         self._instances = instances
         self._store = store
         self._revision = 0
@@ -109,11 +114,12 @@ class Dispatcher:
         return Sent(number / (last - began), (self._cpu() - before) * 1000 / number)
 
     async def _bound(self, slug: str) -> None:
-        """Wait until the dispatcher waits at the new queue: it looks every second."""
+        """Wait until every dispatcher waits at the new queue: they look every second."""
         deadline = time.monotonic() + 20
         while time.monotonic() < deadline:
             with contextlib.suppress(nats.js.errors.NotFoundError):
-                if (await self._bus.js.consumer_info(subjects.WORK, f"dispatch-{slug}")).num_waiting:
+                waiting = (await self._bus.js.consumer_info(subjects.WORK, f"dispatch-{slug}")).num_waiting
+                if waiting is not None and waiting >= len(self._processes):
                     return
             await asyncio.sleep(0.05)
         raise TimeoutError(f"the dispatcher does not read the queue of {slug}")
@@ -144,8 +150,8 @@ class Dispatcher:
         await self._bus.send(f"$KV.{subjects.CONFIG}.targets", value.model_dump_json().encode())
 
     def _cpu(self) -> float:
-        times = psutil.Process(self._process.pid).cpu_times()
-        return times.user + times.system
+        times = [psutil.Process(process.pid).cpu_times() for process in self._processes]
+        return sum(each.user + each.system for each in times)
 
 
 def stored(store: DirectoryStore, files: Sequence[Path]) -> list[ManifestInstance]:
@@ -169,30 +175,36 @@ def stored(store: DirectoryStore, files: Sequence[Path]) -> list[ManifestInstanc
 
 
 @contextlib.asynccontextmanager
-async def dispatcher(folder: Path, url: str, files: Sequence[Path]) -> AsyncIterator[Dispatcher]:
-    """The service as it is run, with a directory store that has the instances."""
+async def dispatcher(folder: Path, url: str, files: Sequence[Path], count: int) -> AsyncIterator[Dispatcher]:
+    """The service as it is run, so many processes of it, with a directory store that has the instances."""
     bus = Bus(RuntimeSettings(nats_url=SecretStr(url)), "bench")
     bus.start()
     await asyncio.wait_for(bus.ready(), 20)
     store = DirectoryStore(folder / "objects")
     instances = stored(store, files)
-    health = free_port()
     clean = {name: value for name, value in os.environ.items() if not name.startswith("HERMES_")}
-    environment = clean | {
-        "HERMES_NATS_URL": url,
-        "HERMES_OBJECT_STORE": f"file://{folder}/objects",
-        "HERMES_HEALTH_PORT": str(health),
-        "HERMES_LOG_LEVEL": "warning",
-    }
-    process = await asyncio.to_thread(subprocess.Popen, [sys.executable, "-m", "hermes_dispatcher"], env=environment)
+    processes: list[subprocess.Popen[bytes]] = []
     try:
-        made = Dispatcher(bus, process, instances, store)
-        await made._configure("none", 1, 1)
-        await asyncio.to_thread(until, "the dispatcher is ready", lambda: _is_ready(health), 120, 0.1)
+        for _ in range(count):
+            health = free_port()
+            environment = clean | {
+                "HERMES_NATS_URL": url,
+                "HERMES_OBJECT_STORE": f"file://{folder}/objects",
+                "HERMES_HEALTH_PORT": str(health),
+                "HERMES_LOG_LEVEL": "warning",
+            }
+            command = [sys.executable, "-m", "hermes_dispatcher"]
+            processes.append(await asyncio.to_thread(subprocess.Popen, command, env=environment))
+            if len(processes) == 1:
+                made = Dispatcher(bus, processes, instances, store)
+                await made._configure("none", 1, 1)
+            await asyncio.to_thread(until, "the dispatcher is ready", partial(_is_ready, health), 120, 0.1)
         yield made
     finally:
-        process.terminate()
-        process.wait(30)
+        for process in processes:
+            process.terminate()
+        for process in processes:
+            process.wait(30)
         store.close()
         await bus.close()
 
@@ -292,6 +304,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--kinds", default="ct,mr,tiny")
     parser.add_argument("--receivers", default="storescp,orthanc", help=f"of {', '.join(RECEIVERS)}")
+    parser.add_argument("--dispatchers", type=int, default=1, help="processes of the dispatcher")
     asked = parser.parse_args()
     folder = Path(tempfile.mkdtemp(prefix="hermes-bench-", dir="/var/tmp"))
 
@@ -299,8 +312,9 @@ def main() -> None:
         for kind in asked.kinds.split(","):
             mine = folder / kind
             files = await asyncio.to_thread(generate, mine / "files", KINDS[kind], KINDS[kind].instances)
-            async with dispatcher(mine, url, files) as hermes:
-                await compare(hermes, files, asked.receivers.split(","), asked.rounds, mine, kind)
+            async with dispatcher(mine, url, files, asked.dispatchers) as hermes:
+                name = kind if asked.dispatchers == 1 else f"{kind}-{asked.dispatchers}-dispatchers"
+                await compare(hermes, files, asked.receivers.split(","), asked.rounds, mine, name)
 
     try:
         with nats_server(folder / "nats") as running:

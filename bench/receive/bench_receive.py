@@ -140,13 +140,13 @@ def s3(arguments: argparse.Namespace) -> None:
     with workplace(tmpfs=False) as work, nats_server(work / "nats") as nats, s3_server(work / "s3") as store:
         starts: dict[str, Start] = {
             "hermes, directory": HermesReceiver(nats, variables=variables(arguments)).started,
-            "hermes, S3": HermesReceiver(nats, store, variables(arguments)).started,
+            "hermes": HermesReceiver(nats, store, variables(arguments)).started,
             "storescp 128K": lambda folder: storescp(folder, "--max-pdu", "131072"),
         }
         kind = KINDS[arguments.kind]
         counts = dict.fromkeys((1, 4), kind.instances)
         samples = compare(starts, ["fast"], kind, counts, arguments.rounds, work, {})
-    save(f"s3-{kind.name}", f"{kind.name}, uploads to S3 going on", samples, arguments.rounds)
+    save(f"s3-{kind.name}", f"{kind.name}, hermes uploads to S3 meanwhile", samples, arguments.rounds)
 
 
 def nagle(arguments: argparse.Namespace) -> None:

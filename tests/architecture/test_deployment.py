@@ -1,6 +1,8 @@
-"""The container files, checked without an engine: what they name exists, and what a service needs it gets."""
+"""Container files and units, checked without an engine and without systemd: what they name exists, and fits."""
 
+import configparser
 import importlib
+import os
 import re
 import tomllib
 from pathlib import Path
@@ -11,6 +13,9 @@ import yaml
 from pydantic_settings import BaseSettings
 
 SERVICES = ("receiver", "router", "dispatcher", "cleaner", "bookkeeper", "web")
+
+STOPS_WITHIN = 35
+"""Seconds within which a service stops, or is killed by whoever runs it (``stop_grace_period`` of the composition)."""
 
 
 @pytest.fixture(scope="session")
@@ -72,3 +77,41 @@ def test_the_composition_takes_no_secret_that_is_not_given(compose: dict[str, An
 
 def test_nats_is_configured_to_survive_a_power_cut(repository: Path) -> None:
     assert "sync_interval: always" in (repository / "deploy/nats/nats.conf").read_text("utf-8")
+
+
+@pytest.fixture(scope="session")
+def units(repository: Path) -> dict[str, configparser.ConfigParser]:
+    """The units of systemd, by their file name."""
+    found = {}
+    for path in (repository / "deploy/systemd").glob("*.service"):
+        unit = configparser.ConfigParser(strict=False, interpolation=None, delimiters="=")
+        unit.optionxform = str  # type: ignore[assignment,method-assign]
+        unit.read(path, "utf-8")
+        found[path.name] = unit
+    return found
+
+
+def test_a_unit_starts_what_is_there_and_lets_it_stop_in_order(
+    units: dict[str, configparser.ConfigParser], repository: Path
+) -> None:
+    everything, one = units["hermes.service"]["Service"], units["hermes@.service"]["Service"]
+    assert everything["ExecStart"] == "/opt/hermes/hermes up"
+    assert os.access(repository / "hermes", os.X_OK)
+    program = one["ExecStart"].removeprefix("/opt/hermes/.venv/bin/")
+    for name in SERVICES:
+        project = tomllib.loads((repository / "services" / name / "pyproject.toml").read_text("utf-8"))["project"]
+        assert program.replace("%i", name) in project["scripts"]
+    for unit in (everything, one):
+        assert unit["KillMode"] == "mixed", "SIGTERM for all at once would stop the bus before the services"
+        assert unit["Restart"] == "always"
+        assert unit["User"] != "root"
+    assert int(one["TimeoutStopSec"]) > STOPS_WITHIN
+    assert int(everything["TimeoutStopSec"]) > 2 * STOPS_WITHIN
+    assert all(unit["Unit"]["StartLimitIntervalSec"] == "0" for unit in units.values())
+
+
+def test_the_order_of_an_upgrade_names_every_service_once(repository: Path) -> None:
+    text = (repository / "docs/operations.md").read_text("utf-8")
+    order = re.search(r"^1\. bookkeeper.*$", text, re.MULTILINE)
+    assert order is not None
+    assert sorted(re.findall(r"\d\. (\w+)", order[0])) == sorted(SERVICES)

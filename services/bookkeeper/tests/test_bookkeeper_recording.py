@@ -5,9 +5,13 @@ import asyncio
 import pytest
 
 from hermes_bookkeeper.core.alerts import Say
+from hermes_bookkeeper.core.facts import read
+from hermes_bookkeeper.core.news import news_of
 from hermes_bookkeeper.errors import DatabaseUnavailableError, RefusedError
 from hermes_bookkeeper.handlers.recording import Recorder, database_backoff
+from hermes_common import subjects
 from hermes_common.events import AlertRaised
+from hermes_common.news import MOST_SERIES, Recorded
 from hermes_common.runtime.consumer import Done, Message, Park
 from hermes_common.runtime.errors import BusUnavailableError
 
@@ -34,6 +38,7 @@ class MemoryPublisher:
     def __init__(self, away: int = 0) -> None:
         self.away = away
         self.ids = []
+        self.told = []
 
     async def publish(self, event, event_id=None):
         if self.away:
@@ -41,6 +46,9 @@ class MemoryPublisher:
             raise BusUnavailableError("away")
         self.ids.append(event_id)
         return 1
+
+    async def tell(self, subject, body):
+        self.told.append((subject, Recorded.model_validate_json(body)))
 
 
 async def test_an_alert_that_could_not_be_said_is_said_when_the_messages_come_again(stream):
@@ -51,6 +59,34 @@ async def test_an_alert_that_could_not_be_said_is_said_when_the_messages_come_ag
         await recorder.handle(messages)
     assert await recorder.handle(messages) == [Done()]
     assert publisher.ids == ["said-1"]
+
+
+async def test_what_was_recorded_is_told_after_the_commit_and_not_without_one(stream):
+    publisher = MemoryPublisher()
+    recorder = Recorder(MemoryLedger(RefusedError("no")), publisher, asyncio.Event())
+    messages = [stream.stored("1.1", 1), stream.stored("1.1", 2)]
+    with pytest.raises(RefusedError):
+        await recorder.handle(messages)
+    assert publisher.told == []
+    await recorder.handle(messages)
+    [(subject, recorded)] = publisher.told
+    assert subject == subjects.RECORDED
+    assert recorded.instances_only
+    assert not recorded.more
+    assert len(recorded.series) == 1
+
+
+def test_more_series_than_a_message_names_are_said_to_be_more(stream):
+    facts = [
+        read(each.subject, each.headers, each.data, each.sequence)
+        for each in (stream.stored(f"1.{number}", 1) for number in range(150))
+    ]
+    assert not news_of(facts[:100]).more
+    recorded = news_of(facts)
+    assert recorded.more
+    assert len(recorded.series) == MOST_SERIES
+    assert recorded.is_about("1.2.3"), "it may be one of those that are not named"
+    assert not news_of(facts[:3]).is_about("1.2.3")
 
 
 async def test_a_batch_waits_for_the_database_and_is_given_back_when_the_service_ends(stream):

@@ -2,7 +2,10 @@
 
 import asyncio
 import hashlib
+import os
+import random
 import sys
+from collections import Counter
 from datetime import timedelta
 from pathlib import Path
 
@@ -149,6 +152,39 @@ async def test_late_instances_go_where_the_series_went_even_if_the_rules_changed
     assert [planned.target for planned in late.decision.deliveries] == ["a"]
     assert late.decision.deliveries[0].delivery_id != first.decision.deliveries[0].delivery_id
     assert [batch.instances for batch in (await router.record()).batches] == [1, 1]
+
+
+async def test_instances_that_come_while_and_after_their_series_is_decided_all_go_where_it_went(router: Router) -> None:
+    seed = random.randrange(2**32)
+    chance = random.Random(seed)
+    count = int(os.environ.get("HERMES_TEST_LATE_SERIES", "20"))  # docs/reliability.md speaks of 1,000
+    came: dict[str, int] = {}
+    for number in range(count):
+        uid, study = f"1.2.{number}.1", f"1.2.{number}"
+        went = "a" if number % 2 else "b"
+        await configure(router, rule("ct", 'Modality == "CT"', went), revision=number + 1)
+        came[uid] = 0
+
+        async def arrive(uid: str = uid, study: str = study) -> None:
+            came[uid] += 1
+            await stored(router.bus, f"{uid}.{came[uid]}", series=uid, study=study)
+
+        for _ in range(chance.randint(1, 4)):
+            await arrive()
+        late = [arrive() for _ in range(chance.randint(1, 4))]  # while it is decided, before or after by chance
+        await asyncio.gather(*chance.sample([router.due(uid), *late], len(late) + 1))
+        for _ in range(chance.randint(0, 2)):
+            await arrive()
+            await router.due(uid)
+    for number, uid in enumerate(came):
+        await router.due(uid)
+        batches = (await router.record(uid)).batches
+        assert sum(batch.instances for batch in batches) == came[uid], f"seed {seed}"
+        assert {batch.outcome for batch in batches} == {"routed"}, f"seed {seed}"
+        decisions = [event.decision for event in await said(router.bus, f"series.routed.{uid.replace('.', '-')}")]
+        assert [decision.kind for decision in decisions] == ["rules"] + ["late"] * (len(batches) - 1), f"seed {seed}"
+        targets = Counter(planned.target for decision in decisions for planned in decision.deliveries)
+        assert targets == {"a" if number % 2 else "b": len(batches)}, f"seed {seed}"
 
 
 async def test_by_policy_late_instances_go_where_the_present_rules_send_their_series(router: Router) -> None:

@@ -3,7 +3,7 @@
 import asyncio
 import re
 import runpy
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
@@ -67,23 +67,37 @@ class Browser:
 
 
 @pytest.fixture
-async def web(bus: Bus, database_url: str) -> AsyncIterator[Web]:
+async def another_web(bus: Bus, database_url: str) -> AsyncIterator[Callable[[], Awaitable[Web]]]:
+    """Make the collaborators of one more process of the service, over the same database."""
+    every: list[Web] = []
+
+    async def make() -> Web:
+        settings = Settings(
+            database_url=SecretStr(database_url),
+            admin_password=SecretStr(PASSWORD),
+            admin_token=SecretStr(TOKEN),
+            secret_key=SecretStr("a key of at least 32 characters ..."),
+        )
+        made = make_web(settings, "0.0.test", bus, Health())
+        every.append(made)
+        await made.database.prepare()
+        return made
+
+    yield make
+    for made in every:
+        await asyncio.to_thread(made.database.close)
+        await asyncio.to_thread(made.hasher.close)
+
+
+@pytest.fixture
+async def web(another_web: Callable[[], Awaitable[Web]]) -> Web:
     """The collaborators, with an administrator, a viewer and a disabled account."""
-    settings = Settings(
-        database_url=SecretStr(database_url),
-        admin_password=SecretStr(PASSWORD),
-        admin_token=SecretStr(TOKEN),
-        secret_key=SecretStr("a key of at least 32 characters ..."),
-    )
-    made = make_web(settings, "0.0.test", bus, Health())
-    await made.database.prepare()
+    made = await another_web()
     await seed_administrator(made)
     await users.create(made, "vera", PASSWORD, "viewer", "admin")
     await users.create(made, "gone", PASSWORD, "admin", "admin")
     await users.change(made, "gone", "admin", enabled=False, own=None)
-    yield made
-    await asyncio.to_thread(made.database.close)
-    await asyncio.to_thread(made.hasher.close)
+    return made
 
 
 @pytest.fixture

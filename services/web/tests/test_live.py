@@ -6,13 +6,16 @@ from datetime import timedelta
 
 import pytest
 
+from hermes_common import subjects
 from hermes_common.events import DeliverySucceeded, SeriesDeleted
+from hermes_common.news import Recorded
 from hermes_common.runtime.clock import now
 from hermes_web.adapters import live as adapter
-from hermes_web.adapters.live import Live, read
+from hermes_web.adapters.live import Heard, Live, read
 from hermes_web.core.search import Search
 from hermes_web.errors import UnavailableError
-from hermes_web.features.live.controllers import _news
+from hermes_web.features.live import controllers
+from hermes_web.features.live.controllers import _news, next_looks
 from hermes_web.features.series.queries import count_news
 
 UID = "1.2.826.0.1.3680043.2.1125.1"
@@ -57,7 +60,7 @@ async def test_pages_are_let_go_at_the_end_and_there_are_never_too_many(bus, mon
         waiting = asyncio.create_task(page.wait(30))
         await asyncio.sleep(0)
         stopping.set()
-        assert await asyncio.wait_for(waiting, 5)
+        await asyncio.wait_for(waiting, 5)
         assert live.is_over
     await asyncio.wait_for(running, 5)
 
@@ -80,6 +83,64 @@ async def test_news_are_said_once_however_often_nothing_changes(bus, live) -> No
             break
     await stream.aclose()
     assert [json.loads(data)["count"] for data in said] == [1, 2]
+
+
+async def test_a_page_is_told_when_the_history_has_what_concerns_it(bus, live) -> None:
+    async def told(**recorded) -> None:
+        await bus.tell(subjects.RECORDED, Recorded(**recorded).model_dump_json().encode())
+        await bus.nc.flush()
+        await asyncio.sleep(0.05)
+
+    with live.listen(UID) as mine, live.listen() as everything, live.listen(instances=True) as the_list:
+        for recorded, expected in (
+            ({"series": (UID,), "instances_only": True}, (True, False, True)),
+            ({"series": ("1.2.3",), "instances_only": True}, (False, False, True)),
+            ({"series": ("1.2.3",)}, (False, True, True)),
+            ({"series": ("1.2.3",), "more": True}, (True, True, True)),
+            ({}, (False, True, True)),
+        ):
+            await told(**recorded)
+            heard = [await page.wait(0) for page in (mine, everything, the_list)]
+            assert [each is Heard.RECORDED for each in heard] == list(expected), recorded
+        await bus.tell(subjects.RECORDED, b"{")  # of a release that says something else
+        await told(series=(UID,))
+        assert await mine.wait(5) is Heard.RECORDED
+
+
+async def test_news_do_not_wait_for_the_history_once_it_is_said_to_have_them(bus, live, monkeypatch) -> None:
+    monkeypatch.setattr(controllers, "AGAIN", (30.0, 60.0))
+    monkeypatch.setattr(controllers, "SETTLE", 30.0)
+
+    async def news():
+        return '{"count": 1}'
+
+    stream = _news(live, None, news)
+    await anext(stream)
+    message = asyncio.ensure_future(anext(stream))
+    await bus.publish(deleted(UID))
+    done, _ = await asyncio.wait({message}, timeout=0.5)
+    assert not done, "it was said, but the history may not have it"
+    await bus.tell(subjects.RECORDED, Recorded(series=(UID,)).model_dump_json().encode())
+    assert (await asyncio.wait_for(message, 10)).event == "news"
+    await stream.aclose()
+
+
+@pytest.mark.parametrize(
+    ("heard", "looks", "expected"),
+    [
+        (Heard.SAID, [], [100.7, 102.0, 106.0]),
+        (Heard.SAID, [100.1, 101.4, 105.4], [100.1, 102.0, 106.0]),  # put off by what comes later, it would never be
+        (Heard.RECORDED, [], [100.0]),
+        (Heard.RECORDED, [100.3, 101.6, 105.6], [100.0, 105.6]),
+        (Heard.NOTHING, [100.0, 105.6], [100.0, 105.6]),
+    ],
+)
+def test_when_the_history_is_looked_at(heard, looks, expected) -> None:
+    assert next_looks(heard, 100.0, 90.0, looks) == pytest.approx(expected)
+
+
+def test_between_two_looks_there_is_a_while_however_much_is_recorded() -> None:
+    assert next_looks(Heard.RECORDED, 100.0, 99.9, [])[0] == pytest.approx(99.9 + controllers.SETTLE)
 
 
 async def test_only_what_came_later_is_new(web, make_ledger) -> None:

@@ -1,13 +1,17 @@
 """Sessions, passwords and guesses."""
 
 import asyncio
+import os
+from collections import Counter
 
 import pytest
 from sqlalchemy import Connection, text
 
 from hermes_common.runtime.bus import Bus
+from hermes_web.app import build
 from hermes_web.core.passwords import password_problem
 from hermes_web.features.signin.pages import local_path
+from hermes_web.http.headers import Shell
 from hermes_web.web import Web
 
 PASSWORD = "mossy lantern 47 orbit"
@@ -92,6 +96,19 @@ async def test_at_most_ten_guesses_per_account_however_many_come_at_once(web: We
     assert [answer.status_code for answer in answers].count(429) == 20
     assert (await browser().sign_in("admin")).status_code == 429, "the right password does not help now"
     assert (await browser().sign_in("vera")).status_code == 303, "other accounts are not held up"
+
+
+async def test_guesses_over_several_processes_of_the_service_are_counted_together(
+    web: Web, another_web, browse
+) -> None:
+    total = int(os.environ.get("HERMES_TEST_GUESSES", "60"))  # docs/reliability.md speaks of 10,000
+    apps = [Shell(build(each)) for each in (web, await another_web(), await another_web())]
+    statuses: Counter[int] = Counter()
+    for start in range(0, total, 60):
+        guesses = range(start, min(start + 60, total))
+        answers = (browse(apps[n % len(apps)]).sign_in("admin", f"wrong password {n}") for n in guesses)
+        statuses.update(answer.status_code for answer in await asyncio.gather(*answers))
+    assert statuses == {401: 10, 429: total - 10}
 
 
 async def test_an_address_that_tries_many_accounts_is_held_up_too(browser) -> None:

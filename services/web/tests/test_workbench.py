@@ -236,6 +236,21 @@ async def test_two_changes_of_the_same_rule_are_both_kept_and_what_both_changed_
     assert (rule["name"], rule["contact"], rule["comment"]) == ("Mine", "dept", "theirs")
 
 
+async def test_test_cases_that_both_added_stand_beside_each_other_one_in_a_line(
+    admin: Any, configured: httpx.AsyncClient
+) -> None:
+    theirs = {"name": "Theirs", "tags": {"Modality": ["CT"]}, "verdict": "no_match"}
+    await put(configured, [{**BRAIN, "cases": [theirs]}], 1)
+    mine = {"case-0-name": "Mine", "case-0-tags": "Modality = MR\nStudyDescription = brain", "case-0-verdict": "match"}
+    page = (await admin.post("/rules/brain", {**FORM, **mine})).text
+    both = page.split("You both changed the same")[1].split("</section>")[0]
+    left, right = re.findall(r'<pre class="diff mono">(.*?)</pre>', both, re.DOTALL)
+    assert "+ Theirs: Modality = CT" in left
+    assert "+ Mine: Modality = MR, StudyDescription = brain" in right
+    assert "Mine" not in left
+    assert "Theirs" not in right
+
+
 async def test_a_rule_that_was_removed_meanwhile_is_not_lost_with_what_was_typed(
     admin: Any, configured: httpx.AsyncClient
 ) -> None:

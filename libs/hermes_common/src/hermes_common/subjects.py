@@ -37,6 +37,9 @@ INSTANCE_STORED = "hermes.v1.instance.stored"
 ASSOCIATION_CLOSED = "hermes.v1.association.closed"
 MPPS_SET = "hermes.v1.mpps.set"
 
+RECORDED = "hermes.recorded"
+"""What the history has as of now (:class:`hermes_common.news.Recorded`); in no stream."""
+
 PRIORITIES = ("urgent", "normal", "off_peak")
 """Tokens of the queues of a target, most urgent first."""
 

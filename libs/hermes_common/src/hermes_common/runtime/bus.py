@@ -223,6 +223,12 @@ class Bus:
         """Publish several events with their ids at once; return when every one is durable."""
         await asyncio.gather(*(self.publish(event, event_id) for event, event_id in events))
 
+    async def tell(self, subject: str, body: bytes) -> None:
+        """Tell whoever listens now. Nobody keeps it, and while the bus is away it is lost."""
+        if self.nc.is_connected:
+            with contextlib.suppress(nats.errors.Error, OSError):
+                await self.nc.publish(subject, body)
+
     async def send(self, subject: str, body: bytes, headers: Mapping[str, str] | None = None) -> int:
         """Publish a message to whichever stream holds its subject; return its sequence.
 

@@ -10,7 +10,9 @@ from typing import Protocol
 
 from hermes_bookkeeper.core.alerts import Say
 from hermes_bookkeeper.core.facts import Fact, read
+from hermes_bookkeeper.core.news import news_of
 from hermes_bookkeeper.errors import DatabaseUnavailableError, RefusedError
+from hermes_common import subjects
 from hermes_common.events import Event, MalformedEventError
 from hermes_common.runtime.consumer import Done, Message, Outcome, Park
 from hermes_common.runtime.crashpoints import crash_point
@@ -32,6 +34,10 @@ class Publisher(Protocol):
 
     async def publish(self, event: Event, event_id: str | None = None) -> int:
         """Publish an event durably."""
+        ...
+
+    async def tell(self, subject: str, body: bytes) -> None:
+        """Tell whoever listens now; never raises for a bus that is away."""
         ...
 
 
@@ -68,6 +74,7 @@ class Recorder:
                 raise
             return [Park(str(error))]
         crash_point("bookkeeper.recorded")
+        await self._publisher.tell(subjects.RECORDED, news_of(facts).model_dump_json().encode())
         for say in says:
             await self._publisher.publish(say.event, say.id)
         crash_point("bookkeeper.said")

@@ -1,7 +1,8 @@
 """What happens on the bus, as it happens: heard once by this process, told to every page that listens.
 
 A page that cannot keep up is not told everything: it is told that something happened, which is all that it needs to
-look again. Nothing is kept for a page that is gone.
+look again. Nothing is kept for a page that is gone. What the bus says is in the history a moment later; the bookkeeper
+tells when.
 """
 
 import asyncio
@@ -10,10 +11,14 @@ import json
 import logging
 from collections.abc import Iterator
 from dataclasses import dataclass
+from enum import IntEnum
 
 from nats.aio.msg import Msg
+from pydantic import ValidationError
 
+from hermes_common import subjects
 from hermes_common.ids import uid_token
+from hermes_common.news import Recorded
 from hermes_common.runtime.bus import Bus
 from hermes_web.errors import UnavailableError
 
@@ -34,30 +39,51 @@ class Said:
     series: str | None = None
 
 
-class Listener:
-    """One page. It remembers only whether anything that concerns it happened since it last looked."""
+class Heard(IntEnum):
+    """What a page was told since it last looked; the greater says more."""
 
-    def __init__(self, series_uid: str | None) -> None:
+    NOTHING = 0
+    SAID = 1
+    """Something happened that concerns it. The history may not have it yet."""
+    RECORDED = 2
+    """The history has it."""
+
+
+class Listener:
+    """One page. It remembers only the most that it was told since it last looked."""
+
+    def __init__(self, series_uid: str | None, *, instances: bool = False) -> None:
+        self._uid = series_uid
         self._series = None if series_uid is None else uid_token(series_uid)
-        self._happened = asyncio.Event()
+        self._instances = instances
+        self._heard = Heard.NOTHING
+        self._wake = asyncio.Event()
 
     def tell(self, said: Said) -> None:
         """Take note of what was said, if it is about what the page shows."""
         if self._series is None or said.series == self._series:
-            self._happened.set()
+            self._note(Heard.SAID)
+
+    def tell_recorded(self, recorded: Recorded) -> None:
+        """Take note of what the history has now, if it is about what the page shows."""
+        if recorded.is_about(self._uid) if self._uid is not None else self._instances or not recorded.instances_only:
+            self._note(Heard.RECORDED)
 
     def wake(self) -> None:
         """End the waiting, whatever happened."""
-        self._happened.set()
+        self._wake.set()
 
-    async def wait(self, within: float) -> bool:
-        """Wait until something happened, at most ``within`` seconds; return whether it did."""
-        try:
-            await asyncio.wait_for(self._happened.wait(), within)
-        except TimeoutError:
-            return False
-        self._happened.clear()
-        return True
+    async def wait(self, within: float) -> Heard:
+        """Wait until something happened, at most ``within`` seconds; return the most that was told."""
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self._wake.wait(), within)
+        self._wake.clear()
+        heard, self._heard = self._heard, Heard.NOTHING
+        return heard
+
+    def _note(self, heard: Heard) -> None:
+        self._heard = max(self._heard, heard)
+        self._wake.set()
 
 
 class Live:
@@ -78,6 +104,7 @@ class Live:
             if not stopping.is_set():
                 for subject in SUBJECTS:
                     await self._bus.nc.subscribe(subject, cb=self._hear)
+                await self._bus.nc.subscribe(subjects.RECORDED, cb=self._hear_recorded)
             await stop
         finally:
             ready.cancel()
@@ -87,11 +114,14 @@ class Live:
                 listener.wake()
 
     @contextlib.contextmanager
-    def listen(self, series_uid: str | None = None) -> Iterator[Listener]:
-        """Tell a page what happens, all of it or what concerns one series; raises if too many pages listen."""
+    def listen(self, series_uid: str | None = None, *, instances: bool = False) -> Iterator[Listener]:
+        """Tell a page what happens, all of it or what concerns one series; raises if too many pages listen.
+
+        A page of all of it is told of receptions of instances only if it asks for ``instances``.
+        """
         if len(self._listeners) >= MOST or self.is_over:
             raise UnavailableError("Too many pages are live at the same time")
-        listener = Listener(series_uid)
+        listener = Listener(series_uid, instances=instances)
         self._listeners.add(listener)
         try:
             yield listener
@@ -104,6 +134,17 @@ class Live:
         said = read(message.subject, message.data)
         for listener in tuple(self._listeners):
             listener.tell(said)
+
+    async def _hear_recorded(self, message: Msg) -> None:
+        if not self._listeners:
+            return
+        try:
+            recorded = Recorded.model_validate_json(message.data)
+        except ValidationError:
+            log.warning("%s: what the bookkeeper says cannot be read; is it of another release?", message.subject)
+            return
+        for listener in tuple(self._listeners):
+            listener.tell_recorded(recorded)
 
 
 def read(subject: str, body: bytes) -> Said:

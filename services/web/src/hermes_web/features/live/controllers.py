@@ -11,7 +11,7 @@ from litestar.response import ServerSentEvent, ServerSentEventMessage
 from hermes_common.ids import check_uid
 from hermes_common.runtime.clock import now
 from hermes_common.runtime.errors import TransientError
-from hermes_web.adapters.live import Live
+from hermes_web.adapters.live import Heard, Live
 from hermes_web.core.roles import VIEWER
 from hermes_web.core.search import parse_search
 from hermes_web.errors import MalformedError, UnavailableError, WebError
@@ -24,7 +24,7 @@ LONGEST = 600
 BEAT = 15.0
 """Seconds between signs of life."""
 SETTLE = 0.7
-"""Seconds from an event until the history usually has it, and at least between two news."""
+"""Seconds from an event until the history usually has it, where nobody says when; and at least between two news."""
 AGAIN = (2.0, 6.0)
 """Seconds after which it is looked again, for a history that is late; also for what happened while a page loaded."""
 MOST_NEWS = 99
@@ -44,7 +44,7 @@ async def series_news(request: HttpRequest) -> ServerSentEvent:
         found = await web.database.run(count_news, search, since, MOST_NEWS + 1)
         return f'{{"count": {min(found, MOST_NEWS)}, "more": {"true" if found > MOST_NEWS else "false"}}}'
 
-    return _stream(web.live, None, count)
+    return _stream(web.live, None, count, instances=True)
 
 
 @get("/live/changes", opt=_OPTIONS, include_in_schema=False)
@@ -95,28 +95,36 @@ def _instant(text: str) -> datetime:
     return found
 
 
-def _stream(live: Live, series_uid: str | None, news: Callable[[], Awaitable[str | None]]) -> ServerSentEvent:
-    return ServerSentEvent(_news(live, series_uid, news), headers={"x-accel-buffering": "no"})
+def _stream(
+    live: Live, series_uid: str | None, news: Callable[[], Awaitable[str | None]], *, instances: bool = False
+) -> ServerSentEvent:
+    messages = _news(live, series_uid, news, instances=instances)
+    return ServerSentEvent(messages, headers={"x-accel-buffering": "no"})
 
 
 async def _news(
-    live: Live, series_uid: str | None, news: Callable[[], Awaitable[str | None]]
+    live: Live, series_uid: str | None, news: Callable[[], Awaitable[str | None]], *, instances: bool = False
 ) -> AsyncIterator[ServerSentEventMessage]:
-    """Yield news whenever something happened, again when the history has settled, and a sign of life in between."""
-    end = asyncio.get_running_loop().time() + LONGEST
-    with live.listen(series_uid) as listener:
+    """Yield news as soon as the history has some, and a sign of life in between."""
+    clock = asyncio.get_running_loop().time
+    end = clock() + LONGEST
+    with live.listen(series_uid, instances=instances) as listener:
         yield ServerSentEventMessage(comment="live", retry=3000)
         last: str | None = None
-        looks = list(AGAIN)
-        while not live.is_over and asyncio.get_running_loop().time() < end:
-            happened = await listener.wait(looks[0] if looks else BEAT)
+        looked = clock() - SETTLE
+        looks = [clock() + seconds for seconds in AGAIN]
+        while not live.is_over and clock() < end:
+            heard = await listener.wait(max(0.0, looks[0] - clock()) if looks else BEAT)
             if live.is_over:
                 return
-            if not happened and not looks:
+            if heard is Heard.NOTHING and not looks:
                 yield ServerSentEventMessage(comment=now().isoformat())
                 continue
-            looks = list(AGAIN) if happened else looks[1:]
-            await asyncio.sleep(SETTLE)
+            looks = next_looks(heard, clock(), looked, looks)
+            if clock() < looks[0]:
+                continue
+            looked = clock()
+            looks = looks[1:]
             try:
                 data = await news()
             except UnavailableError:
@@ -125,3 +133,14 @@ async def _news(
             if data is not None and (data != last or data == "{}"):
                 last = data
                 yield ServerSentEventMessage(data=data, event="news")
+
+
+def next_looks(heard: Heard, at: float, looked: float, looks: list[float]) -> list[float]:
+    """Return when to look at the history, in order, after something was heard ``at`` that time; all in seconds."""
+    match heard:
+        case Heard.RECORDED:
+            return [max(at, looked + SETTLE), *looks[-1:]]  # the last one stays, for what was not told
+        case Heard.SAID:
+            return [min([at + SETTLE, *looks[:1]]), *(at + seconds for seconds in AGAIN)]
+        case _:
+            return looks
