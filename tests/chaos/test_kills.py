@@ -18,7 +18,7 @@ from typing import Any
 import pytest
 from harness import Hermes, Series, StoreScp, home_folder, make_series, rule, storescu, target, until
 
-pytestmark = [pytest.mark.chaos, pytest.mark.interop, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.chaos, pytest.mark.interop, pytest.mark.timeout(400)]
 
 Peer = Callable[[str, str], str]
 Scp = Callable[[str], StoreScp]
@@ -120,7 +120,7 @@ def test_killing_a_service_in_the_middle_loses_nothing_and_says_nothing_false(
     else:
         until("some of it has come", lambda: sender.acknowledged or _spooled(victim) > 20, 30)
     killed = victim.kill(service)
-    until(f"the {service} is back", lambda: victim.is_back(service, killed), 40)
+    until(f"the {service} is back", lambda: victim.is_back(service, killed), 20)
     sender.join(150)
     check_books(victim, series, scp, sender)
     copies = len(scp.received()) - INSTANCES

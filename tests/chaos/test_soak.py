@@ -1,10 +1,11 @@
 """Whether the soak sees what grows. It is run by hand (``just soak``): half an hour is too long for every change."""
 
-import os
-from pathlib import Path
+import subprocess
+import sys
+from dataclasses import replace
 
 import pytest
-from hermes_chaos.soak import SERVICES, Held, held, slope, table
+from hermes_chaos.soak import SERVICES, Held, held, slope, table, unlevel
 
 SECONDS = 1800.0
 
@@ -26,22 +27,53 @@ def test_the_slope_is_that_of_an_hour() -> None:
 
 @pytest.mark.parametrize("service", SERVICES)
 def test_what_each_service_gains_after_its_caches_are_full_is_seen(service: str) -> None:
-    text, steepest = table(looks(service, 3.0), SECONDS)
-    assert steepest == pytest.approx(3)
-    assert f"| {service} |" in text
-    assert "**+3.00**" in text
+    grows = looks(service, 3.0)
+    assert "**+3.00**" in table(grows, SECONDS)
+    [words] = unlevel(grows, SECONDS, 1.0)
+    assert words == f"{service} gains 3.00 MiB an hour"
 
 
 def test_a_server_that_grows_decides_nothing() -> None:
-    text, steepest = table(looks("nats", 90.0), SECONDS)
-    assert steepest == pytest.approx(0, abs=1e-6)
-    assert "**+90.00**" in text
+    grows = looks("nats", 90.0)
+    assert unlevel(grows, SECONDS, 1.0) == []
+    assert "**+90.00**" in table(grows, SECONDS)
+
+
+HOLDER = """
+import os, sys, threading
+print("ready", flush=True)
+sys.stdin.readline()
+kept = os.urandom(32 * 1024 * 1024)
+files = [open(os.devnull) for _ in range(5)]
+threading.Thread(target=sys.stdin.read).start()
+print("holds", flush=True)
+"""
 
 
 def test_what_a_process_holds_is_seen() -> None:
-    before = held(os.getpid(), 0)
-    kept = bytearray(os.urandom(32 * 1024 * 1024))
-    with Path(os.devnull).open("rb"):
-        after = held(os.getpid(), 1)
-    assert after.memory - before.memory > len(kept) / 1024 / 1024 - 1
-    assert after.files == before.files + 1
+    with subprocess.Popen([sys.executable, "-c", HOLDER], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
+        assert process.stdin is not None
+        assert process.stdout is not None
+        process.stdout.readline()
+        before = held(process.pid, 0)
+        process.stdin.write(b"\n")
+        process.stdin.flush()
+        process.stdout.readline()
+        after = held(process.pid, 1)
+        process.stdin.close()
+    assert after.memory - before.memory > 31
+    assert after.files == before.files + 5
+    assert after.threads == before.threads + 1
+
+
+@pytest.mark.parametrize("what", ["files", "threads"])
+def test_files_and_threads_that_are_not_given_back_are_seen(what: str) -> None:
+    level = looks("nats", 0.0)
+    assert unlevel(level, SECONDS, 1.0) == []
+    leaks = {
+        name: [replace(look, **{what: 20 + number}) for number, look in enumerate(each)] if name == "router" else each
+        for name, each in level.items()
+    }
+    [words] = unlevel(leaks, SECONDS, 1.0)
+    assert words.startswith("router")
+    assert what in words

@@ -4,6 +4,7 @@ import shutil
 import subprocess
 from collections import Counter
 from collections.abc import Callable
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
@@ -15,17 +16,24 @@ from hermes_cli.connection import Connection
 pytestmark = [pytest.mark.interop, pytest.mark.timeout(240)]
 
 
+@pytest.mark.parametrize("store", ["s3", "folder"])
 def test_a_copy_of_the_home_started_elsewhere_goes_on_where_it_was(
-    peer: Callable[[str, str], str], storescp: Callable[[str], StoreScp], tmp_path: Path
+    peer: Callable[[str, str], str], storescp: Callable[[str], StoreScp], tmp_path: Path, store: str
 ) -> None:
     send = peer("storescu", "dcmtk")
     up = storescp("up")
     late = StoreScp(up.program, tmp_path / "late", free_port())
     done, waits = make_series(tmp_path / "done", 5), make_series(tmp_path / "waits", 5, StationName="LATE")
-    home = home_folder("backup")
-    restored = home_folder("restored")
-    original, copy = Hermes(home), Hermes(restored)
-    try:
+    home, restored = home_folder("backup"), home_folder("restored")
+    # A folder has an address of its own, which the backup does not know: it is put back where it was.
+    images = home.parent / "images"
+    variables = {"HERMES_OBJECT_STORE": f"file://{images}"} if store == "folder" else {}
+    original, copy = Hermes(home, **variables), Hermes(restored, **variables)
+    with ExitStack() as at_the_end:
+        for folder in (home, restored):
+            at_the_end.callback(shutil.rmtree, folder.parent, ignore_errors=True)
+        for stop in (late.stop, original.stop, copy.stop):
+            at_the_end.callback(stop)
         original.start()
         original.configure(
             [target("up", up.port), target("late", late.port)],
@@ -50,9 +58,3 @@ def test_a_copy_of_the_home_started_elsewhere_goes_on_where_it_was(
         until("delivered", lambda: copy.reached(waits.uid, "delivered"), 90)
         assert Counter(late.digests()) == Counter(waits.digests().values())
         assert Counter(up.digests()) == Counter(done.digests().values()), "what was delivered is not sent again"
-    finally:
-        late.stop()
-        original.stop()
-        copy.stop()
-        for folder in (home, restored):
-            shutil.rmtree(folder.parent, ignore_errors=True)

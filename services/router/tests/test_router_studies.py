@@ -631,23 +631,27 @@ async def test_every_decision_reproduces_from_the_revision_it_names_while_the_ru
             revisions[number] = rules_of(number)
             await save(router.bus, config.Kind.RULES, config.RuleSet(rules=revisions[number]), number)
             await router.config.refresh()
-            await asyncio.sleep(0)
+            while number > (received + 1) * EDITS // len(series):  # neither is done before the other
+                await asyncio.sleep(0.001)
 
     async def receive() -> None:
+        nonlocal received
         for number, (uid, study) in enumerate(series):
-            while len(revisions) < number * EDITS // len(series):  # the edits last as long as the series
+            while len(revisions) < number * EDITS // len(series):
                 await asyncio.sleep(0.001)
+            received = number
             await arrive(router, uid, Modality=["CT" if number % 2 else "MR"], study=study)
             await router.due(uid)
             if number % 4 == 3:
                 await router.study_due(study)
 
     revisions[1] = ()
+    received = 0
     series = [(f"1.2.{number // 25}.{number}", f"1.2.{number // 25}") for number in range(EDITED_SERIES)]
     await asyncio.gather(edit(), receive())
     for study in {study for _, study in series}:
         await router.study_due(study)
-    checked = 0
+    checked, named = 0, set()
     for uid, _ in series:
         for event in await said(router.bus, f"series.*.{uid.replace('.', '-')}"):
             decision = getattr(event, "decision", None)
@@ -682,7 +686,9 @@ async def test_every_decision_reproduces_from_the_revision_it_names_while_the_ru
                 ]
                 assert [each.status for each in again.results] == [each.status for each in decision.rules]
             checked += 1
+            named.add(decision.revision)
     assert checked >= EDITED_SERIES
+    assert len(named) > EDITED_SERIES // 3, "the rules were edited meanwhile"
 
 
 async def test_the_quiet_period_of_a_modality_is_used_and_recorded(router: Router) -> None:

@@ -101,10 +101,10 @@ async def test_a_page_is_told_when_the_history_has_what_concerns_it(bus, live) -
         ):
             await told(**recorded)
             heard = [await page.wait(0) for page in (mine, everything, the_list)]
-            assert [each is Heard.RECORDED for each in heard] == list(expected), recorded
+            assert [each == Heard.RECORDED for each in heard] == list(expected), recorded
         await bus.tell(subjects.RECORDED, b"{")  # of a release that says something else
         await told(series=(UID,))
-        assert await mine.wait(5) is Heard.RECORDED
+        assert await mine.wait(5) == Heard.RECORDED
 
 
 async def test_news_do_not_wait_for_the_history_once_it_is_said_to_have_them(bus, live, monkeypatch) -> None:
@@ -132,6 +132,8 @@ async def test_news_do_not_wait_for_the_history_once_it_is_said_to_have_them(bus
         (Heard.SAID, [100.1, 101.4, 105.4], [100.1, 102.0, 106.0]),  # put off by what comes later, it would never be
         (Heard.RECORDED, [], [100.0]),
         (Heard.RECORDED, [100.3, 101.6, 105.6], [100.0, 105.6]),
+        (Heard.RECORDED, [100.6], [100.0]),  # nobody looks twice within a while
+        (Heard.SAID | Heard.RECORDED, [100.6], [100.0, 106.0]),  # what was said may be in the history only later
         (Heard.NOTHING, [100.0, 105.6], [100.0, 105.6]),
     ],
 )
@@ -140,7 +142,36 @@ def test_when_the_history_is_looked_at(heard, looks, expected) -> None:
 
 
 def test_between_two_looks_there_is_a_while_however_much_is_recorded() -> None:
-    assert next_looks(Heard.RECORDED, 100.0, 99.9, [])[0] == pytest.approx(99.9 + controllers.SETTLE)
+    looks: list[float] = []
+    for at in (100.0, 100.1, 100.2):
+        looks = next_looks(Heard.RECORDED, at, 99.9, looks)
+        assert looks == pytest.approx([99.9 + controllers.SETTLE])
+
+
+async def test_a_page_to_which_nothing_is_news_hears_a_sign_of_life_all_the_same(bus, live, monkeypatch) -> None:
+    monkeypatch.setattr(controllers, "BEAT", 0.5)
+    monkeypatch.setattr(controllers, "SETTLE", 0.05)
+    recorded = Recorded(series=("1.2.3",), instances_only=True).model_dump_json().encode()
+    looked = 0
+
+    async def news():
+        nonlocal looked
+        looked += 1
+        return '{"count": 0}'
+
+    async def much() -> None:
+        while True:
+            await bus.tell(subjects.RECORDED, recorded)
+            await asyncio.sleep(0.02)
+
+    noise = asyncio.create_task(much())
+    stream = _news(live, None, news, instances=True)
+    messages = [await asyncio.wait_for(anext(stream), 10) for _ in range(4)]
+    noise.cancel()
+    await stream.aclose()
+    assert [message.event for message in messages].count("news") == 1, "the count was said once"
+    assert [message.comment is not None for message in messages].count(True) == 3
+    assert looked > 3
 
 
 async def test_only_what_came_later_is_new(web, make_ledger) -> None:

@@ -3,10 +3,11 @@
 Hermes as ``hermes up`` starts it. Series come all the time: most go to a target that takes them, some to nobody, some
 to a target that is down; lists are asked for meanwhile, and what is done is deleted after a minute. Every half minute
 each service says what it holds: memory that is its own (USS), open files, threads, of all its processes. After the
-first part, in which caches fill, a line is laid through the rest; its slope is what is lost in an hour.
+first part, in which caches fill, a line is laid through the rest; its slope is what is gained in an hour.
 
-The exit code is 1 if a service of Hermes lost more than ``--most`` MiB an hour; a series that does not come to its end
-is an error. What is read is Linux's; the servers (NATS, S3, PostgreSQL) are in the table and decide nothing.
+The exit code is 1 if a service of Hermes gains more than ``--most`` MiB an hour, or files or threads; a series that
+does not come to its end is an error. What is read is Linux's; the servers (NATS, S3, PostgreSQL) are in the table and
+decide nothing.
 """
 
 import argparse
@@ -56,7 +57,7 @@ TEXT = """# {minutes:.0f} minutes of an ordinary load, {day}
 
 {series} series of {instances} instances of {octets} KB; of ten one for a target that is down and one for nobody;
 retention a minute. Memory is what belongs to the processes of a service alone (USS). The line is laid through the last
-two thirds of the time; the steepest is that of {steepest:+.2f} MiB an hour. {versions}
+two thirds of the time. {verdict}. {versions}
 
 {rows}
 """
@@ -147,31 +148,50 @@ def _said(looks: dict[str, list[Held]]) -> str:
     return ", ".join(f"{name} {looks[name][-1].memory:.1f} MiB" for name in SERVICES)
 
 
-def table(looks: dict[str, list[Held]], seconds: float) -> tuple[str, float]:
-    """Return the table, and the steepest slope of memory of a service of Hermes in MiB an hour."""
+def table(looks: dict[str, list[Held]], seconds: float) -> str:
+    """Return what was held at the first and at the last look after the caches were full, and the slope of memory."""
     rows = [
         "| | MiB at first | at last | **MiB an hour** | files first, last | threads first, last | processes |",
         "|---|---|---|---|---|---|---|",
     ]
-    steepest = 0.0
-    for name, all_looks in looks.items():
-        rest = [look for look in all_looks if look.at > seconds * WARM]
+    for name, every in looks.items():
+        rest = _after(every, seconds)
         rise = slope([(look.at, look.memory) for look in rest])
-        if name in SERVICES:
-            steepest = max(steepest, rise)
         first, last = rest[0], rest[-1]
         rows.append(
             f"| {name} | {first.memory:.1f} | {last.memory:.1f} | **{rise:+.2f}** | {first.files}, {last.files} "
             f"| {first.threads}, {last.threads} | {last.processes} |"
         )
-    return "\n".join(rows), steepest
+    return "\n".join(rows)
+
+
+def unlevel(looks: dict[str, list[Held]], seconds: float, most: float) -> list[str]:
+    """Return in words what does not stay level: memory by more than ``most`` MiB an hour; files and threads where the
+    least of the last third is more than the most of the third before it.
+    """
+    found = []
+    for name in SERVICES:
+        rest = _after(looks[name], seconds)
+        rise = slope([(look.at, look.memory) for look in rest])
+        if rise > most:
+            found.append(f"{name} gains {rise:.2f} MiB an hour")
+        half = len(rest) // 2
+        for what in ("files", "threads"):
+            before, last = ([getattr(look, what) for look in part] for part in (rest[:half], rest[half:]))
+            if min(last) > max(before):
+                found.append(f"{name} gains {what}: {max(before)} at most before, {min(last)} at least at the end")
+    return found
+
+
+def _after(looks: list[Held], seconds: float) -> list[Held]:
+    return [look for look in looks if look.at > seconds * WARM]
 
 
 def main() -> int:
     """Start everything, send, say what was held."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--minutes", type=float, default=30.0)
-    parser.add_argument("--most", type=float, default=1.0, help="MiB an hour that a service may lose")
+    parser.add_argument("--most", type=float, default=1.0, help="MiB an hour that a service may gain")
     parser.add_argument("--report", type=Path, help="write the table there, and every look beside it as JSON")
     chosen = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(message)s")
@@ -197,14 +217,14 @@ def main() -> int:
         hermes.stop()
         shutil.rmtree(home.parent, ignore_errors=True)
         shutil.rmtree(work, ignore_errors=True)
-    rows, steepest = table(looks, seconds)
+    rows, problems = table(looks, seconds), unlevel(looks, seconds, chosen.most)
     said = TEXT.format(
         minutes=chosen.minutes,
         day=f"{datetime.now(UTC):%Y-%m-%d}",
         series=load.series,
         instances=INSTANCES,
         octets=OCTETS // 1000,
-        steepest=steepest,
+        verdict="; ".join(problems) or f"No service gains more than {chosen.most} MiB an hour, files or threads",
         versions=versions(CHECKOUT),
         rows=rows,
     )
@@ -213,7 +233,7 @@ def main() -> int:
         chosen.report.write_text(said, encoding="utf-8")
         every = {name: [asdict(look) for look in each] for name, each in looks.items()}
         chosen.report.with_suffix(".json").write_text(json.dumps(every), encoding="utf-8")
-    return int(steepest > chosen.most)
+    return int(bool(problems))
 
 
 if __name__ == "__main__":

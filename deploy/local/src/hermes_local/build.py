@@ -129,7 +129,7 @@ def build_site(home: Home, secrets: Secrets, servers: Servers, listening: Listen
         http_host=given.get("HERMES_HTTP_HOST") or "127.0.0.1",
         http_port=listening.http,
         spool=home.spool,
-        store_folder=home.path if servers.s3 is not None else None,
+        store_folder=home.path if servers.s3 is not None else _folder_of(given.get("HERMES_OBJECT_STORE", "")),
         dicomweb_host=given.get("HERMES_DICOMWEB_HOST") or "127.0.0.1",
         dicomweb_port=listening.dicomweb,
         admin_user=given.get("HERMES_ADMIN_USER") or "admin",
@@ -193,6 +193,12 @@ def addresses(servers: Servers, site: Site, listening: Listening) -> dict[str, s
     result |= {name: without_password(address()) for name, is_outside, address in outside if is_outside}
     result |= {name: f"http://127.0.0.1:{port}" for name, port in listening.health.items()}
     return result | {"receiver": site.dicom_address, "dicom": site.dicom_address, "web": site.web_address}
+
+
+def _folder_of(store: str) -> Path | None:
+    """The folder of a store that is one; the services say what is wrong with an address that is none."""
+    parts = urlsplit(store)
+    return Path(unquote(parts.path)) if parts.scheme == "file" else None
 
 
 def without_password(url: str) -> str:

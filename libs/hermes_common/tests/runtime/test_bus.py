@@ -210,13 +210,13 @@ async def test_a_document_that_cannot_be_read_is_not_taken_for_one_that_nobody_s
     assert view.problem() is not None
 
 
-async def test_a_change_arrives_within_a_second_after_the_bus_was_killed(tmp_path: Path) -> None:
+async def test_a_change_arrives_at_once_after_the_bus_was_killed(tmp_path: Path) -> None:
     """What watches the bucket for a service is in the memory of the server, and goes with it."""
 
     async def save_and_see(revision: int) -> None:
         saved = Revision(kind=Kind.POLICIES, revision=revision, author="x", time=now(), document={})
         await bus.send(f"$KV.{subjects.CONFIG}.policies", saved.model_dump_json().encode())
-        async with asyncio.timeout(1):
+        async with asyncio.timeout(2):  # one second is promised; unheard, it would be found after ten
             while view.revision(Kind.POLICIES).revision != revision:
                 await asyncio.sleep(0.01)
 
@@ -231,11 +231,12 @@ async def test_a_change_arrives_within_a_second_after_the_bus_was_killed(tmp_pat
             await asyncio.wait_for(view.loaded.wait(), 10)
             await save_and_see(1)
             for revision in (2, 3):
+                before = bus.connection
                 process.kill()
                 process = Process(running.server.program())
                 process.wait_ready()
                 async with asyncio.timeout(20):
-                    while bus.connection != revision or bus.problem() is not None:
+                    while bus.connection == before or bus.problem() is not None:
                         await asyncio.sleep(0.01)
                 await asyncio.sleep(1)  # nobody sees sooner that it is back, and saves
                 await save_and_see(revision)

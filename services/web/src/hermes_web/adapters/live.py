@@ -11,7 +11,7 @@ import json
 import logging
 from collections.abc import Iterator
 from dataclasses import dataclass
-from enum import IntEnum
+from enum import Flag, auto
 
 from nats.aio.msg import Msg
 from pydantic import ValidationError
@@ -39,18 +39,18 @@ class Said:
     series: str | None = None
 
 
-class Heard(IntEnum):
-    """What a page was told since it last looked; the greater says more."""
+class Heard(Flag):
+    """What a page was told since it last looked."""
 
     NOTHING = 0
-    SAID = 1
+    SAID = auto()
     """Something happened that concerns it. The history may not have it yet."""
-    RECORDED = 2
-    """The history has it."""
+    RECORDED = auto()
+    """The history has something that concerns it."""
 
 
 class Listener:
-    """One page. It remembers only the most that it was told since it last looked."""
+    """One page. It remembers only what kinds of things it was told since it last looked."""
 
     def __init__(self, series_uid: str | None, *, instances: bool = False) -> None:
         self._uid = series_uid
@@ -74,7 +74,7 @@ class Listener:
         self._wake.set()
 
     async def wait(self, within: float) -> Heard:
-        """Wait until something happened, at most ``within`` seconds; return the most that was told."""
+        """Wait until something happened, at most ``within`` seconds; return what was told."""
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(self._wake.wait(), within)
         self._wake.clear()
@@ -82,7 +82,7 @@ class Listener:
         return heard
 
     def _note(self, heard: Heard) -> None:
-        self._heard = max(self._heard, heard)
+        self._heard |= heard
         self._wake.set()
 
 

@@ -112,35 +112,40 @@ async def _news(
         yield ServerSentEventMessage(comment="live", retry=3000)
         last: str | None = None
         looked = clock() - SETTLE
+        spoken = clock()
         looks = [clock() + seconds for seconds in AGAIN]
         while not live.is_over and clock() < end:
-            heard = await listener.wait(max(0.0, looks[0] - clock()) if looks else BEAT)
+            heard = await listener.wait(max(0.0, min([spoken + BEAT, *looks[:1]]) - clock()))
             if live.is_over:
                 return
-            if heard is Heard.NOTHING and not looks:
+            if clock() - spoken >= BEAT:  # also where much is heard of and nothing of it is news
+                spoken = clock()
                 yield ServerSentEventMessage(comment=now().isoformat())
-                continue
             looks = next_looks(heard, clock(), looked, looks)
-            if clock() < looks[0]:
+            if not looks or clock() < looks[0]:
                 continue
             looked = clock()
             looks = looks[1:]
             try:
                 data = await news()
             except UnavailableError:
+                spoken = clock()
                 yield ServerSentEventMessage(comment="the history is away")
                 continue
             if data is not None and (data != last or data == "{}"):
-                last = data
+                last, spoken = data, clock()
                 yield ServerSentEventMessage(data=data, event="news")
 
 
 def next_looks(heard: Heard, at: float, looked: float, looks: list[float]) -> list[float]:
-    """Return when to look at the history, in order, after something was heard ``at`` that time; all in seconds."""
-    match heard:
-        case Heard.RECORDED:
-            return [max(at, looked + SETTLE), *looks[-1:]]  # the last one stays, for what was not told
-        case Heard.SAID:
-            return [min([at + SETTLE, *looks[:1]]), *(at + seconds for seconds in AGAIN)]
-        case _:
-            return looks
+    """Return when to look at the history, in order, after something was heard ``at`` that time; all in seconds.
+
+    What was said is looked for again later, also where something else was recorded beside it.
+    """
+    if heard == Heard.NOTHING:
+        return looks
+    if Heard.RECORDED in heard:
+        soon = max(at, looked + SETTLE)
+        later = [at + AGAIN[-1]] if Heard.SAID in heard else looks[-1:]
+        return [soon, *(look for look in later if look >= soon + SETTLE)]
+    return [min([at + SETTLE, *looks[:1]]), *(at + seconds for seconds in AGAIN)]
