@@ -174,6 +174,35 @@ async def test_a_page_to_which_nothing_is_news_hears_a_sign_of_life_all_the_same
     assert looked > 3
 
 
+async def test_a_page_is_told_that_the_history_is_away_and_when_it_is_back(bus, live, monkeypatch) -> None:
+    monkeypatch.setattr(controllers, "AGAIN", (0.1, 0.2))
+    away = True
+
+    async def news():
+        if away:
+            raise UnavailableError("away")
+        return '{"count": 1}'
+
+    stream = _news(live, None, news)
+    await anext(stream)
+    first = await asyncio.wait_for(anext(stream), 10)
+    assert (first.event, json.loads(first.data)) == ("state", {"away": "the history is away"})
+    away = False
+    said = [await asyncio.wait_for(anext(stream), 10) for _ in range(2)]
+    assert {each.event: json.loads(each.data) for each in said} == {"news": {"count": 1}, "state": {"away": ""}}
+    await stream.aclose()
+
+
+async def test_a_page_is_told_that_the_bus_is_away(bus, live, monkeypatch) -> None:
+    monkeypatch.setattr(controllers, "AGAIN", (0.1, 0.2))
+    monkeypatch.setattr(bus, "problem", lambda: "the bus (NATS) is not connected")
+    stream = _news(live, None, controllers._changed)
+    await anext(stream)
+    message = await asyncio.wait_for(anext(stream), 10)
+    assert (message.event, json.loads(message.data)) == ("state", {"away": "the bus is away"})
+    await stream.aclose()
+
+
 async def test_only_what_came_later_is_new(web, make_ledger) -> None:
     make_ledger()
     since = now() - timedelta(hours=1)

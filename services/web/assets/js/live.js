@@ -35,6 +35,10 @@ class LiveNews extends HTMLElement {
     this.source = new EventSource(this.getAttribute("src"));
     this.source.addEventListener("open", () => this.say("live"));
     this.source.addEventListener("error", () => this.say("connection lost, trying again", true));
+    this.source.addEventListener("state", (event) => {
+      const { away } = JSON.parse(event.data);
+      this.say(away || "live", away !== "");
+    });
     this.source.addEventListener("news", (event) => this.heard(JSON.parse(event.data)));
   }
 

@@ -42,6 +42,8 @@ WAIT = "Hermes-Wait"
 """Header of a timer: the seconds that it was to wait."""
 
 _LIMIT = 5.0
+_PATIENCE = 2.0
+"""Seconds for which a lost connection is waited for: the client tries again every second."""
 _HEAD = 64
 _SCAN_IDLE = 60.0
 """Seconds after which the server forgets a reader of :meth:`Bus.scan` that takes nothing more."""
@@ -80,6 +82,7 @@ class Bus:
         self._task: asyncio.Task[None] | None = None
         self._closing = False
         self._lost = asyncio.Event()
+        self._lost_at = time.monotonic()
         self._mending: set[asyncio.Task[None]] = set()
         self._trouble = ""
         self._server_ahead: tuple[float, float] | None = None
@@ -99,6 +102,16 @@ class Bus:
         if self._ready.is_set() and self.nc.is_connected:
             return None
         return "the bus (NATS) is not connected"
+
+    async def connected(self) -> None:
+        """Return when there is a connection; raise :class:`BusUnavailableError` where there has been none for a while.
+
+        For what a person waits for: a connection that was lost a moment ago is waited for, a bus that is away is not.
+        """
+        while (problem := self.problem()) is not None:
+            if time.monotonic() - self._lost_at > _PATIENCE:
+                raise BusUnavailableError(problem)
+            await asyncio.sleep(0.05)
 
     async def watch(self) -> None:
         """Wait; raise :class:`BusLostError` when the client has given the connection up, as it does on some errors."""
@@ -133,7 +146,7 @@ class Bus:
                     max_outstanding_pings=2,
                     pending_size=32 * 1024 * 1024,
                     error_cb=self._on_error,
-                    disconnected_cb=_on_disconnected,
+                    disconnected_cb=self._on_disconnected,
                     reconnected_cb=self._on_reconnected,
                     closed_cb=self._on_closed,
                 )
@@ -160,6 +173,10 @@ class Bus:
         if words != self._trouble:
             log.warning("bus: %s", words)
         self._trouble = words
+
+    async def _on_disconnected(self) -> None:
+        self._lost_at = time.monotonic()
+        log.info("the bus is disconnected")
 
     async def _on_reconnected(self) -> None:
         self._trouble = ""
@@ -527,6 +544,3 @@ async def _limited(call: Awaitable[T]) -> T:
     except (nats.errors.Error, nats.js.errors.Error, TimeoutError, OSError) as error:
         raise BusUnavailableError(f"the bus did not answer: {str(error) or type(error).__name__}") from error
 
-
-async def _on_disconnected() -> None:
-    log.info("the bus is disconnected")

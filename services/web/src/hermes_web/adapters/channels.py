@@ -19,6 +19,7 @@ class ChannelsOnBus:
     async def test(self, slug: str, actor: str) -> ChannelTested:
         """Have a bookkeeper send a test over a channel; raise :class:`UnavailableError` if none does."""
         body = ChannelTestAsked(slug=slug, actor=actor).model_dump_json().encode()
+        await self._bus.connected()
         try:
             answer = await self._bus.nc.request(ASK_TEST, body, timeout=_WAIT)
             return ChannelTested.model_validate_json(answer.data)

@@ -10,6 +10,8 @@ from hermes_common.runtime.bus import Bus
 from hermes_web.errors import UnavailableError
 
 _WAIT = 60.0
+_FLUSH = 3
+"""Seconds within which the bus itself answers."""
 
 Answer = TypeVar("Answer", bound=BaseModel)
 
@@ -29,6 +31,11 @@ class CleanerOnBus:
         return await self._ask(ASK_SWEEP, SweepAsked(actor=actor, remove=remove), SweepBegun)
 
     async def _ask(self, subject: str, asked: BaseModel, answer: type[Answer]) -> Answer:
+        await self._bus.connected()
+        try:
+            await self._bus.nc.flush(_FLUSH)  # a bus that hangs is found out before the long wait
+        except (nats.errors.Error, TimeoutError, OSError) as error:
+            raise UnavailableError("the bus (NATS) does not answer") from error
         try:
             said = await self._bus.nc.request(subject, asked.model_dump_json().encode(), timeout=_WAIT)
             return answer.model_validate_json(said.data)

@@ -86,10 +86,12 @@ class Commands:
 
     async def live_study(self, study_uid: str) -> tuple[StudyRecord, datetime | None] | None:
         """Return the live record of a study and when it is looked at next, or None."""
+        await self._bus.connected()
         found = await self._bus.load(subjects.STATE, subjects.study_state(study_uid), StudyRecord)
         return None if found is None else (found[0], await self._bus.armed(subjects.study_timer(study_uid)))
 
     async def live_delivery(self, delivery_id: str) -> DeliveryRecord | None:
         """Return the live record of a delivery, which is ahead of the history, or None."""
+        await self._bus.connected()
         found = await self._bus.load(subjects.STATE, subjects.delivery_state(delivery_id), DeliveryRecord)
         return None if found is None else found[0]

@@ -35,6 +35,7 @@ class ConfigStore:
 
     async def current(self, kind: Kind) -> Revision:
         """Return the last revision of a document, from the bucket itself; revision 0 if nobody saved one."""
+        await self._bus.connected()
         found = await self._bus.load(subjects.CONFIG, kind.value, Revision)
         return default(kind) if found is None else found[0]
 
@@ -75,13 +76,14 @@ class ConfigStore:
 
     async def history(self, kind: Kind) -> list[Revision]:
         """Return the revisions that the bucket still holds, newest first."""
-        kv = await self._bus.js.key_value(subjects.CONFIG)
+        await self._bus.connected()
         try:
+            kv = await self._bus.js.key_value(subjects.CONFIG)
             entries = await kv.history(kind.value)
         except nats.js.errors.NoKeysError:
             return []
         except (nats.errors.Error, nats.js.errors.Error, TimeoutError) as error:
-            raise BusUnavailableError(f"the history of {kind.value} cannot be read: {error}") from error
+            raise BusUnavailableError(f"the history of {kind.value} cannot be read: the bus did not answer") from error
         found: dict[int, Revision] = {}
         for entry in entries:
             try:

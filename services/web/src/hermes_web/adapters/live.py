@@ -95,6 +95,10 @@ class Live:
         self.is_over = False
         """Whether the service is ending, and pages are to let go."""
 
+    def problem(self) -> str | None:
+        """Return why nothing is heard, in words, or None."""
+        return "the bus is away" if self._bus.problem() is not None else None
+
     async def run(self, stopping: asyncio.Event) -> None:
         """Hear the bus until ``stopping``; then let every page go."""
         ready = asyncio.create_task(self._bus.ready())

@@ -24,6 +24,7 @@ class TargetsOnBus:
 
     async def outages(self) -> dict[str, TargetRecord]:
         """Return the targets that are down."""
+        await self._bus.connected()
         found: dict[str, TargetRecord] = {}
         for key in await self._bus.keys(subjects.STATE, "target.*"):
             loaded = await self._bus.load(subjects.STATE, key, TargetRecord)
@@ -33,6 +34,7 @@ class TargetsOnBus:
 
     async def endpoints_down(self) -> dict[str, list[EndpointRecord]]:
         """Return the endpoints that are down of targets that have several, by the slug of the target."""
+        await self._bus.connected()
         found: dict[str, list[EndpointRecord]] = {}
         for key in await self._bus.keys(subjects.STATE, "endpoint.*.*"):
             loaded = await self._bus.load(subjects.STATE, key, EndpointRecord)
@@ -50,6 +52,7 @@ class TargetsOnBus:
         return await self._ask(previews.ASK, asked.model_dump_json().encode(), previews.Preview)
 
     async def _ask(self, subject: str, body: bytes, answers: type[Answer]) -> Answer:
+        await self._bus.connected()
         try:
             answer = await self._bus.nc.request(subject, body, timeout=_WAIT)
             return answers.model_validate_json(answer.data)

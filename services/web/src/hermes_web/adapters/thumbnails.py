@@ -66,6 +66,8 @@ class Thumbnails:
 
     async def _ask(self, instance: ManifestInstance) -> Thumbnail:
         body = ThumbnailAsked(instance=instance).model_dump_json().encode()
+        if self._bus.problem() is not None:
+            return _unavailable("the bus (NATS) is away")
         try:
             answer = await self._bus.nc.request(ASK, body, timeout=WAIT)
             return Thumbnail.model_validate_json(answer.data)

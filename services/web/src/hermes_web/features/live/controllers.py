@@ -1,6 +1,7 @@
 """``/live``: server-sent events for the pages that are open; ``/palette``: what Ctrl-K can go to."""
 
 import asyncio
+import json
 from collections.abc import AsyncIterator, Awaitable, Callable
 from datetime import datetime
 
@@ -111,6 +112,7 @@ async def _news(
     with live.listen(series_uid, instances=instances) as listener:
         yield ServerSentEventMessage(comment="live", retry=3000)
         last: str | None = None
+        told, is_history_away = "", False
         looked = clock() - SETTLE
         spoken = clock()
         looks = [clock() + seconds for seconds in AGAIN]
@@ -118,6 +120,9 @@ async def _news(
             heard = await listener.wait(max(0.0, min([spoken + BEAT, *looks[:1]]) - clock()))
             if live.is_over:
                 return
+            if (away := live.problem() or ("the history is away" if is_history_away else "")) != told:
+                told, spoken = away, clock()
+                yield _state(away)
             if clock() - spoken >= BEAT:  # also where much is heard of and nothing of it is news
                 spoken = clock()
                 yield ServerSentEventMessage(comment=now().isoformat())
@@ -129,12 +134,20 @@ async def _news(
             try:
                 data = await news()
             except UnavailableError:
-                spoken = clock()
-                yield ServerSentEventMessage(comment="the history is away")
+                is_history_away = True
+                looks = [clock() + AGAIN[0]]
                 continue
+            if is_history_away:
+                is_history_away = False
+                listener.wake()  # to say so
             if data is not None and (data != last or data == "{}"):
                 last, spoken = data, clock()
                 yield ServerSentEventMessage(data=data, event="news")
+
+
+def _state(away: str) -> ServerSentEventMessage:
+    """Return what tells a page why it may miss something; empty: it does not any longer."""
+    return ServerSentEventMessage(data=json.dumps({"away": away}), event="state")
 
 
 def next_looks(heard: Heard, at: float, looked: float, looks: list[float]) -> list[float]:

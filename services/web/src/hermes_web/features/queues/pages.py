@@ -6,16 +6,15 @@ from litestar import get, post
 from litestar.response import Redirect
 
 from hermes_common.runtime.clock import now
-from hermes_common.runtime.errors import BusUnavailableError
+from hermes_common.runtime.errors import BusUnavailableError, TransientError
 from hermes_common.targets import Targets
 from hermes_web.core.roles import ADMIN, VIEWER
-from hermes_web.errors import InvalidError, PreconditionFailedError, StateConflictError, WebError
+from hermes_web.errors import InvalidError, MalformedError, PreconditionFailedError, StateConflictError, WebError
 from hermes_web.features.queues.queries import STEPS, QueueDetail, queue_details
 from hermes_web.features.status.sparkline import strokes
 from hermes_web.features.targets.service import (
     TargetState,
     end_of_pause,
-    known_targets,
     pause,
     resume,
     state_of,
@@ -66,7 +65,12 @@ async def _done(request: HttpRequest, action: Callable[[Web, Form, str], Awaitab
 async def _page(request: HttpRequest, error: WebError | None = None) -> Page:
     web, at = web_of(request), now()
     found = await web.database.run(queue_details)
-    known = {item.slug: item for item in await known_targets(web)}
+    targets, unreadable = Targets(), None
+    try:
+        _, targets = await web.targets()
+    except (TransientError, MalformedError) as why:
+        unreadable = str(why)
+    known = {item.slug: item for item in targets.targets}
     empty = {slug: QueueDetail(target=slug, states={}, priorities={}, throughput=[0] * STEPS) for slug in known}
     queues = sorted({**empty, **found}.values(), key=lambda queue: (queue.oldest or at, queue.target))
     return page(
@@ -74,7 +78,8 @@ async def _page(request: HttpRequest, error: WebError | None = None) -> Page:
         "queues/list.html",
         queues=queues,
         targets=known,
-        states=await _states(web, Targets(targets=tuple(known.values()))),
+        states=await _states(web, targets),
+        unreadable=unreadable,
         at=at,
         strokes=strokes,
         error=error,

@@ -58,6 +58,7 @@ async def check_targets(web: Web, targets: Sequence[str]) -> None:
 
 
 async def _check_series(web: Web, uid: str) -> None:
+    await web.bus.connected()
     found = await web.bus.load(subjects.STATE, subjects.series_state(uid), SeriesRecord)
     if found is not None:
         if found[0].state != "open":

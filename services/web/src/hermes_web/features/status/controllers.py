@@ -33,13 +33,15 @@ async def overview(request: HttpRequest) -> Page:
     except UnavailableError:
         seen = None
     states: dict[str, TargetState] = {}
+    unreadable = False
     try:
         configured = (await web.targets())[1]
         targets = list(configured.targets)
         states = await target_states(web, configured)
     except (TransientError, MalformedError):
-        targets = []
+        targets, unreadable = [], True
     steps = await open_steps(web) if principal_of(request).is_admin else None
     values = {"status": status, "glance": seen, "targets": targets, "states": states, "strokes": strokes}
+    values["unreadable"] = unreadable
     values["groups"] = grouped(status.alerts or ())
     return page(request, "status/overview.html", **values, steps=steps)
