@@ -26,6 +26,7 @@ from pydantic import SecretStr
 from hermes_common.config import Kind
 from hermes_common.runtime.bus import Bus
 from hermes_common.runtime.health import Health
+from hermes_common.runtime.service import set_aside
 from hermes_common.runtime.settings import RuntimeSettings
 from hermes_local.servers.testing import nats_server, postgres_server
 from hermes_web.app import build, make_web, seed_administrator
@@ -153,6 +154,7 @@ async def measure(
     await seed_administrator(web)
     await configure(web, rules)
     app: Any = Shell(build(web))
+    set_aside()  # as a service does when it is put together
     found: dict[str, tuple[list[float], bytes]] = {}
     async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url=ORIGIN) as client:
         headers = {"origin": ORIGIN, "sec-fetch-site": "same-origin"}

@@ -543,4 +543,3 @@ async def _limited(call: Awaitable[T]) -> T:
         raise BusUnavailableError(f"the bus refused: {error.description or error}") from error
     except (nats.errors.Error, nats.js.errors.Error, TimeoutError, OSError) as error:
         raise BusUnavailableError(f"the bus did not answer: {str(error) or type(error).__name__}") from error
-

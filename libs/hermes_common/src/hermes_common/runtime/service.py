@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import gc
 import logging
 import os
 import signal
@@ -124,6 +125,7 @@ async def _run(name: str, settings: Settings, main: Main[Settings], serve_health
         unusable = False
         try:
             await _until_stopped(main(context), stopping)
+            set_aside()
             failure = await _supervise(context)
         except UnusableSettingsError as error:
             log.critical("%s", error)
@@ -137,6 +139,15 @@ async def _run(name: str, settings: Settings, main: Main[Settings], serve_health
     if unusable:
         return UNUSABLE
     return 1 if failure else 0
+
+
+def set_aside() -> None:
+    """Leave what is there now out of the rounds of the collector: what a service was put together from stays to its end.
+
+    Looking through all of it holds up everything that is under way: 160 ms in the web service, 10 without it.
+    """
+    gc.collect()
+    gc.freeze()
 
 
 async def _until_stopped(start: Awaitable[None], stopping: asyncio.Event) -> None:
