@@ -181,6 +181,39 @@ def test_news_come_by_themselves_and_stop_when_they_are_paused(
     expect(admin.get_by_text("live", exact=True)).to_be_visible()
 
 
+def test_a_page_fetches_itself_once_at_a_time_and_catches_up_with_what_it_missed(
+    admin: Page, sent: list[Series]
+) -> None:
+    admin.goto(f"/series/{sent[0].uid}")
+    expect(admin.locator("live-news [data-status]")).to_have_text("live")
+    admin.evaluate(
+        """() => {
+          const real = window.fetch;
+          window.most = window.underWay = window.fetched = 0;
+          window.fetch = async (...given) => {
+            window.most = Math.max(window.most, ++window.underWay);
+            await new Promise((resolve) => setTimeout(resolve, 200));
+            return real(...given).finally(() => { window.underWay -= 1; window.fetched += 1; });
+          };
+        }"""
+    )
+    admin.evaluate("() => { for (let n = 0; n < 5; n++) document.querySelector('live-news').heard({}) }")
+    until("two fetches", lambda: admin.evaluate("window.fetched === 2 && window.underWay === 0"), 10)
+    assert admin.evaluate("window.most") == 1, "an answer that comes late may take the place of a newer one"
+    admin.evaluate(
+        """() => {
+          const dialog = Object.assign(document.createElement("dialog"), {id: "open"});
+          document.body.append(dialog);
+          dialog.showModal();
+          document.querySelector("live-news").heard({});
+        }"""
+    )
+    admin.wait_for_timeout(500)
+    assert admin.evaluate("window.fetched") == 2, "nothing changes below an open dialog"
+    admin.evaluate("document.querySelector('#open').close()")
+    until("the third", lambda: admin.evaluate("window.fetched === 3"), 10)
+
+
 def test_events_are_shown_as_they_are_said_and_found_by_their_type(
     admin: Page, hermes: Hermes, peer: Callable[[str, str], str], sent: list[Series], tmp_path: Path
 ) -> None:

@@ -138,19 +138,18 @@ async def test_news_do_not_wait_for_the_history_once_it_is_said_to_have_them(bus
     ],
 )
 def test_when_the_history_is_looked_at(heard, looks, expected) -> None:
-    assert next_looks(heard, 100.0, 90.0, looks) == pytest.approx(expected)
+    assert next_looks(heard, 100.0, 90.0, looks, 0.7) == pytest.approx(expected)
 
 
 def test_between_two_looks_there_is_a_while_however_much_is_recorded() -> None:
     looks: list[float] = []
     for at in (100.0, 100.1, 100.2):
-        looks = next_looks(Heard.RECORDED, at, 99.9, looks)
-        assert looks == pytest.approx([99.9 + controllers.SETTLE])
+        looks = next_looks(Heard.RECORDED, at, 99.9, looks, 0.7)
+        assert looks == pytest.approx([100.6])
 
 
 async def test_a_page_to_which_nothing_is_news_hears_a_sign_of_life_all_the_same(bus, live, monkeypatch) -> None:
     monkeypatch.setattr(controllers, "BEAT", 0.5)
-    monkeypatch.setattr(controllers, "SETTLE", 0.05)
     recorded = Recorded(series=("1.2.3",), instances_only=True).model_dump_json().encode()
     looked = 0
 
@@ -165,7 +164,7 @@ async def test_a_page_to_which_nothing_is_news_hears_a_sign_of_life_all_the_same
             await asyncio.sleep(0.02)
 
     noise = asyncio.create_task(much())
-    stream = _news(live, None, news, instances=True)
+    stream = _news(live, None, news, instances=True, pause=0.05)
     messages = [await asyncio.wait_for(anext(stream), 10) for _ in range(4)]
     noise.cancel()
     await stream.aclose()

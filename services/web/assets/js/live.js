@@ -10,12 +10,17 @@ class LiveNews extends HTMLElement {
     this.show = this.querySelector("[data-show]");
     this.toggle = this.querySelector("[data-toggle]");
     this.toggle.hidden = false;
+    this.seen = () => this.wanted && !this.paused && this.fetch();
+    document.addEventListener("visibilitychange", this.seen);
+    document.addEventListener("close", this.seen, true); // of a dialog
     this.toggle.addEventListener("click", () => this.pause(!this.paused));
     this.show?.addEventListener("click", () => this.take());
     this.pause(sessionStorage.getItem(PAUSED) === "yes");
   }
 
   disconnectedCallback() {
+    document.removeEventListener("visibilitychange", this.seen);
+    document.removeEventListener("close", this.seen, true);
     this.source?.close();
   }
 
@@ -49,13 +54,24 @@ class LiveNews extends HTMLElement {
 
   async heard(news) {
     if (this.getAttribute("kind") === "refresh") {
-      if (document.hidden || document.querySelector("dialog[open]")) return;
-      await refresh(this.getAttribute("part")).catch(() => this.say("cannot be fetched", true));
+      await this.fetch();
       return;
     }
     if (!this.show) return;
     this.show.hidden = news.count === 0;
     this.show.textContent = `${news.count}${news.more ? "+" : ""} new – show`;
+  }
+
+  // One after the other: an answer that comes late must not take the place of a newer one.
+  async fetch() {
+    this.wanted = true;
+    if (this.fetching) return;
+    this.fetching = true;
+    while (this.wanted && !document.hidden && !document.querySelector("dialog[open]")) {
+      this.wanted = false;
+      await refresh(this.getAttribute("part")).catch(() => this.say("cannot be fetched", true));
+    }
+    this.fetching = false;
   }
 
   async take() {

@@ -25,7 +25,10 @@ LONGEST = 600
 BEAT = 15.0
 """Seconds between signs of life."""
 SETTLE = 0.7
-"""Seconds from an event until the history usually has it, where nobody says when; and at least between two news."""
+"""Seconds from an event until the history usually has it, where nobody says when."""
+PAUSE = 0.7
+SHORT_PAUSE = 0.3
+"""Seconds between two looks at least; the short ones are for what is cheap: a count, the page of one series."""
 AGAIN = (2.0, 6.0)
 """Seconds after which it is looked again, for a history that is late; also for what happened while a page loaded."""
 MOST_NEWS = 99
@@ -45,7 +48,7 @@ async def series_news(request: HttpRequest) -> ServerSentEvent:
         found = await web.database.run(count_news, search, since, MOST_NEWS + 1)
         return f'{{"count": {min(found, MOST_NEWS)}, "more": {"true" if found > MOST_NEWS else "false"}}}'
 
-    return _stream(web.live, None, count, instances=True)
+    return _stream(web.live, None, count, instances=True, pause=SHORT_PAUSE)
 
 
 @get("/live/changes", opt=_OPTIONS, include_in_schema=False)
@@ -59,7 +62,7 @@ async def changes(request: HttpRequest) -> ServerSentEvent:
 async def changes_of_series(request: HttpRequest, uid: FromPath[str]) -> ServerSentEvent:
     """Say when something about one series has changed."""
     _check(request)
-    return _stream(web_of(request).live, check_uid(uid), _changed)
+    return _stream(web_of(request).live, check_uid(uid), _changed, pause=SHORT_PAUSE)
 
 
 @get("/palette", opt=VIEWER, include_in_schema=False)
@@ -97,14 +100,24 @@ def _instant(text: str) -> datetime:
 
 
 def _stream(
-    live: Live, series_uid: str | None, news: Callable[[], Awaitable[str | None]], *, instances: bool = False
+    live: Live,
+    series_uid: str | None,
+    news: Callable[[], Awaitable[str | None]],
+    *,
+    instances: bool = False,
+    pause: float = PAUSE,
 ) -> ServerSentEvent:
-    messages = _news(live, series_uid, news, instances=instances)
+    messages = _news(live, series_uid, news, instances=instances, pause=pause)
     return ServerSentEvent(messages, headers={"x-accel-buffering": "no"})
 
 
 async def _news(
-    live: Live, series_uid: str | None, news: Callable[[], Awaitable[str | None]], *, instances: bool = False
+    live: Live,
+    series_uid: str | None,
+    news: Callable[[], Awaitable[str | None]],
+    *,
+    instances: bool = False,
+    pause: float = PAUSE,
 ) -> AsyncIterator[ServerSentEventMessage]:
     """Yield news as soon as the history has some, and a sign of life in between."""
     clock = asyncio.get_running_loop().time
@@ -113,7 +126,7 @@ async def _news(
         yield ServerSentEventMessage(comment="live", retry=3000)
         last: str | None = None
         told, is_history_away = "", False
-        looked = clock() - SETTLE
+        looked = clock() - pause
         spoken = clock()
         looks = [clock() + seconds for seconds in AGAIN]
         while not live.is_over and clock() < end:
@@ -126,7 +139,7 @@ async def _news(
             if clock() - spoken >= BEAT:  # also where much is heard of and nothing of it is news
                 spoken = clock()
                 yield ServerSentEventMessage(comment=now().isoformat())
-            looks = next_looks(heard, clock(), looked, looks)
+            looks = next_looks(heard, clock(), looked, looks, pause)
             if not looks or clock() < looks[0]:
                 continue
             looked = clock()
@@ -150,7 +163,7 @@ def _state(away: str) -> ServerSentEventMessage:
     return ServerSentEventMessage(data=json.dumps({"away": away}), event="state")
 
 
-def next_looks(heard: Heard, at: float, looked: float, looks: list[float]) -> list[float]:
+def next_looks(heard: Heard, at: float, looked: float, looks: list[float], pause: float) -> list[float]:
     """Return when to look at the history, in order, after something was heard ``at`` that time; all in seconds.
 
     What was said is looked for again later, also where something else was recorded beside it.
@@ -158,7 +171,7 @@ def next_looks(heard: Heard, at: float, looked: float, looks: list[float]) -> li
     if heard == Heard.NOTHING:
         return looks
     if Heard.RECORDED in heard:
-        soon = max(at, looked + SETTLE)
+        soon = max(at, looked + pause)
         later = [at + AGAIN[-1]] if Heard.SAID in heard else looks[-1:]
-        return [soon, *(look for look in later if look >= soon + SETTLE)]
+        return [soon, *(look for look in later if look >= soon + pause)]
     return [min([at + SETTLE, *looks[:1]]), *(at + seconds for seconds in AGAIN)]
