@@ -85,6 +85,18 @@ def test_nothing_is_installed_when_all_is_as_it_was_and_it_takes_no_time(checkou
     assert (time.monotonic() - started) / 5 < 0.25  # some 10 ms; the rest is for a busy machine
 
 
+def test_install_makes_byte_code_for_those_who_cannot_and_starts_nothing(checkout):
+    for package in ("libs/one", "services/two", "deploy/local"):
+        (checkout / package / "src").mkdir()
+        (checkout / package / "src" / "module.py").write_text("VALUE = 1\n")
+    (checkout / ".venv" / "lib").mkdir()
+    done = run(checkout / "hermes", "install")
+    assert done.returncode == 0, done.stderr
+    assert done.stdout == "", "the command line was not called"
+    assert "installed in" in done.stderr
+    assert len(list(checkout.glob("*/*/src/__pycache__/module.*.pyc"))) == 3
+
+
 @pytest.mark.parametrize("name", ["requirements.lock", "services/two/pyproject.toml", ".venv/pyvenv.cfg"])
 def test_a_change_of_what_it_was_made_from_installs_again(checkout, name):
     (checkout / name).write_text("changed\n")
