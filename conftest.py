@@ -31,8 +31,8 @@ LONGEST = "tests/chaos/test_chaos_run.py"
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Begin with the file that takes longest: two processes share the files, and none is to wait for the other."""
-    items.sort(key=lambda item: not item.nodeid.startswith(LONGEST))
+    """Begin with the files that take long: two processes share the files, and none is to wait for the other."""
+    items.sort(key=lambda item: (not item.nodeid.startswith(LONGEST), not item.nodeid.startswith("tests/")))
 
 
 @pytest.fixture(scope="session")

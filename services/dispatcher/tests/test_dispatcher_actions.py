@@ -51,7 +51,8 @@ async def test_nothing_is_sent_after_it_was_said_to_be_stopped(place, scp, actio
         record = await place.until(delivery, DeliveryState.SUCCEEDED)
     assert (record.generation, record.lease) == (1, None)
     assert len(peer.stored()) == 100
-    assert sum(peer.stored().values()) <= 101  # the one that was under way may have come twice
+    # Twice came the one that was under way, and what was answered since outcomes were last taken down.
+    assert sum(peer.stored().values()) <= 104
     assert await said_delivered(place, delivery) == set(peer.stored())
 
 

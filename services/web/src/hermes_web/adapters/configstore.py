@@ -4,8 +4,6 @@ import asyncio
 import logging
 from typing import Any
 
-import nats.errors
-import nats.js.errors
 from pydantic import ValidationError
 
 from hermes_common import subjects
@@ -77,17 +75,13 @@ class ConfigStore:
     async def history(self, kind: Kind) -> list[Revision]:
         """Return the revisions that the bucket still holds, newest first."""
         await self._bus.connected()
-        try:
-            kv = await self._bus.js.key_value(subjects.CONFIG)
-            entries = await kv.history(kind.value)
-        except nats.js.errors.NoKeysError:
-            return []
-        except (nats.errors.Error, nats.js.errors.Error, TimeoutError) as error:
-            raise BusUnavailableError(f"the history of {kind.value} cannot be read: the bus did not answer") from error
         found: dict[int, Revision] = {}
-        for entry in entries:
+        stream, subject, after = f"KV_{subjects.CONFIG}", f"$KV.{subjects.CONFIG}.{kind.value}", 0
+        # One by one: the client's own history of a bucket is at times empty, where the server is quicker than it asks.
+        while (entry := await self._bus.following(stream, subject, after)) is not None:
+            after = entry.sequence
             try:
-                revision = Revision.model_validate_json(entry.value or b"")
+                revision = Revision.model_validate_json(entry.data)
             except ValidationError:
                 log.warning("configuration: an entry of %s cannot be read", kind.value)
                 continue
