@@ -30,9 +30,14 @@ from hermes_local.servers.testing import (
 LONGEST = "tests/chaos/test_chaos_run.py"
 
 
+ORDER = (LONGEST, "deploy/", "libs/", "tests/", "services/")
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Begin with the files that take long: two processes share the files, and none is to wait for the other."""
-    items.sort(key=lambda item: (not item.nodeid.startswith(LONGEST), not item.nodeid.startswith("tests/")))
+    """Begin with the file that takes longest, beside what takes little, and end with short ones: two processes share
+    the files, and none is to wait for the other.
+    """
+    items.sort(key=lambda item: next((n for n, start in enumerate(ORDER) if item.nodeid.startswith(start)), len(ORDER)))
 
 
 @pytest.fixture(scope="session")
