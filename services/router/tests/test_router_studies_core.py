@@ -64,6 +64,13 @@ def member(*batches: BatchRef, uid: str = "1.2.1", receiving: bool = False) -> c
     return completeness.Member(uid, made if batches else None, receiving)
 
 
+@pytest.mark.parametrize("behind", [timedelta(minutes=1), timedelta(minutes=59), timedelta(hours=1)])
+def test_a_router_whose_clock_is_behind_waits_no_longer_than_others(behind: timedelta) -> None:
+    judgement = completeness.judge(record(), [member(batch())], [], 1, POLICY, NOW - behind)
+    assert isinstance(judgement, completeness.Wait)
+    assert judgement.until - (NOW - behind) <= QUIET
+
+
 def judged(
     after: timedelta,
     *,

@@ -111,7 +111,8 @@ def judge(
         return Wait(_soon(until, now), _words(waited_for))
     deadline = record.opened_at + policy.max_wait
     if not (quiet or all_there) and now < deadline:
-        return Wait(_soon(min(quiet_until, deadline), now), f"nothing must come for {_seconds(policy.quiet_period)}")
+        until = min(quiet_until, deadline, now + policy.quiet_period)  # our clock may be behind that of the receiver
+        return Wait(_soon(until, now), f"nothing must come for {_seconds(policy.quiet_period)}")
     return _too_late(lacks) if lacks else Complete(f"the maximum wait of {_seconds(policy.max_wait)} has passed")
 
 
