@@ -11,6 +11,7 @@ import pytest
 from nats.aio.msg import Msg
 from pydantic import SecretStr
 
+from hermes_common import subjects
 from hermes_common.config import Kind, Policies, StowTarget
 from hermes_common.ids import derived_id
 from hermes_common.records import TargetRecord
@@ -80,6 +81,15 @@ async def test_saving_without_if_match_is_428_and_on_an_old_revision_412(configu
     assert late.status_code == 412
     assert "saved by token automation" in late.json()["detail"]
     assert len((await configured.get("/api/v1/rules")).json()["rules"]) == 1
+
+
+async def test_reading_the_history_leaves_nothing_behind_on_the_bus(web: Web, configured: httpx.AsyncClient) -> None:
+    assert (await put(configured, "targets", {"targets": [PACS]}, 1)).status_code == 200
+    for _ in range(20):
+        found = await web.config.history(Kind.TARGETS)
+        assert [revision.revision for revision in found] == [2, 1]
+    readers = await web.bus.js.consumers_info(f"KV_{subjects.CONFIG}")
+    assert len(readers) == 0, "a bucket takes a thousand readers, and forgets them after minutes"
 
 
 async def test_of_two_saves_at_once_one_wins_and_the_other_is_told(configured: httpx.AsyncClient) -> None:

@@ -77,7 +77,7 @@ class ConfigStore:
         await self._bus.connected()
         found: dict[int, Revision] = {}
         stream, subject, after = f"KV_{subjects.CONFIG}", f"$KV.{subjects.CONFIG}.{kind.value}", 0
-        # One by one: the client's own history of a bucket is at times empty, where the server is quicker than it asks.
+        # One by one: the client's own history of a bucket is at times empty, and leaves a reader on the server.
         while (entry := await self._bus.following(stream, subject, after)) is not None:
             after = entry.sequence
             try:
