@@ -76,13 +76,19 @@ def test_nats_is_configured_to_survive_a_power_cut(repository: Path) -> None:
     assert "sync_interval: always" in (repository / "deploy/nats/nats.conf").read_text("utf-8")
 
 
+class Unit(configparser.ConfigParser):
+    """A file of systemd, whose names keep their capitals."""
+
+    def optionxform(self, optionstr: str) -> str:
+        return optionstr
+
+
 @pytest.fixture(scope="session")
 def units(repository: Path) -> dict[str, configparser.ConfigParser]:
     """The units of systemd, by their file name."""
     found = {}
     for path in (repository / "deploy/systemd").glob("*.service"):
-        unit = configparser.ConfigParser(strict=False, interpolation=None, delimiters="=")
-        unit.optionxform = str  # type: ignore[assignment,method-assign]
+        unit = Unit(strict=False, interpolation=None, delimiters="=")
         unit.read(path, "utf-8")
         found[path.name] = unit
     return found

@@ -8,6 +8,7 @@ import pytest
 from pydantic import SecretStr
 
 from hermes_common.runtime.bus import Bus
+from hermes_common.runtime.errors import BusUnavailableError
 from hermes_common.runtime.health import Health
 from hermes_common.runtime.settings import RuntimeSettings
 from hermes_local.servers.testing import nats_server
@@ -45,7 +46,8 @@ async def test_pages_say_soon_that_the_bus_is_away_and_show_what_needs_none(
             async with asyncio.timeout(20):
                 while bus.problem() is None:
                     await asyncio.sleep(0.02)
-            await asyncio.sleep(2.1)  # so long it might come back at once
+            with pytest.raises(BusUnavailableError):
+                await bus.connected()  # it is waited for while it might come back at once
             for path in (*NEED_IT, *DO_NOT):
                 began = time.monotonic()
                 answer = await browser.get(path)
